@@ -1,0 +1,1 @@
+//! The memory tier: whole small responses, weighed in bytes.

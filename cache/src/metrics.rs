@@ -1,0 +1,1 @@
+//! The store's counters, named as in docs/configuration.md.

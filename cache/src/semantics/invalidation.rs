@@ -1,0 +1,1 @@
+//! What an unsafe request invalidates (RFC 9111 §4.4).

@@ -1,0 +1,1 @@
+//! Which part of a stored response a Range asks for (RFC 9110 §14).

@@ -1,0 +1,1 @@
+//! The members of Cache-Status (RFC 9211).

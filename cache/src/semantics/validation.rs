@@ -1,0 +1,1 @@
+//! Conditional requests both ways, and freshening (RFC 9111 §4.3).

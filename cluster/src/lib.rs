@@ -1,0 +1,21 @@
+//! Who is the live master of a cluster? A pure state machine over published documents.
+//!
+//! Fed by `edge::control::mastership`, asked by `edge::origin::master` at each attempt. Every fact is an argument, time included:
+//! [`Instant`] counts milliseconds of a clock that also counts while the machine sleeps. No clock, no file, no task.
+//! Invariant 1: a view never answers live for two sides in one epoch, nor for an epoch below the highest it has seen, nor past its lease.
+
+pub mod document;
+pub mod mastership;
+pub mod view;
+
+pub use document::{Document, DocumentError};
+pub use mastership::{Doubt, Mastership};
+pub use view::{Change, View};
+
+/// A moment of a monotonic clock that counts through suspends, in milliseconds. Its zero has no meaning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(pub u64);
+
+/// The number of a cluster's state: grows at every change of phase or master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);

@@ -1,0 +1,1 @@
+//! Documents to types: node files and site documents, with every problem collected.

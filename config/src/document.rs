@@ -1,0 +1,1 @@
+//! A parsed document in which each value remembers its place.

@@ -1,0 +1,17 @@
+//! What a node, a site and a cluster are: documents, checks, types. Pure data.
+//!
+//! Used by `jet9-cluster` (for its nouns) and `jet9-edge`. A document is read in two steps: [`document`] keeps every value with its place in
+//! the file, [`check`] turns it into types that cannot be wrong and collects *all* problems, each with file, line and column.
+//! Does no I/O: it is given text. Invariant 6 begins here: a document with any problem yields no value.
+
+pub mod names;
+pub mod limits;
+pub mod node;
+pub mod site;
+
+pub mod check;
+pub mod document;
+pub mod error;
+
+pub use names::{ClusterId, HostName, Side, SiteId};
+pub use error::{Problem, Problems};

@@ -1,0 +1,78 @@
+//! Every bound of the process, by name, with its default and its reason. `[limits]` of the node file.
+
+use std::time::Duration;
+
+/// The bounds of one node. The relations between them are checked when the node file is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's or response's head, its first line included. More is 431 (or 502). Default 64 KiB.
+    pub head_bytes: u64,
+    /// Field lines of a head. More is 431 (or 502). Default 200.
+    pub head_fields: usize,
+    /// Bytes of a request line. More is 414. Default 16 KiB: long enough for shops' filter URLs.
+    pub request_line_bytes: u64,
+    /// Bytes of one chunk-size line of a chunked body; extensions are refused whatever their length. Default 32.
+    pub chunk_line_bytes: u64,
+    /// The whole time for a request's head, from its first byte. Default 15 s.
+    pub head_timeout: Duration,
+    /// How long an idle connection stays open. Default 60 s.
+    pub keep_alive: Duration,
+    /// How long a client may take nothing of, or send nothing of, a message that is under way. Default 60 s.
+    pub client_idle: Duration,
+    /// The whole time for a TLS handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Requests of one connection. Default 1000: memory is given back from time to time.
+    pub requests_per_connection: u32,
+    /// Open client connections of the process. More wait in the listen queue. Default 65536.
+    pub connections: usize,
+    /// Concurrent streams of one HTTP/2 connection. Default 128.
+    pub http2_streams: u32,
+    /// How long a stop waits for exchanges under way. Default 30 s.
+    pub drain: Duration,
+    /// How long a request waits for another one's answer (`collapse-timeout`). Default 10 s.
+    pub collapse_wait: Duration,
+    /// Requests held for a live master, over all sites. Default 10000.
+    pub hold: usize,
+    /// Requests held per cluster. Default 1000.
+    pub hold_per_cluster: usize,
+    /// A fill that nobody reads goes on when it has no more than this left. Default 64 MiB.
+    pub orphan_fill: u64,
+    /// Bytes of one fill that are neither on disk nor given up; then the fetch waits. Default 8 MiB.
+    pub fill_unflushed: u64,
+    /// Open connections to one side of one cluster. More wait as if connecting. Default 512.
+    pub side_connections: usize,
+    /// Access-log lines that wait for the writer; more are dropped and counted. Default 65536.
+    pub log_queue: usize,
+    /// Bytes of a body on the admin API. Default 1 MiB.
+    pub admin_body: u64,
+    /// Switches a minute, unplanned, after which requests are no longer held. Default 6.
+    pub flap: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 << 10,
+            head_fields: 200,
+            request_line_bytes: 16 << 10,
+            chunk_line_bytes: 32,
+            head_timeout: Duration::from_secs(15),
+            keep_alive: Duration::from_secs(60),
+            client_idle: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
+            requests_per_connection: 1000,
+            connections: 65536,
+            http2_streams: 128,
+            drain: Duration::from_secs(30),
+            collapse_wait: Duration::from_secs(10),
+            hold: 10_000,
+            hold_per_cluster: 1000,
+            orphan_fill: 64 << 20,
+            fill_unflushed: 8 << 20,
+            side_connections: 512,
+            log_queue: 65536,
+            admin_body: 1 << 20,
+            flap: 6,
+        }
+    }
+}
