@@ -34,7 +34,12 @@ impl Lead {
 
     /// The head arrived and may be stored: followers whose selecting fields match become readers.
     /// `variant` is the hash of the leader's selecting fields, `length` the announced content length.
-    pub fn begin(self, _response: StoredResponse, _variant: u128, _length: Option<u64>) -> (FillWriter, Filling) {
+    pub fn begin(
+        self,
+        _response: StoredResponse,
+        _variant: u128,
+        _length: Option<u64>,
+    ) -> (FillWriter, Filling) {
         unimplemented!()
     }
 

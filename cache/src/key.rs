@@ -76,7 +76,14 @@ impl KeyHasher {
             Scheme::Https => 1,
         });
         let primary = hasher.finish128().as_u128();
-        Key { partition, scheme, host, path_and_query, primary, url }
+        Key {
+            partition,
+            scheme,
+            host,
+            path_and_query,
+            primary,
+            url,
+        }
     }
 
     /// A 128-bit hash of anything else that this node names by hash (tags, prefixes, selecting fields).

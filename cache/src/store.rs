@@ -117,7 +117,10 @@ impl Cache {
     ///
     /// # Errors
     /// Only when the data directory cannot be used; a volume that cannot is logged, counted and left out.
-    pub fn open(_config: CacheConfig, _registry: &prometheus::Registry) -> Result<Arc<Self>, OpenError> {
+    pub fn open(
+        _config: CacheConfig,
+        _registry: &prometheus::Registry,
+    ) -> Result<Arc<Self>, OpenError> {
         unimplemented!()
     }
 

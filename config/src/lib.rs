@@ -4,8 +4,8 @@
 //! the file, [`check`] turns it into types that cannot be wrong and collects *all* problems, each with file, line and column.
 //! Does no I/O: it is given text. Invariant 6 begins here: a document with any problem yields no value.
 
-pub mod names;
 pub mod limits;
+pub mod names;
 pub mod node;
 pub mod site;
 
@@ -13,5 +13,5 @@ pub mod check;
 pub mod document;
 pub mod error;
 
-pub use names::{ClusterId, HostName, Side, SiteId};
 pub use error::{Problem, Problems};
+pub use names::{ClusterId, HostName, Side, SiteId};

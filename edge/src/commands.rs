@@ -1,0 +1,5 @@
+//! What `jet9` can be asked to do, one module a command.
+
+pub mod check;
+pub mod purge;
+pub mod run;

@@ -1,0 +1,1 @@
+//! `check` — jet9 check: validate documents, all problems at once.

@@ -1,0 +1,1 @@
+//! `purge` — jet9 purge: through the admin API.

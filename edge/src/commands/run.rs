@@ -1,0 +1,1 @@
+//! `run` — jet9 run: the edge in the foreground.

@@ -1,0 +1,1 @@
+//! The admin API: routes, authorisation, problem details.

@@ -1,0 +1,134 @@
+//! One request and its facts, added in order, each once.
+//!
+//! For observing, not for deciding: decisions pass by return values; `record` reads this and nothing else, so the log and the metrics
+//! cannot disagree with what was done.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jet9_cache::Reason;
+use jet9_cache::semantics::status::CacheStatus;
+use jet9_cache::store::Tier;
+use jet9_cluster::Epoch;
+use jet9_config::Side;
+
+use crate::control::sites::SiteRuntime;
+use crate::message::Protocol;
+use crate::request::client::Client;
+
+/// The facts of one exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Who asks; `Client::Edge` for a fetch of our own.
+    pub client: Arc<Client>,
+    /// Unique to this node and process start; also sent to the side as `X-Request-ID`.
+    pub request_id: String,
+    /// When the first byte of the head arrived.
+    pub started: Instant,
+    /// The same on the wall clock.
+    pub started_wall: jet9_cache::Timestamp,
+    /// What was asked, for the log.
+    pub asked: Asked,
+    /// The site that it belongs to, once found.
+    pub site: Option<Arc<SiteRuntime>>,
+    /// What became of it in the cache.
+    pub cache: Option<CacheStatus>,
+    /// Why, where there is a reason.
+    pub reason: Option<Reason>,
+    /// The tier of a hit.
+    pub tier: Option<Tier>,
+    /// Whether it was served by another request's fetch.
+    pub collapsed: bool,
+    /// How long it was held for a live master.
+    pub held: std::time::Duration,
+    /// Attempts at the origin, in order.
+    pub attempts: Vec<Attempt>,
+    /// What the client got.
+    pub answered: Answered,
+    /// What went wrong, in one word.
+    pub error: Option<&'static str>,
+}
+
+/// What a client asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The protocol; `None` when the head could not be read.
+    pub protocol: Option<Protocol>,
+    /// The method as sent.
+    pub method: String,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The host as checked, or empty.
+    pub host: String,
+    /// Path, without the query.
+    pub path: String,
+    /// The query, without the question mark.
+    pub query: String,
+    /// `User-Agent`.
+    pub user_agent: String,
+    /// `Referer`.
+    pub referer: String,
+}
+
+/// One attempt at a side.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The side.
+    pub side: Side,
+    /// The epoch under which it was sent.
+    pub epoch: Epoch,
+    /// When it was sent, on the wall clock; `None` when nothing was sent.
+    pub sent: Option<jet9_cache::Timestamp>,
+    /// The status of the answer, if one came.
+    pub status: Option<u16>,
+    /// How long the head of the answer took.
+    pub took: std::time::Duration,
+}
+
+/// What the client got.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answered {
+    /// The status; 0 when nothing was sent.
+    pub status: u16,
+    /// Content and head bytes received.
+    pub bytes_in: u64,
+    /// Content and head bytes sent.
+    pub bytes_out: u64,
+    /// When the first byte went out.
+    pub first_byte: Option<Instant>,
+    /// Whether the response was sent to its end.
+    pub complete: bool,
+}
+
+impl Exchange {
+    /// A new exchange of this client.
+    pub fn begin(
+        client: Arc<Client>,
+        request_id: String,
+        started: Instant,
+        started_wall: jet9_cache::Timestamp,
+    ) -> Self {
+        Self {
+            client,
+            request_id,
+            started,
+            started_wall,
+            asked: Asked::default(),
+            site: None,
+            cache: None,
+            reason: None,
+            tier: None,
+            collapsed: false,
+            held: std::time::Duration::ZERO,
+            attempts: Vec::new(),
+            answered: Answered::default(),
+            error: None,
+        }
+    }
+
+    /// The address of the client.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.client.address.map(|a| a.ip())
+    }
+}

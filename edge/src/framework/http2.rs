@@ -1,0 +1,1 @@
+//! HTTP/2: Pingora sessions that tell the same story.

@@ -1,0 +1,1 @@
+//! Sockets: bound before anything runs, accepted by one loop each.

@@ -1,0 +1,1 @@
+//! The TLS handshake of a client connection, with our own rustls configuration and deadline.

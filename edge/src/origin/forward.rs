@@ -1,0 +1,1 @@
+//! The request that a side sees: composed by us, field by field.

@@ -1,0 +1,1 @@
+//! The answer of a side, as far as it may be trusted.

@@ -1,0 +1,38 @@
+//! What a request needs at hand: the parts of the running node, put together by `framework::server`, shared by every exchange.
+
+use std::sync::Arc;
+
+use jet9_cache::Cache;
+use jet9_config::limits::Limits;
+
+use crate::control::health::Drain;
+use crate::control::mastership::Masters;
+use crate::control::sites::Sites;
+use crate::origin::connect::SideConnections;
+use crate::origin::fetch::Origins;
+use crate::record::Recorder;
+
+/// The parts of a running node.
+#[derive(Debug)]
+pub struct Edge {
+    /// `node.id`.
+    pub id: String,
+    /// `node.zone`.
+    pub zone: String,
+    /// The bounds.
+    pub limits: Limits,
+    /// The sites in force.
+    pub sites: Sites,
+    /// The live masters.
+    pub masters: Arc<Masters>,
+    /// The store.
+    pub cache: Arc<Cache>,
+    /// The way to the sides.
+    pub origins: Origins,
+    /// Open connections to sides, to be cut at an epoch change.
+    pub side_connections: Arc<SideConnections>,
+    /// The access log and the request metrics.
+    pub recorder: Recorder,
+    /// Whether the node is stopping.
+    pub drain: Drain,
+}

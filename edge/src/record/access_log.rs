@@ -1,0 +1,1 @@
+//! The access log: one line per exchange, from [`crate::exchange::Exchange`] alone.

@@ -1,0 +1,1 @@
+//! Counters per exchange, from [`crate::exchange::Exchange`] alone.

@@ -1,0 +1,1 @@
+//! Is it in the store, and may it be used? Hit, stale, or forward, with the reason.
