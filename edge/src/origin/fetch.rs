@@ -70,7 +70,6 @@ pub async fn fetch(
 }
 
 /// What a fetch is for.
-#[derive(Debug)]
 pub struct Purpose<'a> {
     /// Validators of the stored response that is revalidated.
     pub conditional: &'a HeaderMap,
