@@ -12,4 +12,9 @@ impl Masters {
     pub fn current(&self, _cluster: &ClusterId) -> Mastership {
         unimplemented!()
     }
+
+    /// Wakes whenever what [`Self::current`] says of this cluster may have changed; the value counts changes and has no meaning.
+    pub fn changed(&self, _cluster: &ClusterId) -> tokio::sync::watch::Receiver<u64> {
+        unimplemented!()
+    }
 }
