@@ -2,13 +2,17 @@
 //!
 //! Read in the order of a request's life. No clock, no I/O, no knowledge of sites: the site's choices arrive as [`rules::Rules`].
 
-pub mod directives;
+pub mod rules;
+
 pub mod freshness;
 pub mod invalidation;
 pub mod range;
 pub mod request;
-pub mod rules;
 pub mod status;
 pub mod storable;
 pub mod validation;
 pub mod vary;
+
+pub mod directives;
+pub mod entity_tag;
+mod fields;

@@ -8,15 +8,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 
+use crate::reason::Reason;
+use crate::semantics::{validation, vary};
 use crate::time::Timestamp;
 
-/// The head of a stored response with its derived facts. Immutable; freshening makes a new one.
-#[derive(Clone, Debug)]
+mod codec;
+mod head;
+
+pub use codec::ENCODED_BYTES_MAX;
+
+/// The most bytes that the stored fields of one response may have, names and values together.
+pub const FIELD_BYTES_MAX: usize = 128 * 1024;
+/// The most field lines that one stored response may have.
+pub const FIELD_LINES_MAX: usize = 1000;
+
+/// The head of a stored response with its derived facts. Immutable; freshening makes a new one. Made by [`Self::assemble`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoredResponse {
     /// The status code that the origin sent.
     pub status: StatusCode,
     /// The end-to-end fields that may be stored (RFC 9111 §3.1), `Age` and `Content-Length` left out.
     pub fields: HeaderMap,
+    /// Fields that visitors do not see but a later freshening needs (the edge's own cache control, cache tags).
+    pub withheld: HeaderMap,
     /// The status line and the fields as HTTP/1.1 bytes, each line ended by CRLF, without the empty line that ends the head.
     pub http1_head: Bytes,
     /// When it was received and how old it was then, and how long it is fresh.
@@ -31,14 +45,31 @@ pub struct StoredResponse {
     pub tags: Box<[Box<str>]>,
 }
 
+/// What a stored response is made of; the rest of it is derived.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parts {
+    /// [`StoredResponse::status`].
+    pub status: StatusCode,
+    /// [`StoredResponse::fields`].
+    pub fields: HeaderMap,
+    /// [`StoredResponse::withheld`].
+    pub withheld: HeaderMap,
+    /// [`StoredResponse::times`].
+    pub times: Times,
+    /// [`StoredResponse::reuse`].
+    pub reuse: Reuse,
+    /// [`StoredResponse::tags`].
+    pub tags: Box<[Box<str>]>,
+}
+
 /// The times of RFC 9111 §4.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
     /// When the request that it answers was sent (`request_time`).
     pub request_time: Timestamp,
     /// When its head arrived (`response_time`).
     pub response_time: Timestamp,
-    /// `corrected_initial_age` (RFC 9111 §4.2.3).
+    /// `corrected_initial_age` (RFC 9111 §4.2.3), in whole milliseconds.
     pub initial_age: Duration,
     /// `freshness_lifetime` (RFC 9111 §4.2.1), or the site's default where the origin gave none.
     pub lifetime: Duration,
@@ -53,6 +84,9 @@ pub struct Reuse {
     pub must_revalidate: bool,
     /// May answer a request that has `Authorization` (RFC 9111 §3.5).
     pub shared_with_authorization: bool,
+    /// Every request that it answered so far had `Authorization` or a cookie that the site's rules do not ignore: it is reused as its
+    /// origin explicitly allows, without lifetimes or stale windows of our own.
+    pub personal: bool,
     /// How long after going stale it may be served while it is revalidated (RFC 5861 §3).
     pub stale_while_revalidate: Duration,
     /// How long after going stale it may be served when the origin fails (RFC 5861 §4, RFC 9111 §4.2.4).
@@ -62,8 +96,59 @@ pub struct Reuse {
 /// Validators (RFC 9110 §8.8).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
-    /// The entity tag as sent, quotes and `W/` included.
+    /// The entity tag as sent, quotes and `W/` included. A malformed one is not here.
     pub etag: Option<http::HeaderValue>,
     /// `Last-Modified` as sent and as parsed.
     pub last_modified: Option<(http::HeaderValue, Timestamp)>,
+}
+
+impl Validators {
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.last_modified.is_none()
+    }
+}
+
+impl StoredResponse {
+    /// Derives from its parts what the hit path needs.
+    ///
+    /// # Errors
+    /// When it cannot be reused at all: `Vary: *` or malformed, too many selecting fields, or fields above [`FIELD_BYTES_MAX`] or
+    /// [`FIELD_LINES_MAX`].
+    pub fn assemble(parts: Parts) -> Result<Self, Reason> {
+        let Parts {
+            status,
+            fields,
+            withheld,
+            times,
+            reuse,
+            tags,
+        } = parts;
+        if !fits(&[&fields, &withheld]) {
+            return Err(Reason::TooLarge);
+        }
+        let vary = vary::names(&fields)?;
+        let validators = validation::validators(&fields, times.response_time);
+        let http1_head = head::http1(status, &fields);
+        Ok(Self {
+            status,
+            fields,
+            withheld,
+            http1_head,
+            times,
+            reuse,
+            validators,
+            vary,
+            tags,
+        })
+    }
+}
+
+fn fits(maps: &[&HeaderMap]) -> bool {
+    let lines = maps.iter().map(|map| map.len()).sum::<usize>();
+    let all = maps.iter().flat_map(|map| map.iter());
+    let bytes = all
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum::<usize>();
+    lines <= FIELD_LINES_MAX && bytes <= FIELD_BYTES_MAX
 }
