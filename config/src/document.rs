@@ -1,1 +1,145 @@
 //! A parsed document in which each value remembers its place.
+//!
+//! The first of the two steps of reading: text or JSON to one tree, syntax only. Called by [`crate::check`], whose readers then take
+//! the tree apart. TOML values keep their byte offset; JSON values have none, their pointer must do.
+//! Knows no key and no type of ours. Invariant: a text with a syntax error yields no tree, so no later step guesses what was meant.
+
+use serde_json::Value as Json;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A value and the offset of its first byte.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Value {
+    /// Bytes from the start of the text; `None` for JSON.
+    pub(crate) at: Option<usize>,
+    pub(crate) kind: Kind,
+}
+
+/// What a value is. The union of what TOML and JSON can say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Null,
+    Boolean(bool),
+    /// Wide enough for every integer of both; what is wider still saturates, and is out of every range.
+    Integer(i128),
+    Float(f64),
+    String(String),
+    Datetime,
+    Array(Vec<Value>),
+    Table(Vec<Field>),
+}
+
+/// One member of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Field {
+    pub(crate) key: String,
+    pub(crate) key_at: Option<usize>,
+    pub(crate) value: Value,
+}
+
+/// An error of syntax.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SyntaxError {
+    pub(crate) at: usize,
+    pub(crate) message: String,
+}
+
+impl Value {
+    /// Parses TOML, or gives all its syntax errors.
+    pub(crate) fn from_toml(text: &str) -> Result<Self, Vec<SyntaxError>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if errors.is_empty() {
+            let at = Some(table.span().start);
+            return Ok(Self {
+                at,
+                kind: table_from_toml(table.get_ref()),
+            });
+        }
+        Err(errors
+            .iter()
+            .map(|error| SyntaxError {
+                at: error.span().map_or(text.len(), |span| span.start),
+                message: error.message().to_owned(),
+            })
+            .collect())
+    }
+
+    /// Takes over JSON.
+    pub(crate) fn from_json(json: &Json) -> Self {
+        let kind = match json {
+            Json::Null => Kind::Null,
+            Json::Bool(value) => Kind::Boolean(*value),
+            Json::Number(number) => (number.as_i128()).map_or_else(
+                || Kind::Float(number.as_f64().unwrap_or(f64::NAN)),
+                Kind::Integer,
+            ),
+            Json::String(value) => Kind::String(value.clone()),
+            Json::Array(values) => Kind::Array(values.iter().map(Self::from_json).collect()),
+            Json::Object(fields) => Kind::Table(
+                fields
+                    .iter()
+                    .map(|(key, value)| Field {
+                        key: key.clone(),
+                        key_at: None,
+                        value: Self::from_json(value),
+                    })
+                    .collect(),
+            ),
+        };
+        Self { at: None, kind }
+    }
+
+    /// What was found, for messages: `the integer 5`. Long strings are cut.
+    pub(crate) fn describe(&self) -> String {
+        match &self.kind {
+            Kind::Null => "null".into(),
+            Kind::Boolean(value) => value.to_string(),
+            Kind::Integer(value) => format!("the integer {value}"),
+            Kind::Float(value) => format!("the float {value}"),
+            Kind::String(value) => quote(value),
+            Kind::Datetime => "a date or time".into(),
+            Kind::Array(_) => "an array".into(),
+            Kind::Table(_) => "a table".into(),
+        }
+    }
+}
+
+/// Quotes a text of the document for a message, cut when it is long.
+pub(crate) fn quote(text: &str) -> String {
+    const SHOWN_MAX: usize = 80;
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+fn from_toml(value: &Spanned<DeValue<'_>>) -> Value {
+    let kind = match value.get_ref() {
+        DeValue::String(text) => Kind::String(text.clone().into_owned()),
+        DeValue::Integer(number) => {
+            let parsed = i128::from_str_radix(number.as_str(), number.radix());
+            Kind::Integer(parsed.unwrap_or(i128::MAX))
+        }
+        DeValue::Float(number) => Kind::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(value) => Kind::Boolean(*value),
+        DeValue::Datetime(_) => Kind::Datetime,
+        DeValue::Array(values) => Kind::Array(values.iter().map(from_toml).collect()),
+        DeValue::Table(table) => table_from_toml(table),
+    };
+    Value {
+        at: Some(value.span().start),
+        kind,
+    }
+}
+
+fn table_from_toml(table: &DeTable<'_>) -> Kind {
+    let field = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| Field {
+        key: String::from(AsRef::<str>::as_ref(
+            key.get_ref() as &toml::de::DeString<'_>
+        )),
+        key_at: Some(key.span().start),
+        value: from_toml(value),
+    };
+    Kind::Table(table.iter().map(field).collect())
+}

@@ -1,4 +1,9 @@
 //! Every bound of the process, by name, with its default and its reason. `[limits]` of the node file.
+//!
+//! Made by [`crate::check::node`] and handed by the composition root to what keeps each bound. Whatever waits, queues or buffers takes its
+//! bound from here; what is reached gets the status, the reason word or the counter that the field's comment names.
+//! Does not enforce anything itself. Invariant: the relations between the fields hold (a request line fits its head; a cluster's share
+//! of held requests fits the node's).
 
 use std::time::Duration;
 
@@ -47,6 +52,8 @@ pub struct Limits {
     pub admin_body: u64,
     /// Switches a minute, unplanned, after which requests are no longer held. Default 6.
     pub flap: u32,
+    /// Bytes of one document in the watched directory (a site, a cluster's state); larger ones are refused unread. Default 1 MiB.
+    pub document_bytes: u64,
 }
 
 impl Default for Limits {
@@ -73,6 +80,7 @@ impl Default for Limits {
             log_queue: 65536,
             admin_body: 1 << 20,
             flap: 6,
+            document_bytes: 1 << 20,
         }
     }
 }

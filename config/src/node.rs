@@ -1,4 +1,9 @@
-//! The process: who it is, where it listens, what it may use. The node file of `jet9 run --config`.
+//! The process: who it is, where it listens, what it may use. The node file of `jet9 run --config`, checked.
+//!
+//! Made by [`crate::check::node`], read once by the composition root, which hands each part to whom it concerns. What the file's schema
+//! has and this version cannot do has no field here: it is an error when the file is read.
+//! Does not know whether a path exists or a port is free: that is found when they are opened.
+//! Invariant: paths are absolute, limits agree with one another, no address is listened on twice.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
