@@ -1,12 +1,37 @@
 //! The published state of a cluster (version 1): one JSON document, checked whole.
 //!
-//! Unknown fields are ignored, so that a newer publisher does not blind a fleet; an unknown `v` is refused.
+//! Read by `edge::control::mastership` for every document that a source shows. Unknown fields are ignored, so that a newer publisher does
+//! not blind a fleet; an unknown `v` is refused. Knows nothing of what was published before: that is [`crate::view`].
+//! Invariant: a document that says `serving` names a side that it also gives addresses for.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use jet9_config::{ClusterId, Side};
 
 use crate::Epoch;
+use crate::json::{Json, Node};
+
+mod check;
+
+pub(crate) use check::{cluster, incarnation, phase, version};
+
+/// The most bytes of one document.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+/// The most addresses of one side.
+pub const ADDRS_MAX: usize = 16;
+/// The most characters kept of a reason; the rest is cut.
+pub const REASON_CHARS_MAX: usize = 128;
+/// The longest name of an incarnation, in bytes.
+pub const INCARNATION_BYTES_MAX: usize = 64;
+/// `edge_lease_ms` where the document gives none.
+pub const EDGE_LEASE_MS_DEFAULT: u64 = 3_000;
+/// The shortest and the longest lease that make sense, inclusive: below, one lost packet ends it; above, no publisher would wait for it.
+pub const EDGE_LEASE_MS: (u64, u64) = (100, 300_000);
+/// `hold_ms` where the document gives none.
+pub const HOLD_MS_DEFAULT: u64 = 10_000;
+/// The longest hold, inclusive; no client waits longer. 0 is allowed: do not hold.
+pub const HOLD_MS_MAX: u64 = 300_000;
 
 /// A document, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +56,10 @@ pub struct Document {
     pub incarnation: Option<String>,
     /// Why the epoch changed, as published.
     pub reason: Option<String>,
-    /// How the previous master ended.
+    /// How the previous master ended. A word that is not known counts as [`Ended::Unconfirmed`], the most careful one.
     pub prev_ended: Option<Ended>,
+    /// From when on the previous master's writes are lost, in Unix milliseconds: what was stored since then is to be revalidated.
+    pub data_loss_from_unix_ms: Option<u64>,
     /// Orders documents of one epoch (addresses may change within it).
     pub publisher_seq: Option<u64>,
 }
@@ -60,6 +87,8 @@ pub struct SideFacts {
     pub addrs: Vec<SocketAddr>,
     /// Where its guard listens.
     pub guard: Option<SocketAddr>,
+    /// Whether the operator keeps it from becoming master. The publisher obeys it; the edge only shows it.
+    pub drained: bool,
 }
 
 /// The fencing class of a cluster.
@@ -85,10 +114,9 @@ pub enum Ended {
 }
 
 /// A document that cannot be used; names the field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{pointer}: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentError {
-    /// The JSON pointer of the value.
+    /// The JSON pointer of the value (RFC 6901); empty: the whole document.
     pub pointer: String,
     /// What is wrong.
     pub message: String,
@@ -98,8 +126,68 @@ impl Document {
     /// Parses and checks a document.
     ///
     /// # Errors
-    /// Names the first field that is wrong.
-    pub fn parse(_json: &[u8]) -> Result<Self, DocumentError> {
-        unimplemented!()
+    /// Names the first field that is wrong. `v` is looked at before all else.
+    pub fn parse(json: &[u8]) -> Result<Self, DocumentError> {
+        let json = Json::parse(json, DOCUMENT_BYTES_MAX)?;
+        check::document(&Node::root(&json))
+    }
+
+    /// What is known of a side.
+    pub const fn side(&self, side: Side) -> &SideFacts {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    /// Whether this epoch came about by plan or with a proof that the old master is out; the others count as flapping when they crowd.
+    pub fn is_planned(&self) -> bool {
+        matches!(self.prev_ended, Some(Ended::Demoted | Ended::Fenced))
+            || matches!(self.reason.as_deref(), Some("operator" | "standby"))
     }
 }
+
+impl Phase {
+    /// The word of the document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving { .. } => "serving",
+            Self::Switching => "switching",
+            Self::Down => "down",
+            Self::Drained => "drained",
+        }
+    }
+
+    /// The side that serves.
+    pub const fn master(self) -> Option<Side> {
+        match self {
+            Self::Serving { master } => Some(master),
+            Self::Switching | Self::Down | Self::Drained => None,
+        }
+    }
+}
+
+impl Fencing {
+    /// The word of the document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Lease => "lease",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pointer.as_str() {
+            "" => write!(f, "the document: {}", self.message),
+            pointer => write!(f, "{pointer}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for DocumentError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,7 @@
 //! The answer: may the edge send, to which side, until when; or why not.
+//!
+//! Given by [`crate::View::mastership`] and read by `edge::origin::master` before every attempt, and again before the first byte.
+//! Knows no requests: whether one is held, answered from the store or refused is decided there.
 
 use std::net::SocketAddr;
 
@@ -24,7 +27,8 @@ pub enum Mastership {
     Switching {
         /// The epoch.
         epoch: Epoch,
-        /// How long requests may be held, in milliseconds from when the state was adopted.
+        /// How long requests may be held, in milliseconds from when the state was adopted. 0 where the document says so, and where
+        /// masters change so often and so unproved that holding would only pile up requests.
         hold_ms: u64,
     },
     /// It cannot be known: do not send.
@@ -49,8 +53,10 @@ pub enum Doubt {
     LeaseExpired,
     /// The fencing class asks for a lease that this source cannot give.
     NoLease,
-    /// The last document seen is of a lower epoch than one adopted before.
+    /// Nothing is in force, and the last document seen is of a lower epoch than one adopted before.
     OldEpoch,
+    /// The last document is of another life of the cluster: its epochs cannot be compared with those seen, until that life is forgotten.
+    OtherIncarnation,
 }
 
 impl Doubt {
@@ -62,6 +68,7 @@ impl Doubt {
             Self::LeaseExpired => "lease-expired",
             Self::NoLease => "no-lease",
             Self::OldEpoch => "old-epoch",
+            Self::OtherIncarnation => "other-incarnation",
         }
     }
 }

@@ -1,21 +1,53 @@
 //! What one edge knows of one cluster, document by document.
+//!
+//! Fed by `edge::control::mastership`, one view for each cluster. Decides what a document may change; the rules are those for a watched
+//! directory that is the edge's only source, and thereby its authority. A lease needs a source that can vouch for the moment of reading,
+//! which a directory cannot: fencing class `lease` leaves this edge in doubt.
+//! Invariant 1: the highest epoch never falls, and an epoch never has two masters; [`View::resumed`] keeps both over restarts.
 
-use crate::document::{Document, DocumentError};
-use crate::mastership::Mastership;
+use std::cmp::Ordering;
+
+use jet9_config::ClusterId;
+
+use crate::document::{Document, DocumentError, Fencing, Phase};
+use crate::flaps::Flaps;
+use crate::highest::Highest;
+use crate::mastership::{Doubt, Mastership};
 use crate::{Epoch, Instant};
+
+pub use crate::flaps::{FLAPS_MAX_DEFAULT, WINDOW_MS};
 
 /// One edge's view of one cluster.
 #[derive(Clone, Debug, Default)]
 pub struct View {
+    /// Whose documents are taken; `None` until the first.
+    cluster: Option<ClusterId>,
     highest: Epoch,
+    /// What the highest epoch said; `None` while only its number is known.
+    said: Option<Phase>,
+    /// Two documents of the highest epoch disagreed; only a higher one ends it.
+    conflict: bool,
+    incarnation: Option<String>,
+    in_force: Option<InForce>,
+    /// What is wrong with the last document that could be read.
+    doubt: Option<Doubt>,
+    unreadable: Option<(DocumentError, Instant)>,
+    flaps: Flaps,
+}
+
+/// The document that is acted on: always of the highest epoch.
+#[derive(Clone, Debug)]
+struct InForce {
+    document: Document,
+    since: Instant,
 }
 
 /// What a document changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A higher epoch was adopted.
+    /// This epoch came into force: a higher one, or after a restart the same.
     Adopted(Epoch),
-    /// The same epoch with other addresses.
+    /// The same epoch with other addresses, or another fact beside phase and master.
     Addresses,
     /// Nothing.
     Same,
@@ -26,14 +58,56 @@ pub enum Change {
         /// The highest seen.
         highest: Epoch,
     },
-    /// The same epoch with another master or phase: an alarm.
+    /// The same epoch with another master or phase: an alarm. Told once for each epoch; until a higher one there is no master.
     Conflict(Epoch),
+    /// It was refused: the same epoch, phase and master with other facts, but without a higher `publisher.seq`.
+    NotNewer(Epoch),
+    /// It was refused: another life of the cluster. An alarm: there is no master until [`View::forget`], or a document of the known life.
+    OtherIncarnation {
+        /// The life that the document names.
+        offered: String,
+        /// The life that is known.
+        known: String,
+    },
+    /// It was refused: it is about another cluster.
+    OtherCluster(ClusterId),
 }
 
 impl View {
-    /// A view that starts from the highest epoch that was adopted before a restart.
+    /// A view of a cluster that was never seen; documents about another are refused. (A default view takes the cluster of its first.)
+    pub fn new(cluster: ClusterId) -> Self {
+        Self {
+            cluster: Some(cluster),
+            ..Self::default()
+        }
+    }
+
+    /// A view that starts from the highest epoch that was adopted before a restart, of which no more than the number is known: the first
+    /// document of that epoch is believed. [`View::resumed`] is stricter.
     pub fn restored(highest: Epoch) -> Self {
-        Self { highest }
+        Self {
+            highest,
+            ..Self::default()
+        }
+    }
+
+    /// A view that starts from what was recorded before a restart.
+    pub fn resumed(record: Highest) -> Self {
+        Self {
+            cluster: Some(record.cluster),
+            highest: record.epoch,
+            said: record.phase,
+            conflict: record.conflict,
+            incarnation: record.incarnation,
+            ..Self::default()
+        }
+    }
+
+    /// Sets how many changes of master in a minute, neither planned nor proved, are borne before requests are no longer held.
+    #[must_use]
+    pub fn with_flaps_max(mut self, max: usize) -> Self {
+        self.flaps = Flaps::at_most(max);
+        self
     }
 
     /// The highest epoch ever adopted; persist it before acting on it.
@@ -41,18 +115,207 @@ impl View {
         self.highest
     }
 
+    /// What to persist before acting, whenever it differs from what was persisted last; `None` while nothing was adopted.
+    pub fn record(&self) -> Option<Highest> {
+        let cluster = self
+            .cluster
+            .clone()
+            .filter(|_| self.highest > Epoch::default())?;
+        Some(Highest {
+            cluster,
+            epoch: self.highest,
+            incarnation: self.incarnation.clone(),
+            phase: self.said,
+            conflict: self.conflict,
+        })
+    }
+
+    /// The document in force, even where a doubt forbids to act on it.
+    pub fn document(&self) -> Option<&Document> {
+        self.in_force.as_ref().map(|in_force| &in_force.document)
+    }
+
+    /// When the epoch in force was adopted: where a hold is counted from.
+    pub fn since(&self) -> Option<Instant> {
+        self.in_force.as_ref().map(|in_force| in_force.since)
+    }
+
+    /// Why the published document could not be read, and since when, if the last one could not.
+    pub fn unreadable_since(&self) -> Option<(&DocumentError, Instant)> {
+        self.unreadable
+            .as_ref()
+            .map(|(error, since)| (error, *since))
+    }
+
+    /// Whether masters change so often without plan or proof that requests are no longer held. An alarm.
+    pub fn is_flapping(&self, now: Instant) -> bool {
+        self.flaps.too_many(now)
+    }
+
     /// Takes a document from a watched directory, the only source of this edge.
-    pub fn observe(&mut self, _document: Document, _now: Instant) -> Change {
-        unimplemented!()
+    pub fn observe(&mut self, document: Document, now: Instant) -> Change {
+        self.unreadable = None;
+        if let Some(refused) = self.check_identity(&document) {
+            return refused;
+        }
+        match document.epoch.cmp(&self.highest) {
+            Ordering::Less => self.older(document.epoch),
+            Ordering::Equal => self.same_epoch(document, now),
+            Ordering::Greater => self.adopt(document, now),
+        }
     }
 
     /// Notes that the published document cannot be read: what is in force stays, nothing is renewed.
-    pub fn unreadable(&mut self, _error: &DocumentError, _now: Instant) {
-        unimplemented!()
+    pub fn unreadable(&mut self, error: &DocumentError, now: Instant) {
+        let since = self.unreadable.take().map_or(now, |(_, since)| since);
+        self.unreadable = Some((error.clone(), since));
+    }
+
+    /// Forgets all but the name of the cluster, so that a re-created one may begin at a low epoch. Only on an operator's word: it gives
+    /// up the protection against an old master until the next document.
+    pub fn forget(&mut self) {
+        let flaps = Flaps::at_most(self.flaps.max());
+        *self = Self {
+            cluster: self.cluster.take(),
+            flaps,
+            ..Self::default()
+        };
     }
 
     /// Who is the live master at `now`.
-    pub fn mastership(&self, _now: Instant) -> Mastership {
-        unimplemented!()
+    pub fn mastership(&self, now: Instant) -> Mastership {
+        if self.conflict {
+            return Mastership::Doubtful(Doubt::Conflict);
+        }
+        match (&self.in_force, self.doubt) {
+            (_, Some(Doubt::OtherIncarnation)) => Mastership::Doubtful(Doubt::OtherIncarnation),
+            (None, doubt) => Mastership::Doubtful(doubt.unwrap_or(Doubt::Unknown)),
+            (Some(in_force), _) => self.answer(&in_force.document, now),
+        }
+    }
+
+    fn answer(&self, document: &Document, now: Instant) -> Mastership {
+        let epoch = document.epoch;
+        match document.phase {
+            Phase::Serving { .. } if document.fencing == Fencing::Lease => {
+                Mastership::Doubtful(Doubt::NoLease)
+            }
+            Phase::Serving { master } => {
+                let addrs = document.side(master).addrs.clone();
+                Mastership::Live {
+                    side: master,
+                    epoch,
+                    addrs,
+                    until: None,
+                }
+            }
+            Phase::Switching if self.is_flapping(now) => {
+                Mastership::Switching { epoch, hold_ms: 0 }
+            }
+            Phase::Switching => Mastership::Switching {
+                epoch,
+                hold_ms: document.hold_ms,
+            },
+            Phase::Down => Mastership::Vacant {
+                epoch,
+                drained: false,
+            },
+            Phase::Drained => Mastership::Vacant {
+                epoch,
+                drained: true,
+            },
+        }
+    }
+
+    /// Is it about this cluster, in the life that is known? A document that names no life is judged by its epoch alone.
+    fn check_identity(&mut self, document: &Document) -> Option<Change> {
+        if self
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| *cluster != document.cluster)
+        {
+            return Some(Change::OtherCluster(document.cluster.clone()));
+        }
+        match (&self.incarnation, &document.incarnation) {
+            (Some(known), Some(offered)) if known != offered => {
+                // Who re-created the cluster may have another master by now: the old answer is no longer vouched for.
+                self.doubt = Some(Doubt::OtherIncarnation);
+                Some(Change::OtherIncarnation {
+                    offered: offered.clone(),
+                    known: known.clone(),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// A good document stays in force: an old copy put back is no news. It does not end a doubt either.
+    fn older(&mut self, offered: Epoch) -> Change {
+        self.doubt = self.doubt.or(Some(Doubt::OldEpoch));
+        Change::Older {
+            offered,
+            highest: self.highest,
+        }
+    }
+
+    fn same_epoch(&mut self, document: Document, now: Instant) -> Change {
+        if self.conflict {
+            return Change::Same;
+        }
+        if self.said.is_some_and(|said| said != document.phase) {
+            self.conflict = true;
+            return Change::Conflict(document.epoch);
+        }
+        let Some(in_force) = &mut self.in_force else {
+            return self.adopt(document, now);
+        };
+        self.doubt = None;
+        let known = &mut in_force.document;
+        let is_newer = document.publisher_seq > known.publisher_seq;
+        let is_alike = Document {
+            publisher_seq: known.publisher_seq,
+            ..document.clone()
+        } == *known;
+        match (is_alike, is_newer) {
+            (true, true) => known.publisher_seq = document.publisher_seq,
+            // The same text again, or a late copy of it.
+            (true, false) => {}
+            (false, false) => return Change::NotNewer(document.epoch),
+            (false, true) => {
+                self.incarnation = document
+                    .incarnation
+                    .clone()
+                    .or_else(|| self.incarnation.take());
+                *known = document;
+                return Change::Addresses;
+            }
+        }
+        Change::Same
+    }
+
+    fn adopt(&mut self, document: Document, now: Instant) -> Change {
+        let epoch = document.epoch;
+        let is_switch = document.phase.master().is_some()
+            && Epoch::default() < self.highest
+            && self.highest < epoch;
+        if is_switch && !document.is_planned() {
+            self.flaps.note(now);
+        }
+        self.cluster.get_or_insert_with(|| document.cluster.clone());
+        if document.incarnation.is_some() {
+            self.incarnation.clone_from(&document.incarnation);
+        }
+        self.highest = epoch;
+        self.said = Some(document.phase);
+        self.conflict = false;
+        self.doubt = None;
+        self.in_force = Some(InForce {
+            document,
+            since: now,
+        });
+        Change::Adopted(epoch)
     }
 }
+
+#[cfg(test)]
+mod tests;
