@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use jet9_cache::Reason;
@@ -14,7 +15,7 @@ use jet9_cluster::Epoch;
 use jet9_config::Side;
 
 use crate::control::sites::SiteRuntime;
-use crate::message::Protocol;
+use crate::message::{Protocol, Request};
 use crate::request::client::Client;
 
 /// The facts of one exchange.
@@ -130,5 +131,67 @@ impl Exchange {
     /// The address of the client.
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.client.address.map(|a| a.ip())
+    }
+}
+
+impl Asked {
+    /// What this request asked for.
+    pub fn of(request: &Request) -> Self {
+        let target = String::from_utf8_lossy(&request.path_and_query);
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        Self {
+            protocol: Some(request.protocol),
+            method: request.method.as_str().to_owned(),
+            scheme: request.scheme.as_str(),
+            host: request.host.as_str().to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            user_agent: text(request, &http::header::USER_AGENT),
+            referer: text(request, &http::header::REFERER),
+        }
+    }
+}
+
+/// The value of a field as text; bytes outside of UTF-8 are replaced.
+fn text(request: &Request, name: &http::HeaderName) -> String {
+    request.fields.get(name).map_or_else(String::new, |value| {
+        String::from_utf8_lossy(value.as_bytes()).into_owned()
+    })
+}
+
+/// Makes request ids that no other process of this node and no other node makes.
+#[derive(Debug)]
+pub struct RequestIds {
+    prefix: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids of the node `node` (a token), of the process `process` that started at `started`.
+    pub fn new(node: &str, process: u32, started: jet9_cache::Timestamp) -> Self {
+        Self {
+            prefix: format!("{node}-{:x}-{process:x}", started.unix_millis()),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// The next id.
+    pub fn next(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number:x}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_differ_within_a_process_and_between_processes() {
+        let start = jet9_cache::Timestamp::from_unix_millis(1_700_000_000_000);
+        let (one, other) = (RequestIds::new("e1", 7, start), RequestIds::new("e1", 8, start));
+        assert_eq!(one.next(), "e1-18bcfe56800-7-1");
+        assert_eq!(one.next(), "e1-18bcfe56800-7-2");
+        assert_eq!(other.next(), "e1-18bcfe56800-8-1");
     }
 }

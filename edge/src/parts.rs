@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jet9_cache::Cache;
 use jet9_config::limits::Limits;
 
-use crate::control::health::Drain;
+use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
 use crate::control::sites::Sites;
 use crate::origin::connect::SideConnections;
+use crate::exchange::RequestIds;
 use crate::origin::fetch::Origins;
 use crate::record::Recorder;
 
@@ -35,4 +36,8 @@ pub struct Edge {
     pub recorder: Recorder,
     /// Whether the node is stopping.
     pub drain: Drain,
+    /// What `/livez` and `/readyz` tell; those who load sites, cluster state and the index say so here.
+    pub health: Health,
+    /// Names for exchanges.
+    pub request_ids: RequestIds,
 }
