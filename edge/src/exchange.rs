@@ -189,7 +189,10 @@ mod tests {
     #[test]
     fn request_ids_differ_within_a_process_and_between_processes() {
         let start = jet9_cache::Timestamp::from_unix_millis(1_700_000_000_000);
-        let (one, other) = (RequestIds::new("e1", 7, start), RequestIds::new("e1", 8, start));
+        let (one, other) = (
+            RequestIds::new("e1", 7, start),
+            RequestIds::new("e1", 8, start),
+        );
         assert_eq!(one.next(), "e1-18bcfe56800-7-1");
         assert_eq!(one.next(), "e1-18bcfe56800-7-2");
         assert_eq!(other.next(), "e1-18bcfe56800-8-1");

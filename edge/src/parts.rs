@@ -8,8 +8,8 @@ use jet9_config::limits::Limits;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
 use crate::control::sites::Sites;
-use crate::origin::connect::SideConnections;
 use crate::exchange::RequestIds;
+use crate::origin::connect::SideConnections;
 use crate::origin::fetch::Origins;
 use crate::record::Recorder;
 

@@ -202,29 +202,77 @@ mod tests {
     #[test]
     fn a_node_with_everything_loaded_is_ready() {
         check(READY, &[]);
-        check(Facts { clusters: 0, clusters_live: 0, ..READY }, &[]);
+        check(
+            Facts {
+                clusters: 0,
+                clusters_live: 0,
+                ..READY
+            },
+            &[],
+        );
     }
 
     #[test]
     fn a_loading_index_holds_readiness_back_for_five_seconds_only() {
-        let loading = Facts { cache_loaded: false, ..READY };
-        check(Facts { running: Duration::from_millis(4999), ..loading }, &[NotReady::CacheLoading]);
-        check(Facts { running: CACHE_LOAD_WAIT, ..loading }, &[]);
+        let loading = Facts {
+            cache_loaded: false,
+            ..READY
+        };
+        check(
+            Facts {
+                running: Duration::from_millis(4999),
+                ..loading
+            },
+            &[NotReady::CacheLoading],
+        );
+        check(
+            Facts {
+                running: CACHE_LOAD_WAIT,
+                ..loading
+            },
+            &[],
+        );
     }
 
     #[test]
     fn all_reasons_are_told_at_once() {
-        let facts = Facts { sites_loaded: false, draining: true, ..READY };
+        let facts = Facts {
+            sites_loaded: false,
+            draining: true,
+            ..READY
+        };
         check(facts, &[NotReady::SitesLoading, NotReady::Draining]);
     }
 
     #[test]
     fn the_share_of_live_clusters_has_hysteresis() {
-        let half = Facts { clusters_live: 2, ..READY };
+        let half = Facts {
+            clusters_live: 2,
+            ..READY
+        };
         check(half, &[]);
-        check(Facts { clusters_were_ready: false, ..half }, &[NotReady::ClustersWithoutMaster]);
-        check(Facts { clusters_live: 1, ..READY }, &[NotReady::ClustersWithoutMaster]);
-        check(Facts { clusters_live: 3, clusters_were_ready: false, ..READY }, &[]);
+        check(
+            Facts {
+                clusters_were_ready: false,
+                ..half
+            },
+            &[NotReady::ClustersWithoutMaster],
+        );
+        check(
+            Facts {
+                clusters_live: 1,
+                ..READY
+            },
+            &[NotReady::ClustersWithoutMaster],
+        );
+        check(
+            Facts {
+                clusters_live: 3,
+                clusters_were_ready: false,
+                ..READY
+            },
+            &[],
+        );
     }
 
     #[test]

@@ -106,7 +106,10 @@ impl Drain {
     pub fn watch(&self) -> DrainWatch {
         let number = self.shared.next_watch.fetch_add(1, Ordering::Relaxed);
         let waker = Arc::new(AtomicWaker::new());
-        self.shared.watches.lock().insert(number, Arc::clone(&waker));
+        self.shared
+            .watches
+            .lock()
+            .insert(number, Arc::clone(&waker));
         DrainWatch {
             shared: Arc::clone(&self.shared),
             number,
