@@ -1,62 +1,134 @@
 //! One fetch per key: who leads it, who follows, and what becomes of the followers.
 //!
 //! Called by `edge::request::lookup` when the store cannot answer. Waiters wake by notification. A lead that is dropped without a word
-//! fails its followers, so that no request waits for a fetch that is gone.
+//! fails its followers, so that no request waits for a fetch that is gone. A fetch that was sent before a purge is not joined by
+//! requests that came after it (invariant 4). Implements *collapsed requests* of RFC 9111 §4.
 
-use crate::fill::{FillWriter, Filling};
-use crate::key::Key;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::fill::{Fill, FillWriter, Filling, Keeping};
+use crate::key::{Key, KeyHasher};
+use crate::purge::{Facts, Purges, Tick, Verdict};
 use crate::reason::Reason;
+use crate::semantics::vary::SelectingFields;
+use crate::store::Cache;
 use crate::stored::StoredResponse;
+
+/// Locks that keys in flight are spread over.
+const SHARDS: usize = 64;
 
 /// The place of a request among those that want the same key now.
 #[derive(Debug)]
 pub enum Collapse {
     /// It is the first: it fetches for all.
     Lead(Lead),
-    /// Another one fetches already.
+    /// Another one fetches already, or has just stored the answer.
     Follow(Follower),
 }
 
 /// The right to fetch for a key, and the duty to say what became of it.
 #[derive(Debug)]
-pub struct Lead {}
+pub struct Lead {
+    cache: Arc<Cache>,
+    flight: Arc<Flight>,
+    /// Whether followers were told what became of the fetch.
+    told: bool,
+}
 
 impl Lead {
+    pub(crate) const fn new(cache: Arc<Cache>, flight: Arc<Flight>) -> Self {
+        Self {
+            cache,
+            flight,
+            told: false,
+        }
+    }
+
     /// The key that is fetched.
     pub fn key(&self) -> &Key {
-        unimplemented!()
+        &self.flight.key
     }
 
     /// Marks that the request is sent to the origin now: purges answered before this do not touch the response.
+    /// Call it again when the request is sent again.
     pub fn sent(&mut self) {
-        unimplemented!()
+        self.flight
+            .sent
+            .store(self.cache.purges().now().0, Ordering::Release);
     }
 
     /// The head arrived and may be stored: followers whose selecting fields match become readers.
     /// `variant` is the hash of the leader's selecting fields, `length` the announced content length.
+    ///
+    /// A response that is announced larger than what the store keeps is for the leader alone: followers fetch for themselves.
     pub fn begin(
-        self,
-        _response: StoredResponse,
-        _variant: u128,
-        _length: Option<u64>,
+        mut self,
+        response: StoredResponse,
+        variant: u128,
+        length: Option<u64>,
     ) -> (FillWriter, Filling) {
-        unimplemented!()
+        let kept = length.is_none_or(|length| length <= self.cache.kept_max());
+        let fill = Arc::new(Fill::new(
+            self.flight.key.clone(),
+            response,
+            variant,
+            self.flight.birth(),
+            length,
+            if kept { Keeping::Held } else { Keeping::Window },
+            self.cache.purges(),
+        ));
+        let filling = Filling::join(&fill);
+        if kept {
+            self.tell(Fate::Filling(Arc::clone(&fill)));
+        } else {
+            self.cache.fills().land(&self.flight);
+            self.tell(Fate::Released(Reason::TooLarge));
+        }
+        (
+            FillWriter::new(Arc::clone(&self.cache), Arc::clone(&self.flight), fill),
+            filling,
+        )
     }
 
     /// The response is for the leader alone: followers fetch for themselves.
-    pub fn release(self, _why: Reason) {
-        unimplemented!()
+    pub fn release(mut self, why: Reason) {
+        self.cache.fills().land(&self.flight);
+        self.tell(Fate::Released(why));
     }
 
     /// The stored response was freshened: followers look it up again.
-    pub fn freshened(self) {
-        unimplemented!()
+    pub fn freshened(mut self) {
+        self.cache.fills().land(&self.flight);
+        self.tell(Fate::LookAgain);
+    }
+
+    fn tell(&mut self, fate: Fate) {
+        self.told = true;
+        self.flight.fate.send_replace(fate);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if !self.told {
+            self.cache.fills().land(&self.flight);
+            self.tell(Fate::Failed);
+        }
     }
 }
 
 /// A request that waits for the leader's answer.
 #[derive(Debug)]
-pub struct Follower {}
+pub struct Follower {
+    cache: Arc<Cache>,
+    /// `None`: the answer is in the store already.
+    fate: Option<watch::Receiver<Fate>>,
+}
 
 /// What became of the leader's fetch.
 #[derive(Debug)]
@@ -72,8 +144,205 @@ pub enum Followed {
 }
 
 impl Follower {
+    pub(crate) const fn of(cache: Arc<Cache>, fate: watch::Receiver<Fate>) -> Self {
+        Self {
+            cache,
+            fate: Some(fate),
+        }
+    }
+
+    pub(crate) const fn look_again(cache: Arc<Cache>) -> Self {
+        Self { cache, fate: None }
+    }
+
     /// Waits for the leader. Put a deadline around it (`limits.collapse_wait`).
     pub async fn outcome(self) -> Followed {
-        unimplemented!()
+        let Some(mut fate) = self.fate else {
+            return Followed::LookAgain;
+        };
+        let Ok(fate) = fate.wait_for(|fate| !matches!(fate, Fate::Asking)).await else {
+            return Followed::Failed;
+        };
+        match &*fate {
+            Fate::Filling(fill) => join(fill, self.cache.purges()),
+            Fate::LookAgain => Followed::LookAgain,
+            Fate::Released(why) => Followed::Released(*why),
+            Fate::Asking | Fate::Failed => Followed::Failed,
+        }
     }
 }
+
+fn join(fill: &Arc<Fill>, purges: &Purges) -> Followed {
+    if fill.is_broken() {
+        return Followed::Failed;
+    }
+    if purges.judge(&fill.facts(), fill.birth) != Verdict::Live {
+        return Followed::LookAgain;
+    }
+    // Once it joined, the place holds the first byte even if the fill becomes a window right now.
+    let filling = Filling::join(fill);
+    if fill.is_open_to_all() {
+        Followed::Filling(filling)
+    } else {
+        Followed::LookAgain
+    }
+}
+
+/// One fetch under way.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    key: Key,
+    /// The tick when the request was sent; until then 0.
+    sent: AtomicU64,
+    /// The tick when the leader was chosen.
+    begun: Tick,
+    fate: watch::Sender<Fate>,
+}
+
+/// What a flight tells its followers.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    Asking,
+    Filling(Arc<Fill>),
+    LookAgain,
+    Released(Reason),
+    Failed,
+}
+
+impl Flight {
+    fn new(key: Key, begun: Tick) -> Self {
+        let fate = watch::Sender::new(Fate::Asking);
+        Self {
+            key,
+            sent: AtomicU64::new(0),
+            begun,
+            fate,
+        }
+    }
+
+    /// The tick at which what it fetches is born. A lead that never said `sent` is judged by its beginning.
+    fn birth(&self) -> Tick {
+        match self.sent.load(Ordering::Acquire) {
+            0 => self.begun,
+            sent => Tick(sent),
+        }
+    }
+
+    fn may_be_joined(
+        &self,
+        key: &Key,
+        selecting: &SelectingFields<'_>,
+        keys: &KeyHasher,
+        purges: &Purges,
+    ) -> bool {
+        if !self.key.is_same(key) {
+            return false;
+        }
+        match &*self.fate.borrow() {
+            Fate::Asking => {
+                // What is not sent yet will be younger than every purge until now.
+                let sent = Tick(self.sent.load(Ordering::Acquire));
+                sent == Tick::NEVER || purges.judge(&facts_of(key), sent) == Verdict::Live
+            }
+            Fate::Filling(fill) => {
+                let vary = &fill.response.vary;
+                let selected = vary.is_empty() || selecting.hash(vary, keys) == fill.variant;
+                selected
+                    && !fill.is_broken()
+                    && purges.judge(&fill.facts(), fill.birth) == Verdict::Live
+            }
+            Fate::LookAgain | Fate::Released(_) | Fate::Failed => false,
+        }
+    }
+}
+
+fn facts_of(key: &Key) -> Facts<'_> {
+    Facts {
+        partition: key.partition(),
+        url: key.url(),
+        path: key.path_and_query(),
+        tags: &[],
+    }
+}
+
+/// The fetches under way, by primary key.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    shards: Box<[Mutex<HashMap<u128, Vec<Arc<Flight>>>>]>,
+}
+
+/// The place that [`InFlight::take`] found.
+pub(crate) enum Seat {
+    Lead(Arc<Flight>),
+    Follow(watch::Receiver<Fate>),
+    /// Meanwhile the answer was stored.
+    Stored,
+}
+
+impl InFlight {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Joins a flight, or begins one unless `stored`, asked under the lock, says that the answer is there: a fill is stored before
+    /// its flight is taken out, so that whoever finds neither is the first.
+    pub(crate) fn take(
+        &self,
+        key: &Key,
+        selecting: &SelectingFields<'_>,
+        keys: &KeyHasher,
+        purges: &Purges,
+        stored: impl FnOnce() -> bool,
+    ) -> Seat {
+        let mut flights = self.shard(key.primary()).lock();
+        let of_key = flights.get(&key.primary());
+        let joinable = of_key.and_then(|flights| {
+            flights
+                .iter()
+                .rev()
+                .find(|f| f.may_be_joined(key, selecting, keys, purges))
+        });
+        if let Some(flight) = joinable {
+            return Seat::Follow(flight.fate.subscribe());
+        }
+        if stored() {
+            return Seat::Stored;
+        }
+        let flight = Arc::new(Flight::new(key.clone(), purges.now()));
+        flights
+            .entry(key.primary())
+            .or_default()
+            .push(Arc::clone(&flight));
+        Seat::Lead(flight)
+    }
+
+    /// Takes a flight out: nobody can join it any more.
+    pub(crate) fn land(&self, flight: &Arc<Flight>) {
+        let primary = flight.key.primary();
+        let mut flights = self.shard(primary).lock();
+        if let Some(of_key) = flights.get_mut(&primary) {
+            of_key.retain(|other| !Arc::ptr_eq(other, flight));
+            if of_key.is_empty() {
+                flights.remove(&primary);
+            }
+        }
+    }
+
+    /// Whether anything is under way for a primary key.
+    pub(crate) fn has(&self, primary: u128) -> bool {
+        self.shard(primary).lock().contains_key(&primary)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "any bits of the hash will do"
+    )]
+    fn shard(&self, primary: u128) -> &Mutex<HashMap<u128, Vec<Arc<Flight>>>> {
+        &self.shards[primary as usize % SHARDS]
+    }
+}
+
+#[cfg(test)]
+mod tests;

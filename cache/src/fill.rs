@@ -4,11 +4,26 @@
 //! without [`FillWriter::finish`] gives every reader [`ReadError::Broken`], never a clean end, and nothing is stored.
 //! Invariant 3: readers see exactly the bytes written, in order.
 
+mod flow;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
+use crate::collapse::Flight;
+use crate::memory::Content;
+use crate::store::Cache;
 use crate::stored::StoredResponse;
+
+use flow::{At, Place};
+pub(crate) use flow::{Fill, Keeping, PIECE};
+
+/// How far the slowest reader of a fill that is not kept may lag, in bytes.
+pub(crate) const WINDOW_MAX: u64 = 8 << 20;
+/// How long the writer of a fill that is not kept waits for a reader that does not move at all; then that reader is cut.
+pub(crate) const STALLED_READER_MAX: Duration = Duration::from_secs(30);
 
 /// Why a read of content failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,15 +49,44 @@ pub enum FillError {
 
 /// The writing end of a fill. Dropping it without [`Self::finish`] breaks the fill.
 #[derive(Debug)]
-pub struct FillWriter {}
+pub struct FillWriter {
+    cache: Arc<Cache>,
+    flight: Arc<Flight>,
+    fill: Arc<Fill>,
+}
 
 impl FillWriter {
+    pub(crate) const fn new(cache: Arc<Cache>, flight: Arc<Flight>, fill: Arc<Fill>) -> Self {
+        Self {
+            cache,
+            flight,
+            fill,
+        }
+    }
+
     /// Adds content; waits while too much is not yet on disk (`limits.fill_unflushed`).
     ///
+    /// Content that is larger than what the store keeps is still handed to the readers that are attached, at the pace of the slowest
+    /// ([`WINDOW_MAX`]); a reader that stalls for [`STALLED_READER_MAX`] is cut then, and nobody new can join.
+    ///
     /// # Errors
-    /// When the content is too large or longer than announced. Readers that joined get [`ReadError::Broken`].
-    pub async fn write(&mut self, _piece: Bytes) -> Result<(), FillError> {
-        unimplemented!()
+    /// When the content is longer than announced, or too large to be stored and nobody reads it. Readers that joined get
+    /// [`ReadError::Broken`].
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), FillError> {
+        let reached = self.fill.written().saturating_add(piece.len() as u64);
+        if self.fill.length.is_some_and(|length| reached > length) {
+            self.fill.break_off();
+            return Err(FillError::Length);
+        }
+        if reached > self.cache.kept_max() && self.fill.keeping() == Keeping::Held {
+            self.cache.fills().land(&self.flight);
+            self.fill.become_window();
+        }
+        self.fill.push(piece);
+        match self.fill.keeping() {
+            Keeping::Held => Ok(()),
+            Keeping::Window => self.wait_for_window().await,
+        }
     }
 
     /// The end: the response is stored (unless purged meanwhile) and readers see a clean end.
@@ -50,17 +94,55 @@ impl FillWriter {
     /// # Errors
     /// When fewer bytes came than announced: the fill is broken.
     pub async fn finish(self) -> Result<(), FillError> {
-        unimplemented!()
+        if self
+            .fill
+            .length
+            .is_some_and(|length| length != self.fill.written())
+        {
+            self.fill.break_off();
+            return Err(FillError::Length);
+        }
+        if self.fill.keeping() == Keeping::Held {
+            self.cache.commit(&self.fill).await;
+        }
+        self.fill.finish();
+        Ok(())
     }
 
     /// How many readers are attached now.
     pub fn readers(&self) -> usize {
-        unimplemented!()
+        self.fill.readers()
     }
 
     /// Waits until no reader is attached any more.
     pub async fn orphaned(&self) {
-        unimplemented!()
+        self.fill.relieved(|fill| fill.readers() == 0).await;
+    }
+
+    async fn wait_for_window(&self) -> Result<(), FillError> {
+        let small_enough = |fill: &Fill| fill.drop_read().is_none_or(|left| left <= WINDOW_MAX);
+        while !small_enough(&self.fill) {
+            let stalled_at = self.fill.slowest();
+            let moves = self.fill.relieved(|fill| fill.slowest() != stalled_at);
+            if tokio::time::timeout(STALLED_READER_MAX, moves)
+                .await
+                .is_err()
+            {
+                self.fill.cut(stalled_at.unwrap_or(0));
+            }
+        }
+        if self.fill.readers() > 0 {
+            return Ok(());
+        }
+        self.fill.break_off();
+        Err(FillError::TooLarge)
+    }
+}
+
+impl Drop for FillWriter {
+    fn drop(&mut self) {
+        self.fill.break_off();
+        self.cache.fills().land(&self.flight);
     }
 }
 
@@ -75,26 +157,142 @@ pub struct Filling {
     pub body: BodyReader,
 }
 
+impl Filling {
+    /// Joins as a reader.
+    pub(crate) fn join(fill: &Arc<Fill>) -> Self {
+        let (place, progress) = fill.join();
+        let source = Source::Fill {
+            fill: Arc::clone(fill),
+            place,
+            progress,
+        };
+        Self {
+            response: Arc::clone(&fill.response),
+            variant: fill.variant,
+            body: BodyReader::new(source),
+        }
+    }
+}
+
 /// Reads content piece by piece, from memory, disk or a fill in flight.
 #[derive(Debug)]
-pub struct BodyReader {}
+pub struct BodyReader {
+    source: Source,
+    position: u64,
+    /// Where to stop, if not at the end of the content.
+    end: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// All of it, in pieces of [`PIECE`] bytes.
+    Memory(Arc<[Bytes]>),
+    Fill {
+        fill: Arc<Fill>,
+        place: Place,
+        progress: watch::Receiver<()>,
+    },
+}
 
 impl BodyReader {
-    /// How many bytes there are in all, where known.
+    const fn new(source: Source) -> Self {
+        Self {
+            source,
+            position: 0,
+            end: None,
+        }
+    }
+
+    /// Reads content that is in memory.
+    pub(crate) const fn of_pieces(pieces: Arc<[Bytes]>) -> Self {
+        Self::new(Source::Memory(pieces))
+    }
+
+    /// How many bytes there are in all, where known; what [`Self::restrict`] asked for does not change it.
     pub fn length(&self) -> Option<u64> {
-        unimplemented!()
+        match &self.source {
+            Source::Memory(pieces) => Some(pieces.iter().map(|piece| piece.len() as u64).sum()),
+            Source::Fill { fill, .. } => fill.whole_length(),
+        }
     }
 
     /// Restricts what [`Self::next`] gives to `length` bytes from `start`. Call it before the first read.
-    pub fn restrict(&mut self, _start: u64, _length: u64) {
-        unimplemented!()
+    pub fn restrict(&mut self, start: u64, length: u64) {
+        self.position = start;
+        self.end = Some(start.saturating_add(length));
     }
 
-    /// The next piece; `None` at the clean end.
+    /// The next piece, never empty; `None` at the clean end. Safe to cancel: nothing is lost.
     ///
     /// # Errors
     /// When the fill broke or the disk failed; what was given before is true, the rest is lost.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
-        unimplemented!()
+        if self.end.is_some_and(|end| self.position >= end) {
+            // Whoever has what it wanted must not hold the others up.
+            self.source = Source::Memory(Arc::new([]));
+            return Ok(None);
+        }
+        let found = match &mut self.source {
+            Source::Memory(pieces) => Ok(slice_at(pieces, self.position)),
+            Source::Fill {
+                fill,
+                place,
+                progress,
+            } => read_fill(fill, *place, progress, self.position).await,
+        };
+        let Some(mut piece) = found? else {
+            return Ok(None);
+        };
+        if let Some(end) = self.end {
+            let left = usize::try_from(end - self.position).unwrap_or(usize::MAX);
+            piece.truncate(left);
+        }
+        self.position += piece.len() as u64;
+        Ok(Some(piece))
     }
 }
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Self::Fill { fill, place, .. } = self {
+            fill.leave(*place);
+        }
+    }
+}
+
+fn slice_at(pieces: &[Bytes], position: u64) -> Option<Bytes> {
+    let index = usize::try_from(position / PIECE as u64).ok()?;
+    let within = usize::try_from(position % PIECE as u64).ok()?;
+    let piece = pieces.get(index)?;
+    (within < piece.len()).then(|| piece.slice(within..))
+}
+
+async fn read_fill(
+    fill: &Fill,
+    place: Place,
+    progress: &mut watch::Receiver<()>,
+    position: u64,
+) -> Result<Option<Bytes>, ReadError> {
+    loop {
+        progress.mark_unchanged();
+        match fill.at(place, position) {
+            At::Bytes(bytes) => return Ok(Some(bytes)),
+            At::End => return Ok(None),
+            At::Broken => return Err(ReadError::Broken),
+            // The sender lives in the fill, so that this cannot fail.
+            At::Wait => progress.changed().await.map_err(|_| ReadError::Broken)?,
+        }
+    }
+}
+
+/// Content in the form that the memory tier keeps.
+pub(crate) fn content_of(mut pieces: Vec<Bytes>) -> Content {
+    match pieces.len() {
+        0 => Content::Whole(Bytes::new()),
+        1 => Content::Whole(pieces.remove(0)),
+        _ => Content::Pieces(pieces.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,15 @@ impl Key {
         self.url
     }
 
+    /// The same key in memory of its own: it pins no buffer of the request that it came with.
+    pub(crate) fn detached(&self) -> Self {
+        let path_and_query = Bytes::copy_from_slice(&self.path_and_query);
+        Self {
+            path_and_query,
+            ..self.clone()
+        }
+    }
+
     /// Whether both name the same thing, byte by byte.
     pub fn is_same(&self, other: &Self) -> bool {
         self.primary == other.primary

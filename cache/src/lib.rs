@@ -27,3 +27,6 @@ pub use reason::Reason;
 pub use store::{Cache, CacheConfig, Hit, Lookup};
 pub use stored::StoredResponse;
 pub use time::Timestamp;
+
+#[cfg(test)]
+mod test_support;
