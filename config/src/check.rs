@@ -143,4 +143,6 @@ fn toml<T>(
 }
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;

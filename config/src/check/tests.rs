@@ -1,3 +1,5 @@
+//! What is accepted, what is refused, and in which words.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,14 +14,15 @@ use crate::node::{AccessLogFormat, AdminListen, State, TlsVersion};
 use crate::site::{Https, OriginHost, OriginScheme, Profile, QueryOrder, SetCookie};
 use crate::units::DURATION_MAX;
 
-const NODE: &str = "[node]\nid = \"edge1\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n";
-const SITE: &str = "id = \"s-1\"\ndomains = [\"example.test\"]\n[origin]\ncluster = \"c-1\"\n";
+pub(super) const NODE: &str = "[node]\nid = \"edge1\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n";
+pub(super) const SITE: &str =
+    "id = \"s-1\"\ndomains = [\"example.test\"]\n[origin]\ncluster = \"c-1\"\n";
 
-fn read_node(text: &str) -> Result<Node, Problems> {
+pub(super) fn read_node(text: &str) -> Result<Node, Problems> {
     node("node.toml", Path::new("/etc/jet9"), text)
 }
 
-fn read_site(text: &str) -> Result<Site, Problems> {
+pub(super) fn read_site(text: &str) -> Result<Site, Problems> {
     site_toml("s-1.toml", text)
 }
 
@@ -665,5 +668,26 @@ proptest! {
         let at = at % text.len();
         text[at] = byte;
         let _ = read_site(&String::from_utf8_lossy(&text));
+    }
+}
+
+#[test]
+fn deep_documents_are_refused_and_never_exhaust_the_stack() {
+    let deep = |part: &str, count: usize| part.repeat(count);
+    for text in [
+        format!("x = {}", deep("[", 100_000)),
+        format!("x = {}{}", deep("[", 100_000), deep("]", 100_000)),
+        format!("x = {}", deep("{a=", 100_000)),
+        format!("{}a = 1", deep("a.", 100_000)),
+        format!("[{}a]", deep("a.", 100_000)),
+        format!("[[{}a]]", deep("a.", 100_000)),
+        format!("x = {{ {}a = 1 }}", deep("a.", 100_000)),
+        format!(
+            "x = {}1{}",
+            deep(&format!("{{{}a = ", deep("a.", 75)), 75),
+            deep("}", 75)
+        ),
+    ] {
+        assert!(read_site(&text).is_err());
     }
 }

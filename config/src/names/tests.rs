@@ -1,3 +1,5 @@
+//! Which names are names.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;
