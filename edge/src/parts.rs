@@ -20,8 +20,16 @@ pub struct Edge {
     pub id: String,
     /// `node.zone`.
     pub zone: String,
+    /// This node in `Via`.
+    pub via: http::HeaderValue,
+    /// The port that redirects to https name; `None` for 443.
+    pub https_port: Option<u16>,
+    /// The largest content that is stored, in bytes.
+    pub max_object: u64,
     /// The bounds.
     pub limits: Limits,
+    /// The certificates in use.
+    pub certificates: Arc<jet9_tls::Resolver>,
     /// The sites in force.
     pub sites: Sites,
     /// The live masters.
