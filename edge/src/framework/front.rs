@@ -1,1 +1,311 @@
-//! HTTP/1.1: reads heads, hands them to the guard and the story, writes answers, or lends the connection to Pingora for one request.
+//! The HTTP/1.1 front: every request of a client's connection, one after the other.
+//!
+//! Called by `framework::listeners` for each connection that speaks HTTP/1.0 or HTTP/1.1, in clear or inside TLS. For each request: read its
+//! head, let the guard judge it, let the story answer, write the answer; or lend the connection to Pingora's `HttpProxy` as a
+//! [`FrontStream`] and take it back. RFC 9112 §9. Knows no site, no cache and no origin: [`Handler`] is all it sees of them.
+//! Invariant: each request of a connection passes the guard, and after one that did not, nothing more is read as a request.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Method;
+use jet9_config::limits::Limits;
+
+mod connection;
+mod stream;
+mod timer;
+mod transport;
+mod writer;
+
+pub use stream::{ContentError, FrontStream};
+pub use transport::Transport;
+
+use self::connection::{Arrived, Connection, Gone};
+use self::writer::{Failed, Terms};
+use crate::clock;
+use crate::control::health::{Drain, UnderWay};
+use crate::exchange::{Asked, Exchange, RequestIds};
+use crate::framework::phases::Passing;
+use crate::message::{Framing, Request, Response};
+use crate::request::client::Client;
+use crate::request::guard::{self, Refusal};
+use crate::story::Answer;
+
+/// What the front needs of the node behind it.
+pub trait Handler: Send + Sync + 'static {
+    /// The bounds.
+    fn limits(&self) -> &Limits;
+
+    /// The way to a stop.
+    fn drain(&self) -> &Drain;
+
+    /// Names for exchanges.
+    fn request_ids(&self) -> &RequestIds;
+
+    /// Answers a request; dropped when the client leaves.
+    fn answer(
+        &self,
+        exchange: &mut Exchange,
+        request: &Request,
+    ) -> impl Future<Output = Answer> + Send;
+
+    /// The response to a head that the guard refused.
+    fn refuse(&self, exchange: &mut Exchange, refusal: &Refusal) -> Response;
+
+    /// The response to a head that did not arrive in time.
+    fn late(&self, exchange: &mut Exchange) -> Response;
+
+    /// The most content that the site of this exchange takes, in bytes.
+    fn content_max(&self, exchange: &Exchange) -> u64;
+
+    /// Passes a request through to its side; `true` if Pingora left the connection usable. `close`: the answer says `Connection: close`.
+    fn pass(
+        &self,
+        stream: FrontStream,
+        passing: Passing,
+        close: bool,
+    ) -> impl Future<Output = bool> + Send;
+
+    /// Serves a connection that chose HTTP/2, to its end.
+    fn http2(&self, transport: Transport, client: Arc<Client>) -> impl Future<Output = ()> + Send;
+
+    /// Records an exchange that was not passed through.
+    fn finished(&self, exchange: &Exchange);
+}
+
+/// What becomes of the connection after an exchange.
+enum Next {
+    /// Another request.
+    Request(Connection),
+    /// A close that lets the client have its answer; lingering where it may still be sending.
+    Close {
+        connection: Connection,
+        lingering: bool,
+    },
+    /// A close that shows that something is missing; by a reset where nothing else shows it.
+    Abort { connection: Connection, reset: bool },
+    /// Nothing is left of it.
+    Gone,
+}
+
+/// Serves a client's connection to its end.
+///
+/// `under_way` counts its first request: one that was just accepted most likely has a request on its way, and a stop waits for that.
+pub async fn serve<H: Handler>(
+    handler: Arc<H>,
+    transport: Transport,
+    client: Arc<Client>,
+    under_way: UnderWay,
+) {
+    let (limits, drain) = (handler.limits(), handler.drain());
+    let mut connection = Connection::new(transport, drain.watch(), limits);
+    let mut under_way = Some(under_way);
+    for served in 1..=limits.requests_per_connection.max(1) {
+        let arrived = connection.head(limits).await;
+        let counted = under_way.take().unwrap_or_else(|| drain.begin());
+        let turn = Turn {
+            handler: &*handler,
+            client: &client,
+            last: served >= limits.requests_per_connection,
+        };
+        let next = turn.take(connection, arrived).await;
+        match next {
+            Next::Request(back) => connection = back,
+            Next::Close {
+                connection,
+                lingering,
+            } => return connection.close(lingering).await,
+            Next::Abort { connection, reset } => return connection.abort(reset),
+            Next::Gone => return,
+        }
+        drop(counted);
+    }
+}
+
+/// One exchange of a connection.
+struct Turn<'a, H> {
+    handler: &'a H,
+    client: &'a Arc<Client>,
+    /// Whether `limits.requests_per_connection` is reached.
+    last: bool,
+}
+
+impl<H: Handler> Turn<'_, H> {
+    async fn take(&self, connection: Connection, arrived: Arrived) -> Next {
+        let (head, started) = match arrived {
+            Arrived::Head(head, started) => (head, started),
+            Arrived::Refused(refusal, started) => {
+                return self.refuse(connection, self.begin(started), &refusal).await;
+            }
+            Arrived::Late(started) => {
+                let mut exchange = self.begin(started);
+                let response = self.handler.late(&mut exchange);
+                return self.last_words(connection, exchange, response).await;
+            }
+            Arrived::Nothing => {
+                return Next::Close {
+                    connection,
+                    lingering: false,
+                };
+            }
+        };
+        let mut exchange = self.begin(started);
+        match guard::parse_http1(head, self.client.scheme(), self.handler.limits()) {
+            Ok(accepted) => {
+                exchange.asked = Asked::of(&accepted.request);
+                exchange.answered.bytes_in = accepted.head_bytes as u64;
+                let close = !accepted.keep_alive;
+                self.answer(connection, exchange, accepted.request, close)
+                    .await
+            }
+            Err(refusal) => self.refuse(connection, exchange, &refusal).await,
+        }
+    }
+
+    fn begin(&self, started: Instant) -> Exchange {
+        let id = self.handler.request_ids().next();
+        Exchange::begin(Arc::clone(self.client), id, started, clock::wall())
+    }
+
+    /// Lets the story answer, for as long as the client is there. `close`: the client wants no further exchange.
+    async fn answer(
+        &self,
+        mut connection: Connection,
+        mut exchange: Exchange,
+        request: Request,
+        close: bool,
+    ) -> Next {
+        let answer = tokio::select! {
+            biased;
+            answer = self.handler.answer(&mut exchange, &request) => Ok(answer),
+            gone = connection.left() => Err(gone),
+        };
+        match answer {
+            Ok(Answer::Respond(response)) => {
+                self.respond(connection, exchange, &request, response, close)
+                    .await
+            }
+            Ok(Answer::PassThrough) => self.pass(connection, exchange, request, close).await,
+            Err(gone) => self.abandoned(&mut exchange, gone),
+        }
+    }
+
+    fn abandoned(&self, exchange: &mut Exchange, gone: Gone) -> Next {
+        exchange.error = Some(gone.as_str());
+        self.handler.finished(exchange);
+        Next::Gone
+    }
+
+    async fn respond(
+        &self,
+        connection: Connection,
+        exchange: Exchange,
+        request: &Request,
+        response: Response,
+        close: bool,
+    ) -> Next {
+        // Content that nobody read stands before the next request: the connection ends rather than reading it all for nothing.
+        let unread = request.content != Framing::None || request.upgrade.is_some();
+        let ours = unread || self.last || self.handler.drain().is_draining();
+        let terms = Terms {
+            protocol: request.protocol,
+            head_only: request.method == Method::HEAD,
+            close: close || ours,
+            idle: self.handler.limits().client_idle,
+        };
+        self.write(connection, exchange, response, &terms, unread || !close)
+            .await
+    }
+
+    async fn refuse(
+        &self,
+        connection: Connection,
+        mut exchange: Exchange,
+        refusal: &Refusal,
+    ) -> Next {
+        let response = self.handler.refuse(&mut exchange, refusal);
+        self.last_words(connection, exchange, response).await
+    }
+
+    /// Writes an answer to what was no request. Nothing is known of what the client speaks, nor of where its next request would begin.
+    async fn last_words(
+        &self,
+        connection: Connection,
+        exchange: Exchange,
+        response: Response,
+    ) -> Next {
+        let terms = Terms {
+            protocol: crate::message::Protocol::Http11,
+            head_only: false,
+            close: true,
+            idle: self.handler.limits().client_idle,
+        };
+        self.write(connection, exchange, response, &terms, true)
+            .await
+    }
+
+    async fn write(
+        &self,
+        mut connection: Connection,
+        mut exchange: Exchange,
+        response: Response,
+        terms: &Terms,
+        lingering: bool,
+    ) -> Next {
+        let written = writer::write(&mut connection, response, terms, &mut exchange.answered).await;
+        if let Err(failed) = &written {
+            exchange.error.get_or_insert(failed.why.as_str());
+        }
+        self.handler.finished(&exchange);
+        match written {
+            Ok(ended) if ended.closes(terms) => Next::Close {
+                connection,
+                lingering,
+            },
+            Ok(_) => Next::Request(connection),
+            Err(Failed { needs_reset, .. }) => Next::Abort {
+                connection,
+                reset: needs_reset,
+            },
+        }
+    }
+
+    /// Lends the connection to Pingora for this request.
+    async fn pass(
+        &self,
+        connection: Connection,
+        exchange: Exchange,
+        request: Request,
+        close: bool,
+    ) -> Next {
+        let limits = self.handler.limits();
+        // What follows a request with Upgrade is not HTTP, whether the side agreed to it or not.
+        let close =
+            close || self.last || request.upgrade.is_some() || self.handler.drain().is_draining();
+        let content_max = self.handler.content_max(&exchange);
+        let (stream, home) = FrontStream::lend(connection, &request, content_max, limits);
+        let usable = self
+            .handler
+            .pass(stream, Passing { request, exchange }, close)
+            .await;
+        let Ok(mut lent) = home.await else {
+            return Next::Gone;
+        };
+        let sent = lent.send_held(limits.client_idle).await;
+        match sent {
+            Err(_) => Next::Abort {
+                connection: lent.connection,
+                reset: false,
+            },
+            Ok(()) if usable && !close && lent.is_at_rest() => Next::Request(lent.connection),
+            Ok(()) => Next::Close {
+                connection: lent.connection,
+                lingering: true,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,421 @@
-//! Sockets: bound before anything runs, accepted by one loop each.
+//! The sockets: bound before anything else starts, accepted from until the stop.
+//!
+//! [`bind`] is called by `framework::server` for every address of the node file, so that a port in use is found before anything runs;
+//! [`Accepting`] is the Pingora service that serves the request listeners, one accept loop each, all in one runtime.
+//! Invariant 7: no more connections than `limits.connections`, and running out of file descriptors is survived.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use jet9_config::node::{AdminListen, Listen};
+use jet9_config::{Problem, Problems};
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::control::health::UnderWay;
+use crate::framework::front::{self, Handler, Transport};
+use crate::framework::tls::{self, Acceptor};
+use crate::request::client::Client;
+
+/// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// How long after the last byte a connection is asked whether its client is still there, and how long between the next questions.
+const KEEPALIVE_PROBES: Duration = Duration::from_secs(60);
+
+/// The first and the longest pause of an accept loop that the system gives no more file descriptors to.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Every socket of the node, bound, in the order of the node file.
+#[derive(Debug, Default)]
+pub struct Bound {
+    /// `listen.http`.
+    pub http: Vec<StdListener>,
+    /// `listen.https`.
+    pub https: Vec<StdListener>,
+    /// `listen.admin`.
+    pub admin: Vec<AdminListener>,
+    /// `listen.metrics`.
+    pub metrics: Option<StdListener>,
+}
+
+/// A bound socket of the admin API.
+#[derive(Debug)]
+pub enum AdminListener {
+    /// For the local machine; the peer's uid is known.
+    Unix(UnixListener),
+    /// For who has a token.
+    Tcp(StdListener),
+}
+
+/// Binds every socket. `file` is the node file's name, for problems.
+///
+/// # Errors
+/// Every address that cannot be bound, by its name in the node file.
+pub fn bind(file: &str, listen: &Listen) -> Result<Bound, Problems> {
+    let mut problems = Vec::new();
+    let mut bound = Bound::default();
+    let tcp = |addresses: &[SocketAddr], key: &str, problems: &mut Vec<Problem>| {
+        let bind = |(index, address): (usize, &SocketAddr)| {
+            let key = format!("{key}[{index}]");
+            noted(bind_tcp(*address), file, &key, address, problems)
+        };
+        addresses.iter().enumerate().filter_map(bind).collect()
+    };
+    bound.http = tcp(&listen.http, "listen.http", &mut problems);
+    bound.https = tcp(&listen.https, "listen.https", &mut problems);
+    for (index, address) in listen.admin.iter().enumerate() {
+        let key = format!("listen.admin[{index}]");
+        bound.admin.extend(match address {
+            AdminListen::Unix(path) => {
+                let shown = path.display();
+                noted(bind_unix(path), file, &key, shown, &mut problems).map(AdminListener::Unix)
+            }
+            AdminListen::Tcp(address) => {
+                noted(bind_tcp(*address), file, &key, address, &mut problems)
+                    .map(AdminListener::Tcp)
+            }
+        });
+    }
+    if let Some(address) = &listen.metrics {
+        bound.metrics = noted(
+            bind_tcp(*address),
+            file,
+            "listen.metrics",
+            address,
+            &mut problems,
+        );
+    }
+    if problems.is_empty() {
+        Ok(bound)
+    } else {
+        Err(Problems(problems))
+    }
+}
+
+/// Turns an error into a problem that names the key and the address.
+fn noted<T>(
+    result: io::Result<T>,
+    file: &str,
+    key: &str,
+    address: impl std::fmt::Display,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    result
+        .map_err(|error| {
+            problems.push(Problem {
+                file: file.to_owned(),
+                place: None,
+                pointer: format!("/{}", key.replace(['.', '['], "/").replace(']', "")),
+                message: format!("{key}: {address} cannot be bound: {error}"),
+            });
+        })
+        .ok()
+}
+
+/// Accepted sockets inherit what is set here: no delay of small writes, and probes for clients that vanished.
+fn bind_tcp(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` and `0.0.0.0` may stand beside each other in the node file.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    let probes = TcpKeepalive::new()
+        .with_time(KEEPALIVE_PROBES)
+        .with_interval(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Replaces the socket file of a process that is gone; one that somebody listens on is in use.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// What is counted of connections.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    open: IntGaugeVec,
+    refused: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When a metric of the same name is there already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let open = Opts::new(
+            "jet9_edge_connections_open",
+            "Client connections open now, by the protocol that they speak.",
+        );
+        let refused = Opts::new(
+            "jet9_edge_accept_errors_total",
+            "Connections that could not be accepted: `descriptors` ran out, or another error.",
+        );
+        let metrics = Self {
+            open: IntGaugeVec::new(open, &["protocol"])?,
+            refused: IntCounterVec::new(refused, &["error"])?,
+        };
+        registry.register(Box::new(metrics.open.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct Open(prometheus::IntGauge);
+
+impl Open {
+    fn count(metrics: &Metrics, protocol: &str) -> Self {
+        let gauge = metrics.open.with_label_values(&[protocol]);
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The service of the request listeners.
+pub struct Accepting<H> {
+    listeners: Vec<(StdListener, Option<Acceptor>)>,
+    shared: Arc<Shared<H>>,
+    threads: usize,
+}
+
+/// What the accept loops share.
+struct Shared<H> {
+    handler: Arc<H>,
+    metrics: Metrics,
+    places: Arc<Semaphore>,
+}
+
+impl<H: Handler> Accepting<H> {
+    /// Serves `http` in clear and `https` through `acceptor`, with this many worker threads.
+    pub fn new(
+        handler: Arc<H>,
+        http: Vec<StdListener>,
+        https: Vec<StdListener>,
+        acceptor: &Acceptor,
+        metrics: Metrics,
+        threads: usize,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(
+            handler.limits().connections.min(Semaphore::MAX_PERMITS),
+        ));
+        let clear = http.into_iter().map(|listener| (listener, None));
+        let tls = https
+            .into_iter()
+            .map(|listener| (listener, Some(acceptor.clone())));
+        Self {
+            listeners: clear.chain(tls).collect(),
+            shared: Arc::new(Shared {
+                handler,
+                metrics,
+                places,
+            }),
+            threads,
+        }
+    }
+
+    /// Accepts on every listener until the stop begins.
+    pub async fn run(&mut self) {
+        let mut loops = Vec::new();
+        for (listener, acceptor) in self.listeners.drain(..) {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let shared = Arc::clone(&self.shared);
+                    loops.push(tokio::spawn(shared.accept(listener, acceptor)));
+                }
+                Err(error) => log::error!("a bound socket cannot be used: {error}"),
+            }
+        }
+        for accepting in loops {
+            // A loop that panicked was reported by the panic hook; the others go on.
+            let _ = accepting.await;
+        }
+    }
+}
+
+#[async_trait]
+impl<H: Handler> ServiceWithDependents for Accepting<H> {
+    async fn start_service(
+        &mut self,
+        _fds: Option<ListenFds>,
+        _shutdown: ShutdownWatch,
+        _listeners_per_fd: usize,
+        ready: ServiceReadyNotifier,
+    ) {
+        ready.notify_ready();
+        self.run().await;
+    }
+
+    fn name(&self) -> &'static str {
+        "requests"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(self.threads)
+    }
+}
+
+impl<H: Handler> Shared<H> {
+    /// One listener's loop. Stops accepting while `limits.connections` are open: who comes then waits in the listen queue.
+    async fn accept(self: Arc<Self>, listener: TcpListener, acceptor: Option<Acceptor>) {
+        let drain = self.handler.drain().clone();
+        let mut stopping = std::pin::pin!(drain.draining());
+        let mut pause = None;
+        loop {
+            let place = tokio::select! {
+                biased;
+                () = &mut stopping => break,
+                place = Arc::clone(&self.places).acquire_owned() => place,
+            };
+            let Ok(place) = place else { return };
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stopping => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    pause = None;
+                    self.spawn(stream, address, acceptor.clone(), place);
+                }
+                Err(error) => self.pause(&error, &mut pause).await,
+            }
+        }
+        self.accept_the_waiting(&listener, acceptor.as_ref());
+    }
+
+    /// Takes what is in the listen queue: closing the socket would reset clients that are connected already.
+    fn accept_the_waiting(&self, listener: &TcpListener, acceptor: Option<&Acceptor>) {
+        for _ in 0..BACKLOG {
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                return;
+            };
+            match listener.accept().now_or_never() {
+                Some(Ok((stream, address))) => {
+                    self.spawn(stream, address, acceptor.cloned(), place);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// After an error: at once where it was the connection's, later and later where the system has no more to give.
+    async fn pause(&self, error: &io::Error, pause: &mut Option<Duration>) {
+        let exhausted = matches!(
+            Errno::from_io_error(error),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+        );
+        let word = if exhausted { "descriptors" } else { "other" };
+        self.metrics.refused.with_label_values(&[word]).inc();
+        if !exhausted {
+            return;
+        }
+        if pause.is_none() {
+            log::error!("no connection can be accepted: {error}; trying again until it works");
+        }
+        let now = pause.map_or(PAUSE.0, |before| (before * 2).min(PAUSE.1));
+        *pause = Some(now);
+        tokio::time::sleep(now).await;
+    }
+
+    fn spawn(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        acceptor: Option<Acceptor>,
+        place: OwnedSemaphorePermit,
+    ) {
+        // Counted from here, so that a stop cannot take an accepted connection for nothing.
+        let under_way = self.handler.drain().begin();
+        let handler = Arc::clone(&self.handler);
+        let metrics = self.metrics.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            serve(handler, &metrics, stream, address, acceptor, under_way).await;
+        });
+    }
+}
+
+/// Serves one connection: the handshake first, then the protocol that it chose.
+async fn serve<H: Handler>(
+    handler: Arc<H>,
+    metrics: &Metrics,
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: Option<Acceptor>,
+    under_way: UnderWay,
+) {
+    let mut client = Client {
+        address: Some(address),
+        local: stream.local_addr().ok(),
+        tls: None,
+    };
+    let Some(acceptor) = acceptor else {
+        let _open = Open::count(metrics, "http/1.1");
+        return front::serve(
+            handler,
+            Transport::Clear(stream),
+            Arc::new(client),
+            under_way,
+        )
+        .await;
+    };
+    let Some((stream, facts)) = acceptor.accept(stream).await else {
+        return;
+    };
+    client.tls = Some(facts);
+    let http2 = tls::chose_http2(&stream);
+    let _open = Open::count(metrics, if http2 { "h2" } else { "http/1.1" });
+    let (transport, client) = (Transport::Tls(stream), Arc::new(client));
+    if http2 {
+        drop(under_way);
+        handler.http2(transport, client).await;
+    } else {
+        front::serve(handler, transport, client, under_way).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,237 @@
-//! The TLS handshake of a client connection, with our own rustls configuration and deadline.
+//! TLS on the client's side: the handshake with a deadline, and the certificates that answer it.
+//!
+//! [`Acceptor`] is called by `framework::listeners` for each connection of an HTTPS listener; [`Certificates`] by `framework::server` at the
+//! start and at every SIGHUP. Which chain answers which name is `jet9_tls`'s to know; paths, sockets and the clock are ours.
+//! Invariant 6: a file that cannot be used never takes a good certificate out of force, and is named in the log.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jet9_config::node::{Tls, TlsVersion};
+use jet9_config::{Problem, Problems};
+use jet9_tls::{Chain, MinVersion, Outcome, Resolver, Store, TlsError, UnixSeconds};
+use parking_lot::Mutex;
+use rustls::{ProtocolVersion, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::clock;
+use crate::request::client::TlsFacts;
+
+/// Does handshakes.
+#[derive(Clone)]
+pub struct Acceptor {
+    acceptor: TlsAcceptor,
+    timeout: Duration,
+    metrics: jet9_tls::Metrics,
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Acceptor {
+    /// An acceptor with this configuration; a handshake may take `timeout` in all.
+    pub fn new(config: Arc<ServerConfig>, timeout: Duration, metrics: jet9_tls::Metrics) -> Self {
+        Self {
+            acceptor: TlsAcceptor::from(config),
+            timeout,
+            metrics,
+        }
+    }
+
+    /// Does the handshake. `None`: it failed, was counted, and the connection is closed.
+    pub async fn accept(&self, stream: TcpStream) -> Option<(Box<TlsStream<TcpStream>>, TlsFacts)> {
+        let started = clock::monotonic();
+        let handshake = tokio::time::timeout(self.timeout, self.acceptor.accept(stream)).await;
+        let done = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match done {
+            Ok(stream) => {
+                let connection = stream.get_ref().1;
+                let version = connection.protocol_version();
+                let took = clock::monotonic() - started;
+                self.metrics
+                    .done(version, connection.handshake_kind(), took);
+                let facts = TlsFacts {
+                    server_name: connection
+                        .server_name()
+                        .map(|name| name.to_ascii_lowercase().into()),
+                    version: version_name(version),
+                };
+                Some((Box::new(stream), facts))
+            }
+            Err(error) => {
+                // Every scanner of the internet fails handshakes: counted, and told only to who asks for details.
+                log::debug!("a TLS handshake failed: {error}");
+                self.metrics.failed(None, Outcome::failed(&error));
+                None
+            }
+        }
+    }
+}
+
+/// Whether the client chose HTTP/2 (RFC 9113 §3.2).
+pub fn chose_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(b"h2")
+}
+
+const fn version_name(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    }
+}
+
+/// The certificates of the node: one default, and one file for each name or group of names.
+#[derive(Debug)]
+pub struct Certificates {
+    default: Option<PathBuf>,
+    directory: PathBuf,
+    resolver: Arc<Resolver>,
+    metrics: jet9_tls::Metrics,
+    /// The good chains by file, kept for the day when a file goes bad.
+    loaded: Mutex<BTreeMap<PathBuf, Chain>>,
+}
+
+impl Certificates {
+    /// Reads all certificates. The directory may be missing: then there are none by name.
+    ///
+    /// # Errors
+    /// Names every file that cannot be used.
+    pub fn load(tls: &Tls, metrics: jet9_tls::Metrics) -> Result<Self, Problems> {
+        let (chains, problems) = read_all(tls.default_certificate.as_deref(), &tls.certificates);
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        let certificates = Self {
+            default: tls.default_certificate.clone(),
+            directory: tls.certificates.clone(),
+            resolver: Arc::new(Resolver::new(Store::default())),
+            metrics,
+            loaded: Mutex::new(BTreeMap::new()),
+        };
+        certificates.put_in_force(chains);
+        Ok(certificates)
+    }
+
+    /// Reads all certificates again. A file that cannot be used is logged, and what it last held stays in force.
+    pub fn reload(&self) {
+        let (mut chains, problems) = read_all(self.default.as_deref(), &self.directory);
+        for problem in &problems {
+            log::error!("{problem}; the certificate that is in force stays");
+        }
+        for (path, chain) in self.loaded.lock().iter() {
+            let is_bad = problems
+                .iter()
+                .any(|problem| Path::new(&problem.file) == path.as_path());
+            if is_bad {
+                chains.entry(path.clone()).or_insert_with(|| chain.clone());
+            }
+        }
+        self.put_in_force(chains);
+    }
+
+    /// Chooses the certificate of each handshake.
+    pub fn resolver(&self) -> Arc<Resolver> {
+        Arc::clone(&self.resolver)
+    }
+
+    /// The configuration of the HTTPS listeners.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn server_config(&self, min: TlsVersion) -> Result<Arc<ServerConfig>, TlsError> {
+        let min = match min {
+            TlsVersion::V1_2 => MinVersion::Tls12,
+            TlsVersion::V1_3 => MinVersion::Tls13,
+        };
+        jet9_tls::server_config(self.resolver(), min)
+    }
+
+    fn put_in_force(&self, chains: BTreeMap<PathBuf, Chain>) {
+        let now = UnixSeconds(i64::try_from(clock::wall().unix_seconds()).unwrap_or(i64::MAX));
+        let labelled = |path: &Path, chain: &Chain| (path.display().to_string(), chain.clone());
+        let (default, named): (Vec<_>, Vec<_>) = chains
+            .iter()
+            .partition(|(path, _)| Some(path.as_path()) == self.default.as_deref());
+        let default = default.first().map(|(path, chain)| labelled(path, chain));
+        let named = named.into_iter().map(|(path, chain)| labelled(path, chain));
+        let store = Store::build(named, default, now);
+        self.metrics.show(&store, now);
+        log::info!(
+            "{} certificates in force, for {} names",
+            chains.len(),
+            store.names()
+        );
+        self.resolver.replace(store);
+        *self.loaded.lock() = chains;
+    }
+}
+
+/// All chains that can be used, and all problems, each with its file.
+fn read_all(default: Option<&Path>, directory: &Path) -> (BTreeMap<PathBuf, Chain>, Vec<Problem>) {
+    let mut chains = BTreeMap::new();
+    let mut problems = Vec::new();
+    let files = files_of(directory).unwrap_or_else(|error| {
+        problems.push(problem(directory, "/tls/certificates", error));
+        Vec::new()
+    });
+    let named = files
+        .iter()
+        .map(|file| (file.as_path(), "/tls/certificates"));
+    for (file, pointer) in named.chain(default.map(|file| (file, "/tls/default_certificate"))) {
+        match read(file) {
+            Ok(chain) => {
+                chains.insert(file.to_owned(), chain);
+            }
+            Err(message) => problems.push(problem(file, pointer, message)),
+        }
+    }
+    (chains, problems)
+}
+
+fn problem(file: &Path, pointer: &str, message: impl ToString) -> Problem {
+    Problem {
+        file: file.display().to_string(),
+        place: None,
+        pointer: pointer.to_owned(),
+        message: message.to_string(),
+    }
+}
+
+fn read(file: &Path) -> Result<Chain, String> {
+    let pem =
+        std::fs::read(file).map_err(|error| format!("the certificate cannot be read: {error}"))?;
+    Chain::parse(&pem).map_err(|error| error.to_string())
+}
+
+/// The `*.pem` files of a directory, in order.
+fn files_of(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("the directory cannot be read: {error}")),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry
+            .map_err(|error| format!("the directory cannot be read: {error}"))?
+            .path();
+        if path.extension().is_some_and(|extension| extension == "pem") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use jet9_config::limits::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -55,6 +54,8 @@ pub(super) enum Arrived {
     Head(Bytes, Instant),
     /// Something that will not become a head.
     Refused(Refusal, Instant),
+    /// The beginning of a head, and no more of it in time.
+    Late(Instant),
     /// Nothing; the connection is to be closed without a word.
     Nothing,
 }
@@ -66,6 +67,16 @@ pub(super) enum Gone {
     Left,
     /// The client took nothing for `limits.client_idle`.
     Stalled,
+}
+
+impl Gone {
+    /// The word for the log.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "client-left",
+            Self::Stalled => "client-stalled",
+        }
+    }
 }
 
 enum Event {
@@ -101,11 +112,11 @@ impl Connection {
     pub(super) async fn head(&mut self, limits: &Limits) -> Arrived {
         let begun = clock::monotonic();
         let mut started = None;
-        let mut scanned = 0;
+        let mut search = guard::head::Search::default();
         loop {
             if !self.buffer.is_empty() {
                 let started = *started.get_or_insert_with(clock::monotonic);
-                match guard::head::end(&self.buffer, &mut scanned, limits) {
+                match search.end(&self.buffer, limits) {
                     Ok(Some(end)) => {
                         self.fresh = false;
                         return Arrived::Head(self.take(end), started);
@@ -121,19 +132,9 @@ impl Connection {
             match self.more(deadline, started.is_none()).await {
                 Event::Read(Ok(read)) if read > 0 => {}
                 Event::Read(_) | Event::Draining => return Arrived::Nothing,
-                Event::Late => return Self::late(started),
+                Event::Late => return started.map_or(Arrived::Nothing, Arrived::Late),
             }
         }
-    }
-
-    fn late(started: Option<Instant>) -> Arrived {
-        started.map_or(Arrived::Nothing, |started| {
-            let refusal = Refusal {
-                status: StatusCode::REQUEST_TIMEOUT,
-                rule: "the head did not arrive in time",
-            };
-            Arrived::Refused(refusal, started)
-        })
     }
 
     /// Takes the first `end` bytes, without sharing memory with what follows where nothing does.

@@ -35,10 +35,6 @@ impl Transport {
         let _ = self.tcp().set_zero_linger();
     }
 
-    const fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
-    }
-
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Clear(stream) => stream,
