@@ -121,7 +121,7 @@ fn long_key(text: &str) -> Option<SyntaxError> {
         EventKind::KeySep => {
             parts += 1;
             if parts > KEY_PARTS_MAX {
-                found.get_or_insert(event.span().start());
+                found.get_or_insert_with(|| event.span().start());
             }
         }
         _ => parts = 1,
