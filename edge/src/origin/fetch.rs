@@ -1,19 +1,76 @@
 //! One fetch from the live master over Pingora's connectors, for fills and for clients of uncacheable answers.
 //!
 //! Called by `response::store`. Asks `master` for the route, `forward` for the head, gives back what `receive` found trustworthy.
-//! Knows nothing of storing.
+//! Knows nothing of storing. Retries follow one table ([`Tries::after`]); only safe methods come here, so that trying again is harmless.
+//! Invariant 1: the route is asked for again right before the first byte of each attempt, after the connection is there.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jet9_cache::Timestamp;
 use jet9_cluster::Epoch;
+use jet9_config::limits::Limits;
+use jet9_config::site::Origin;
 use jet9_config::{ClusterId, Side};
+use pingora_core::connectors::{ConnectorOptions, TransportConnector};
+use pingora_core::protocols::Stream;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_core::{Error, ErrorType};
 
-use crate::response::fault::Fault;
+use crate::clock;
+use crate::exchange::{Attempt, Exchange};
+use crate::origin::connect::{Group, SIDE_IDLE, SideConnections};
+use crate::origin::forward::{self, Facts, For, Outgoing};
+use crate::origin::master::{self, HoldCaps, Route};
+use crate::origin::receive::{Framing, Received, Reuse};
+use crate::origin::wire::{Answered, ContentReader, HeadTimes, Piece, Wire};
+use crate::parts::Edge;
+use crate::response::fault::{Fault, OriginFault};
 
-/// The way to the sides: connectors and pools.
-#[derive(Debug)]
-pub struct Origins {}
+/// Idle connections to sides that are kept by the process, the least recently used given up first.
+const IDLE_MAX: usize = 4096;
+
+/// Pauses before the addresses of a side that refused are tried again: a restart of its web server is shorter than their sum.
+const CONNECT_PAUSES: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+];
+
+/// How often one fetch follows the master to another epoch, at most.
+const EPOCH_TURNS: u32 = 4;
+
+/// The way to the sides: connectors and pools, and who waits for a live master.
+pub struct Origins {
+    transport: Arc<TransportConnector>,
+    holds: HoldCaps,
+}
+
+impl Origins {
+    /// No connection yet. Needs the process's crypto provider to be installed.
+    pub fn new(limits: &Limits) -> Self {
+        let options = ConnectorOptions::new(IDLE_MAX);
+        Self {
+            transport: Arc::new(TransportConnector::new(Some(options))),
+            holds: HoldCaps::new(limits.hold, limits.hold_per_cluster),
+        }
+    }
+
+    /// The places for requests that are held.
+    pub const fn holds(&self) -> &HoldCaps {
+        &self.holds
+    }
+}
+
+impl std::fmt::Debug for Origins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origins")
+            .field("holds", &self.holds)
+            .finish_non_exhaustive()
+    }
+}
 
 /// The answer of a side: a final head that `receive` let through, and the content behind it.
 #[derive(Debug)]
@@ -24,6 +81,8 @@ pub struct OriginAnswer {
     pub fields: HeaderMap,
     /// The announced length, where there is one.
     pub length: Option<u64>,
+    /// Whether the content ends with the connection: then its end cannot be told from a break (RFC 9112 §8).
+    pub ends_by_close: bool,
     /// The content; ends at once for HEAD, 204 and 304.
     pub body: OriginBody,
     /// When the request was sent.
@@ -40,33 +99,88 @@ pub struct OriginAnswer {
 
 /// The content of an origin's answer, read piece by piece. Dropping it before its end closes the connection.
 #[derive(Debug)]
-pub struct OriginBody {}
+pub struct OriginBody {
+    reader: ContentReader,
+    /// The connection, until the content ended.
+    connection: Option<Connection>,
+    per_piece: Duration,
+}
 
 impl OriginBody {
     /// The next piece; `None` at the clean end.
     ///
     /// # Errors
-    /// When the origin broke off, sent less than announced, or was too slow (`limits.client_idle` does not apply; `site.first_byte_timeout` per piece).
+    /// When the origin broke off, sent less than announced, or was too slow (`limits.client_idle` does not apply; `site.first_byte_timeout`
+    /// per piece), or when its epoch ended.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
-        unimplemented!()
+        let Some(connection) = &mut self.connection else {
+            return Ok(None);
+        };
+        let read = self.reader.next(&mut connection.wire, self.per_piece).await;
+        // What a cut connection gives last may look like an end.
+        if connection.group.is_cut() && !matches!(read, Ok(Piece::Content(_))) {
+            self.connection = None;
+            return Err(Fault::Origin(OriginFault::EpochEnded));
+        }
+        match read {
+            Ok(Piece::Content(piece)) => {
+                self.release_if_done();
+                Ok(Some(piece))
+            }
+            Ok(Piece::End) => {
+                self.release_if_done();
+                Ok(None)
+            }
+            Err(fault) => {
+                self.connection = None;
+                Err(Fault::Origin(fault))
+            }
+        }
+    }
+
+    /// Gives the connection back as soon as the last byte was read, not only when somebody asks for the end.
+    fn release_if_done(&mut self) {
+        if self.reader.is_done() {
+            if let Some(connection) = self.connection.take() {
+                connection.release(self.reader.reuse());
+            }
+        }
     }
 }
 
-/// Fetches: `GET` or `HEAD` without content, for a request (or for nobody, in the background).
-///
-/// `conditional` are validators to add (RFC 9111 §4.3.1); the client's own conditional and range fields are left out when `for_storing`.
-/// `on_sent` is called right before the first byte goes to the side, once per attempt. Retries as the site allows, on the live master only.
-///
-/// # Errors
-/// The last attempt's fault.
-pub async fn fetch(
-    _edge: &crate::parts::Edge,
-    _exchange: &mut crate::exchange::Exchange,
-    _request: &crate::message::Request,
-    _site: &crate::control::sites::SiteRuntime,
-    _purpose: Purpose<'_>,
-) -> Result<OriginAnswer, Fault> {
-    unimplemented!()
+/// A connection in use, and where it goes back to.
+#[derive(Debug)]
+struct Connection {
+    wire: Wire,
+    group: Arc<Group>,
+    home: Home,
+}
+
+struct Home {
+    transport: Arc<TransportConnector>,
+    pool_key: u64,
+}
+
+impl std::fmt::Debug for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Home")
+            .field("pool_key", &self.pool_key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    fn release(self, reuse: Reuse) {
+        if reuse == Reuse::Refused || self.group.is_cut() {
+            return;
+        }
+        if let Some(stream) = self.wire.into_idle() {
+            let key = self.home.pool_key;
+            self.home
+                .transport
+                .release_stream(stream, key, Some(SIDE_IDLE));
+        }
+    }
 }
 
 /// What a fetch is for.
@@ -78,3 +192,291 @@ pub struct Purpose<'a> {
     /// Told right before the first byte of each attempt.
     pub sent: &'a mut (dyn FnMut() + Send),
 }
+
+/// Fetches: `GET` or `HEAD` without content, for a request (or for nobody, in the background).
+///
+/// `conditional` are validators to add (RFC 9111 §4.3.1); the client's own conditional and range fields are left out when `for_storing`.
+/// `on_sent` is called right before the first byte goes to the side, once per attempt. Retries as the site allows, on the live master only.
+///
+/// # Errors
+/// The last attempt's fault.
+pub async fn fetch(
+    edge: &Edge,
+    exchange: &mut Exchange,
+    request: &crate::message::Request,
+    site: &crate::control::sites::SiteRuntime,
+    purpose: Purpose<'_>,
+) -> Result<OriginAnswer, Fault> {
+    let origin = &site.site.origin;
+    let wanted = match purpose.for_storing {
+        true => For::Store {
+            conditional: purpose.conditional,
+        },
+        false => For::Client,
+    };
+    let mut tries = Tries::new(origin.retry_idempotent);
+    loop {
+        let route = master::route(edge, site, exchange)
+            .await
+            .map_err(Fault::Cluster)?;
+        let facts = Facts {
+            edge: &edge.id,
+            epoch: route.epoch,
+            request_id: &exchange.request_id,
+            client: exchange.client_ip(),
+        };
+        let outgoing = forward::compose(request, &site.site, &facts, wanted);
+        let means = Means {
+            origins: &edge.origins,
+            connections: &edge.side_connections,
+            limits: &edge.limits,
+            origin,
+            is_live: &|| master::recheck(edge, &route),
+        };
+        let failed = match attempt(
+            &means,
+            &route,
+            &outgoing,
+            purpose.sent,
+            &mut exchange.attempts,
+        )
+        .await
+        {
+            Ok(answer) => return Ok(answer),
+            Err(failed) => failed,
+        };
+        match tries.after(failed) {
+            Next::Again(pause) => tokio::time::sleep(pause).await,
+            Next::GiveUp => return Err(Fault::Origin(failed.fault)),
+        }
+    }
+}
+
+/// What an attempt needs of the node.
+struct Means<'a> {
+    origins: &'a Origins,
+    connections: &'a SideConnections,
+    limits: &'a Limits,
+    origin: &'a Origin,
+    is_live: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// An attempt that gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failed {
+    fault: OriginFault,
+    reached: Reached,
+}
+
+/// How far an attempt came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// No connection, or none that was used: the side saw nothing.
+    Nothing,
+    /// The request may have been seen.
+    Sent,
+    /// The answer had begun.
+    Answered,
+}
+
+async fn attempt(
+    means: &Means<'_>,
+    route: &Route,
+    outgoing: &Outgoing,
+    sent: &mut (dyn FnMut() + Send),
+    attempts: &mut Vec<Attempt>,
+) -> Result<OriginAnswer, Failed> {
+    let began = clock::monotonic();
+    let mut tried = Attempt {
+        side: route.side,
+        epoch: route.epoch,
+        sent: None,
+        status: None,
+        took: Duration::ZERO,
+    };
+    let answer = exchange(means, route, outgoing, sent, &mut tried).await;
+    tried.took = clock::monotonic().duration_since(began);
+    tried.status = answer.as_ref().ok().map(|answer| answer.status.as_u16());
+    attempts.push(tried);
+    answer
+}
+
+async fn exchange(
+    means: &Means<'_>,
+    route: &Route,
+    outgoing: &Outgoing,
+    sent: &mut (dyn FnMut() + Send),
+    tried: &mut Attempt,
+) -> Result<OriginAnswer, Failed> {
+    let mut connection = connect(means, route).await.map_err(|fault| Failed {
+        fault,
+        reached: Reached::Nothing,
+    })?;
+    if !(means.is_live)() {
+        return Err(Failed {
+            fault: OriginFault::EpochEnded,
+            reached: Reached::Nothing,
+        });
+    }
+    sent();
+    let request_time = clock::wall();
+    tried.sent = Some(request_time);
+    let received = converse(means, &mut connection, outgoing)
+        .await
+        .map_err(|failed| {
+            if connection.group.is_cut() {
+                failed.by_cut()
+            } else {
+                failed
+            }
+        })?;
+    Ok(answer(means, route, connection, received, request_time))
+}
+
+async fn converse(
+    means: &Means<'_>,
+    connection: &mut Connection,
+    outgoing: &Outgoing,
+) -> Result<Received, Failed> {
+    let sending = connection.wire.send(&outgoing.to_http1()).await;
+    let times = HeadTimes {
+        first_byte: means.origin.first_byte_timeout,
+        rest: means.limits.head_timeout,
+    };
+    // A side may refuse and close before it has taken the whole head: its answer counts, if there is one.
+    let head = connection
+        .wire
+        .head(&outgoing.method, times, means.limits)
+        .await;
+    head.map_err(|no_head| Failed {
+        fault: sending.err().unwrap_or(no_head.fault),
+        reached: match no_head.answered {
+            Answered::Nothing => Reached::Sent,
+            Answered::Something => Reached::Answered,
+        },
+    })
+}
+
+impl Failed {
+    /// The same failure, when it was we who cut the connection.
+    const fn by_cut(self) -> Self {
+        Self {
+            fault: OriginFault::EpochEnded,
+            ..self
+        }
+    }
+}
+
+fn answer(
+    means: &Means<'_>,
+    route: &Route,
+    connection: Connection,
+    received: Received,
+    request_time: Timestamp,
+) -> OriginAnswer {
+    let mut body = OriginBody {
+        reader: ContentReader::new(&received, means.limits),
+        connection: Some(connection),
+        per_piece: means.origin.first_byte_timeout,
+    };
+    body.release_if_done();
+    OriginAnswer {
+        status: received.status,
+        fields: received.fields,
+        length: received.length,
+        ends_by_close: received.framing == Framing::Close,
+        body,
+        request_time,
+        response_time: clock::wall(),
+        cluster: route.cluster.clone(),
+        side: route.side,
+        epoch: route.epoch,
+    }
+}
+
+/// A connection to the first address of the side that takes one.
+async fn connect(means: &Means<'_>, route: &Route) -> Result<Connection, OriginFault> {
+    let mut fault = OriginFault::ConnectRefused;
+    for addr in &route.addrs {
+        let (peer, group) = means.connections.peer(route, *addr, means.origin);
+        match means.origins.transport.get_stream(&peer).await {
+            Ok((stream, _reused)) => return Ok(connection(means, &peer, group, stream)),
+            Err(_) if group.is_cut() => return Err(OriginFault::EpochEnded),
+            Err(error) => fault = connect_fault(&error),
+        }
+    }
+    Err(fault)
+}
+
+fn connection(means: &Means<'_>, peer: &HttpPeer, group: Arc<Group>, stream: Stream) -> Connection {
+    Connection {
+        wire: Wire::new(stream),
+        group,
+        home: Home {
+            transport: Arc::clone(&means.origins.transport),
+            pool_key: peer.reuse_hash(),
+        },
+    }
+}
+
+/// What an error of Pingora's before a request was sent says about the side.
+pub(crate) fn connect_fault(error: &Error) -> OriginFault {
+    match error.etype() {
+        ErrorType::ConnectTimedout => OriginFault::ConnectTimeout,
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::TLSWantX509Lookup
+        | ErrorType::HandshakeError
+        | ErrorType::InvalidCert => OriginFault::Tls,
+        _ => OriginFault::ConnectRefused,
+    }
+}
+
+/// What to do after an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Again(Duration),
+    GiveUp,
+}
+
+/// Counts what may be tried again.
+#[derive(Debug)]
+struct Tries {
+    after_sent: u32,
+    connect_pauses: std::array::IntoIter<Duration, 3>,
+    epoch_turns: u32,
+}
+
+impl Tries {
+    fn new(after_sent: u32) -> Self {
+        Self {
+            after_sent,
+            connect_pauses: CONNECT_PAUSES.into_iter(),
+            epoch_turns: EPOCH_TURNS,
+        }
+    }
+
+    /// The table of retries: the epoch ended (follow it, whatever was sent: the method is safe), no connection (pause), closed without an
+    /// answer (as often as the site allows); nothing else, and nothing once an answer had begun.
+    fn after(&mut self, failed: Failed) -> Next {
+        match (failed.fault, failed.reached) {
+            (OriginFault::EpochEnded, _) => take_one(&mut self.epoch_turns),
+            (_, Reached::Nothing) => self.connect_pauses.next().map_or(Next::GiveUp, Next::Again),
+            (OriginFault::Closed, Reached::Sent) => take_one(&mut self.after_sent),
+            _ => Next::GiveUp,
+        }
+    }
+}
+
+fn take_one(left: &mut u32) -> Next {
+    match left.checked_sub(1) {
+        Some(less) => {
+            *left = less;
+            Next::Again(Duration::ZERO)
+        }
+        None => Next::GiveUp,
+    }
+}
+
+#[cfg(test)]
+mod tests;

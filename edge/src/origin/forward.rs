@@ -1,1 +1,495 @@
 //! The request that a side sees: composed by us, field by field.
+//!
+//! Pure; called by `fetch` and by `framework::phases` right before a request is sent. Takes the client's end-to-end fields as the guard
+//! left them and replaces whatever speaks for the edge: a client cannot forge its address, its scheme or an epoch (RFC 9110 §7.6.3,
+//! RFC 7239 is not sent). Knows nothing of connections; framing and the hop-by-hop fields of our own connection are added here last.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use jet9_cluster::Epoch;
+use jet9_config::site::{OriginHost, Site};
+
+use crate::message::{Framing, Protocol, Request, Upgrade};
+
+/// The head that a side gets.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// Path and query, as the client sent them.
+    pub path_and_query: Bytes,
+    /// All fields, `Host` first, framing and connection fields included.
+    pub fields: HeaderMap,
+}
+
+/// What is known beside the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// `node.id`, for `Via`.
+    pub edge: &'a str,
+    /// The epoch under which it is sent.
+    pub epoch: Epoch,
+    /// The exchange's id.
+    pub request_id: &'a str,
+    /// Where the client is; `None` for a fetch of our own.
+    pub client: Option<IpAddr>,
+}
+
+/// What the answer is for.
+#[derive(Clone, Copy, Debug)]
+pub enum For<'a> {
+    /// This client alone: its conditions and ranges go with it.
+    Client,
+    /// The store: a whole representation, or the confirmation of one that has these validators.
+    Store {
+        /// The conditional fields of our own (RFC 9111 §4.3.1).
+        conditional: &'a HeaderMap,
+    },
+}
+
+/// Composes the head of a request that a site's side will get.
+pub fn compose(request: &Request, site: &Site, facts: &Facts<'_>, purpose: For<'_>) -> Outgoing {
+    let asked_host = named_host(request);
+    let mut fields = HeaderMap::with_capacity(request.fields.len() + 10);
+    let host = origin_host(site, &request.path_and_query).unwrap_or(&asked_host);
+    put(&mut fields, header::HOST, host);
+    copy_end_to_end(&mut fields, &request.fields, purpose);
+    speak_for_the_edge(&mut fields, request, facts, &asked_host);
+    match purpose {
+        For::Client => frame(&mut fields, request),
+        For::Store { conditional } => fields.extend(conditional.clone()),
+    }
+    Outgoing {
+        method: method(request, purpose),
+        path_and_query: request.path_and_query.clone(),
+        fields,
+    }
+}
+
+impl Outgoing {
+    /// The head as HTTP/1.1 bytes, the empty line included.
+    pub fn to_http1(&self) -> BytesMut {
+        let size: usize = self
+            .fields
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+            .sum();
+        let mut head = BytesMut::with_capacity(size + self.path_and_query.len() + 32);
+        head.put_slice(self.method.as_str().as_bytes());
+        head.put_u8(b' ');
+        head.put_slice(&self.path_and_query);
+        head.put_slice(b" HTTP/1.1\r\n");
+        for (name, value) in &self.fields {
+            head.put_slice(name.as_str().as_bytes());
+            head.put_slice(b": ");
+            head.put_slice(value.as_bytes());
+            head.put_slice(b"\r\n");
+        }
+        head.put_slice(b"\r\n");
+        head
+    }
+}
+
+/// The store is filled by `GET` for `HEAD` too: one fetch answers both.
+fn method(request: &Request, purpose: For<'_>) -> Method {
+    match purpose {
+        For::Store { .. } if request.method == Method::HEAD => Method::GET,
+        _ => request.method.clone(),
+    }
+}
+
+/// The host and port that the client named.
+fn named_host(request: &Request) -> String {
+    let mut host = request.host.as_str().to_owned();
+    if let Some(port) = request.port {
+        // Writing to a string cannot fail.
+        let _ = write!(host, ":{port}");
+    }
+    host
+}
+
+/// The Host that the site wants its side to see: the first matching route's, else the origin's; `None`: the client's own.
+fn origin_host<'a>(site: &'a Site, path_and_query: &[u8]) -> Option<&'a str> {
+    let path = path_and_query.split(|byte| *byte == b'?').next();
+    let route = path
+        .and_then(|path| std::str::from_utf8(path).ok())
+        .and_then(|path| site.route(path));
+    if let Some(host) = route.and_then(|(_, route)| route.host.as_ref()) {
+        return Some(host.as_str());
+    }
+    match &site.origin.host {
+        OriginHost::Preserve => None,
+        OriginHost::Fixed(host) => Some(host.as_str()),
+    }
+}
+
+fn copy_end_to_end(fields: &mut HeaderMap, asked: &HeaderMap, purpose: For<'_>) {
+    let for_store = matches!(purpose, For::Store { .. });
+    for (name, value) in asked {
+        if !is_reserved(name) && !(for_store && is_about_part(name)) {
+            fields.append(name, value.clone());
+        }
+    }
+}
+
+/// Fields that only we may set, and those that would be taken for them: a CGI environment cannot tell `_` from `-`.
+///
+/// `Proxy` would become `HTTP_PROXY` there. `Forwarded` (RFC 7239) we do not speak, so a client's own must not pass for ours.
+fn is_reserved(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    name.starts_with("x-forwarded-")
+        || name.starts_with("jet9-")
+        || matches!(
+            name.as_str(),
+            "x-real-ip"
+                | "forwarded"
+                | "proxy"
+                | "x-request-id"
+                | "host"
+                | "content-length"
+                | "transfer-encoding"
+                | "expect"
+        )
+}
+
+/// Conditions and ranges (RFC 9110 §13.1, §14.2) ask for less than the whole representation.
+fn is_about_part(name: &HeaderName) -> bool {
+    [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+    ]
+    .contains(name)
+}
+
+fn speak_for_the_edge(
+    fields: &mut HeaderMap,
+    request: &Request,
+    facts: &Facts<'_>,
+    asked_host: &str,
+) {
+    if let Some(ip) = facts.client {
+        let ip = ip.to_canonical().to_string();
+        put(fields, HeaderName::from_static("x-forwarded-for"), &ip);
+        put(fields, HeaderName::from_static("x-real-ip"), &ip);
+    }
+    put(
+        fields,
+        HeaderName::from_static("x-forwarded-proto"),
+        request.scheme.as_str(),
+    );
+    put(
+        fields,
+        HeaderName::from_static("x-forwarded-host"),
+        asked_host,
+    );
+    put(
+        fields,
+        HeaderName::from_static("x-request-id"),
+        facts.request_id,
+    );
+    fields.insert(
+        HeaderName::from_static("jet9-epoch"),
+        HeaderValue::from(facts.epoch.0),
+    );
+    append(fields, header::VIA, &via(request.protocol, facts.edge));
+}
+
+/// Our member of `Via` (RFC 9110 §7.6.3): the protocol of the message that we received, and who we are.
+pub fn via(received: Protocol, edge: &str) -> String {
+    let version = match received {
+        Protocol::Http10 => "1.0",
+        Protocol::Http11 => "1.1",
+        Protocol::Http2 => "2.0",
+    };
+    format!("{version} {edge}")
+}
+
+/// Framing, as we will write the content; and what the two ends of a connection agree on hop by hop.
+fn frame(fields: &mut HeaderMap, request: &Request) {
+    match request.content {
+        Framing::Length(length) => {
+            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Framing::Unknown => put(fields, header::TRANSFER_ENCODING, "chunked"),
+        Framing::None if expects_content(&request.method) => {
+            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        }
+        Framing::None => {}
+    }
+    if request.expects_continue {
+        put(fields, header::EXPECT, "100-continue");
+    }
+    if let Some(Upgrade::WebSocket) = request.upgrade {
+        put(fields, header::CONNECTION, "Upgrade");
+        put(fields, header::UPGRADE, "websocket");
+    }
+}
+
+/// Methods whose content has a meaning: its absence is said (RFC 9110 §8.6).
+fn expects_content(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH].contains(method)
+}
+
+/// Sets a field whose text is ours or was checked by the guard; what is no field value after all is left out.
+fn put(fields: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        fields.insert(name, value);
+    }
+}
+
+fn append(fields: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        fields.append(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jet9_cache::Scheme;
+    use jet9_config::HostName;
+
+    use super::*;
+    use crate::message::Host;
+    use crate::origin::testing;
+
+    fn request(method: Method, fields: &[(&'static str, &'static str)]) -> Request {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        Request {
+            method,
+            protocol: Protocol::Http11,
+            scheme: Scheme::Https,
+            host: Host::from_checked(Bytes::from_static(b"example.test")),
+            port: None,
+            path_and_query: Bytes::from_static(b"/a?b=c"),
+            fields: map,
+            content: Framing::None,
+            upgrade: None,
+            expects_continue: false,
+        }
+    }
+
+    fn facts() -> Facts<'static> {
+        Facts {
+            edge: "edge-1",
+            epoch: Epoch(42),
+            request_id: "r-1",
+            client: Some("203.0.113.7".parse().unwrap()),
+        }
+    }
+
+    fn lines(outgoing: &Outgoing) -> Vec<String> {
+        let text = String::from_utf8(outgoing.to_http1().to_vec()).unwrap();
+        let head = text.strip_suffix("\r\n\r\n").unwrap();
+        let mut lines: Vec<_> = head.split("\r\n").map(str::to_owned).collect();
+        lines[2..].sort();
+        lines
+    }
+
+    const OURS: &[&str] = &[
+        "jet9-epoch: 42",
+        "via: 1.1 edge-1",
+        "x-forwarded-for: 203.0.113.7",
+        "x-forwarded-host: example.test",
+        "x-forwarded-proto: https",
+        "x-real-ip: 203.0.113.7",
+        "x-request-id: r-1",
+    ];
+
+    fn check(request: &Request, purpose: For<'_>, first: &str, host: &str, beside_ours: &[&str]) {
+        let outgoing = compose(request, &testing::site(), &facts(), purpose);
+        let mut expected = vec![first.to_owned(), format!("host: {host}")];
+        let mut rest: Vec<_> = OURS
+            .iter()
+            .chain(beside_ours)
+            .map(|l| (*l).to_owned())
+            .collect();
+        rest.sort();
+        expected.extend(rest);
+        assert_eq!(lines(&outgoing), expected);
+    }
+
+    #[test]
+    fn what_a_client_says_about_itself_is_replaced_by_what_we_know() {
+        let forged = request(
+            Method::GET,
+            &[
+                ("x-forwarded-for", "10.0.0.1"),
+                ("x_forwarded_for", "10.0.0.1"),
+                ("x-forwarded-proto", "http"),
+                ("x-forwarded-port", "1"),
+                ("x-real-ip", "10.0.0.1"),
+                ("forwarded", "for=10.0.0.1"),
+                ("jet9-epoch", "99"),
+                ("jet9_light", "1"),
+                ("proxy", "http://evil.test"),
+                ("x-request-id", "theirs"),
+                ("accept", "*/*"),
+                ("accept-encoding", "br;q=0.5, gzip"),
+            ],
+        );
+        check(
+            &forged,
+            For::Client,
+            "GET /a?b=c HTTP/1.1",
+            "example.test",
+            &["accept: */*", "accept-encoding: br;q=0.5, gzip"],
+        );
+    }
+
+    #[test]
+    fn each_framing_of_the_content_is_written_in_our_words() {
+        let framed = |method, content| Request {
+            content,
+            ..request(method, &[])
+        };
+        let put = "PUT /a?b=c HTTP/1.1";
+        check(
+            &framed(Method::PUT, Framing::Length(5)),
+            For::Client,
+            put,
+            "example.test",
+            &["content-length: 5"],
+        );
+        check(
+            &framed(Method::PUT, Framing::Unknown),
+            For::Client,
+            put,
+            "example.test",
+            &["transfer-encoding: chunked"],
+        );
+        check(
+            &framed(Method::PUT, Framing::None),
+            For::Client,
+            put,
+            "example.test",
+            &["content-length: 0"],
+        );
+        check(
+            &framed(Method::GET, Framing::None),
+            For::Client,
+            "GET /a?b=c HTTP/1.1",
+            "example.test",
+            &[],
+        );
+    }
+
+    #[test]
+    fn an_upgrade_and_an_expectation_pass() {
+        let mut upgrade = request(Method::GET, &[("sec-websocket-version", "13")]);
+        upgrade.upgrade = Some(Upgrade::WebSocket);
+        check(
+            &upgrade,
+            For::Client,
+            "GET /a?b=c HTTP/1.1",
+            "example.test",
+            &[
+                "connection: Upgrade",
+                "sec-websocket-version: 13",
+                "upgrade: websocket",
+            ],
+        );
+        let mut expecting = request(Method::POST, &[]);
+        expecting.content = Framing::Length(1);
+        expecting.expects_continue = true;
+        check(
+            &expecting,
+            For::Client,
+            "POST /a?b=c HTTP/1.1",
+            "example.test",
+            &["content-length: 1", "expect: 100-continue"],
+        );
+    }
+
+    #[test]
+    fn a_fetch_for_the_store_asks_for_the_whole_with_our_own_conditions() {
+        let partial = request(
+            Method::HEAD,
+            &[
+                ("range", "bytes=0-1"),
+                ("if-range", "\"x\""),
+                ("if-none-match", "\"theirs\""),
+                ("if-modified-since", "Sun, 22 Nov 2026 00:00:00 GMT"),
+                ("if-match", "*"),
+                ("if-unmodified-since", "Sun, 22 Nov 2026 00:00:00 GMT"),
+                ("cookie", "a=b"),
+            ],
+        );
+        let mut conditional = HeaderMap::new();
+        conditional.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"ours\""));
+        check(
+            &partial,
+            For::Store {
+                conditional: &conditional,
+            },
+            "GET /a?b=c HTTP/1.1",
+            "example.test",
+            &["cookie: a=b", "if-none-match: \"ours\""],
+        );
+        let for_client = compose(&partial, &testing::site(), &facts(), For::Client);
+        assert_eq!(for_client.method, Method::HEAD);
+        assert_eq!(for_client.fields["if-none-match"], "\"theirs\"");
+        assert_eq!(for_client.fields["range"], "bytes=0-1");
+    }
+
+    #[test]
+    fn the_host_follows_the_sites_rule() {
+        let check = |port: Option<u16>, site: &Site, path: &'static str, expected: &str| {
+            let mut asked = request(Method::GET, &[]);
+            asked.port = port;
+            asked.path_and_query = Bytes::from_static(path.as_bytes());
+            let fields = compose(&asked, site, &facts(), For::Client).fields;
+            assert_eq!(fields["host"], expected);
+            let asked_host =
+                port.map_or("example.test".to_owned(), |p| format!("example.test:{p}"));
+            assert_eq!(fields["x-forwarded-host"], asked_host.as_str());
+        };
+        let preserve = testing::site();
+        check(None, &preserve, "/", "example.test");
+        check(Some(8443), &preserve, "/", "example.test:8443");
+        let mut fixed = testing::site();
+        fixed.origin.host = OriginHost::Fixed(HostName::parse("inner.test").unwrap());
+        fixed.routes = vec![
+            testing::route("/api/*", Some("api.test")),
+            testing::route("/x", None),
+        ];
+        check(None, &fixed, "/", "inner.test");
+        check(Some(80), &fixed, "/api/v1?q", "api.test");
+        check(None, &fixed, "/x?q", "inner.test");
+        check(None, &fixed, "/apix", "inner.test");
+    }
+
+    #[test]
+    fn via_is_appended_in_the_protocol_that_we_were_spoken_to() {
+        let check = |protocol, expected: &[&str]| {
+            let mut asked = request(Method::GET, &[("via", "1.0 fred")]);
+            asked.protocol = protocol;
+            let fields = compose(&asked, &testing::site(), &facts(), For::Client).fields;
+            let members: Vec<_> = fields.get_all("via").iter().collect();
+            assert_eq!(members, expected);
+        };
+        check(Protocol::Http10, &["1.0 fred", "1.0 edge-1"]);
+        check(Protocol::Http2, &["1.0 fred", "2.0 edge-1"]);
+    }
+
+    #[test]
+    fn a_fetch_of_our_own_names_no_client() {
+        let facts = Facts {
+            client: None,
+            ..facts()
+        };
+        let asked = request(Method::GET, &[("x-forwarded-for", "10.0.0.1")]);
+        let fields = compose(&asked, &testing::site(), &facts, For::Client).fields;
+        assert!(!fields.contains_key("x-forwarded-for") && !fields.contains_key("x-real-ip"));
+    }
+}

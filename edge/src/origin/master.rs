@@ -1,12 +1,24 @@
 //! Which side may a request be sent to now; and if none, is it worth waiting?
 //!
-//! Asked before every attempt, by fetches and by pass-through alike, and again right before the first byte goes out.
+//! Asked before every attempt, by fetches and by pass-through alike, and again right before the first byte goes out ([`recheck`]).
+//! Decides on what the cluster's view says; how a view is formed is the business of `jet9-cluster`. Nothing is sent while held, so a
+//! request of any method may be held, and its content is not read meanwhile.
 //! Invariant 1: nothing goes to a side under an epoch that is no longer the highest adopted.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use jet9_cluster::Epoch;
-use jet9_config::{ClusterId, Side};
+use jet9_cluster::{Epoch, Mastership};
+use jet9_config::site::Origin;
+use jet9_config::{ClusterId, Side, SiteId};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::control::sites::SiteRuntime;
+use crate::exchange::Exchange;
+use crate::parts::Edge;
 
 /// The right to send one request: to this side, under this epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +47,366 @@ pub enum NoRoute {
 }
 
 /// The route for a site's request, waiting for a live master while the cluster switches, within the site's, the cluster's and the node's
-/// limits. Drop the future when the client leaves: its place is free again. Adds the time held to the exchange.
+/// limits. Drop the future when the client leaves: its place is free again. Adds the time held to the exchange; what was held before
+/// counts, so that a request that meets several switches is held no longer than one that meets one.
 ///
 /// # Errors
 /// Says why there is none.
 pub async fn route(
-    _edge: &crate::parts::Edge,
-    _site: &crate::control::sites::SiteRuntime,
-    _exchange: &mut crate::exchange::Exchange,
+    edge: &Edge,
+    site: &SiteRuntime,
+    exchange: &mut Exchange,
 ) -> Result<Route, NoRoute> {
-    unimplemented!()
+    let origin = &site.site.origin;
+    let cluster = &origin.cluster;
+    let up_to = match decide(edge.masters.current(cluster), origin) {
+        Decision::Send(route) => return Ok(route),
+        Decision::Refuse(why) => return Err(why),
+        Decision::Hold(up_to) => up_to.saturating_sub(exchange.held),
+    };
+    let caps = edge.origins.holds();
+    let Some(_place) = caps.enter(cluster, &site.site.id, origin.hold_requests) else {
+        return Err(NoRoute::Held);
+    };
+    let _held = HeldTime::begin(exchange);
+    let decided = until_decided(
+        || decide(edge.masters.current(cluster), origin),
+        edge.masters.changed(cluster),
+    );
+    tokio::time::timeout(up_to, decided)
+        .await
+        .unwrap_or(Err(NoRoute::Held))
+}
+
+/// Whether a route still holds: its epoch is the highest adopted, live, and names the same side. The last thing asked before the first byte.
+pub fn recheck(edge: &Edge, route: &Route) -> bool {
+    is_live(&edge.masters.current(&route.cluster), route)
+}
+
+fn is_live(now: &Mastership, route: &Route) -> bool {
+    matches!(now, Mastership::Live { side, epoch, .. } if *side == route.side && *epoch == route.epoch)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    Send(Route),
+    Hold(Duration),
+    Refuse(NoRoute),
+}
+
+fn decide(mastership: Mastership, origin: &Origin) -> Decision {
+    match mastership {
+        Mastership::Live {
+            side, epoch, addrs, ..
+        } => Decision::Send(Route {
+            cluster: origin.cluster.clone(),
+            side,
+            epoch,
+            addrs: with_port(addrs, origin.port),
+        }),
+        Mastership::Switching { hold_ms, .. } => {
+            Decision::Hold(origin.hold_max.min(Duration::from_millis(hold_ms)))
+        }
+        Mastership::Doubtful(doubt) => Decision::Refuse(NoRoute::Doubtful(doubt)),
+        Mastership::Vacant { drained: true, .. } => Decision::Refuse(NoRoute::Drained),
+        Mastership::Vacant { drained: false, .. } => Decision::Refuse(NoRoute::Down),
+    }
+}
+
+fn with_port(mut addrs: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
+    if port != 0 {
+        addrs.iter_mut().for_each(|addr| addr.set_port(port));
+    }
+    addrs
+}
+
+/// Waits until the decision is another one than to hold.
+async fn until_decided(
+    decide: impl Fn() -> Decision,
+    mut changes: watch::Receiver<u64>,
+) -> Result<Route, NoRoute> {
+    loop {
+        // Marked as seen before looking, so that a change between looking and waiting wakes.
+        changes.borrow_and_update();
+        match decide() {
+            Decision::Send(route) => return Ok(route),
+            Decision::Refuse(why) => return Err(why),
+            Decision::Hold(_) => {}
+        }
+        if changes.changed().await.is_err() {
+            return Err(NoRoute::Held);
+        }
+    }
+}
+
+/// How many requests are held, by site, by cluster and in all.
+#[derive(Debug)]
+pub struct HoldCaps {
+    node_max: usize,
+    cluster_max: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    node: usize,
+    clusters: HashMap<ClusterId, usize>,
+    sites: HashMap<SiteId, usize>,
+}
+
+/// One request's place among those held; free again when dropped.
+#[derive(Debug)]
+struct HoldPlace<'a> {
+    caps: &'a HoldCaps,
+    cluster: &'a ClusterId,
+    site: &'a SiteId,
+}
+
+impl HoldCaps {
+    /// Places for `node_max` requests in all (`limits.hold`), `cluster_max` of them for one cluster (`limits.hold_per_cluster`).
+    pub fn new(node_max: usize, cluster_max: usize) -> Self {
+        Self {
+            node_max,
+            cluster_max,
+            held: Mutex::default(),
+        }
+    }
+
+    /// How many requests are held now.
+    pub fn held(&self) -> usize {
+        self.held.lock().node
+    }
+
+    fn enter<'a>(
+        &'a self,
+        cluster: &'a ClusterId,
+        site: &'a SiteId,
+        site_max: usize,
+    ) -> Option<HoldPlace<'a>> {
+        let mut held = self.held.lock();
+        let of_cluster = held.clusters.get(cluster).copied().unwrap_or(0);
+        let of_site = held.sites.get(site).copied().unwrap_or(0);
+        if held.node >= self.node_max || of_cluster >= self.cluster_max || of_site >= site_max {
+            return None;
+        }
+        held.node += 1;
+        held.clusters.insert(cluster.clone(), of_cluster + 1);
+        held.sites.insert(site.clone(), of_site + 1);
+        Some(HoldPlace {
+            caps: self,
+            cluster,
+            site,
+        })
+    }
+}
+
+impl Drop for HoldPlace<'_> {
+    fn drop(&mut self) {
+        let mut held = self.caps.held.lock();
+        held.node -= 1;
+        release(&mut held.clusters, self.cluster);
+        release(&mut held.sites, self.site);
+    }
+}
+
+/// Takes one off a count and forgets it at zero, so that names that are gone leave nothing behind.
+fn release<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// Adds the time from its beginning to its drop to the exchange, so that a client that leaves while held is recorded too.
+struct HeldTime<'a> {
+    exchange: &'a mut Exchange,
+    since: std::time::Instant,
+}
+
+impl<'a> HeldTime<'a> {
+    fn begin(exchange: &'a mut Exchange) -> Self {
+        Self {
+            exchange,
+            since: clock::monotonic(),
+        }
+    }
+}
+
+impl Drop for HeldTime<'_> {
+    fn drop(&mut self) {
+        self.exchange.held += clock::monotonic().duration_since(self.since);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jet9_cluster::Doubt;
+    use jet9_config::site::{OriginHost, OriginScheme};
+
+    use super::*;
+
+    fn origin(port: u16) -> Origin {
+        Origin {
+            cluster: ClusterId::parse("c-1").unwrap(),
+            scheme: OriginScheme::Http,
+            host: OriginHost::Preserve,
+            port,
+            connect_timeout: Duration::from_secs(2),
+            first_byte_timeout: Duration::from_secs(60),
+            hold_max: Duration::from_secs(15),
+            hold_requests: 2,
+            retry_idempotent: 1,
+        }
+    }
+
+    fn live(side: Side, epoch: u64) -> Mastership {
+        Mastership::Live {
+            side,
+            epoch: Epoch(epoch),
+            addrs: vec!["192.0.2.10:80".parse().unwrap()],
+            until: None,
+        }
+    }
+
+    fn route(side: Side, epoch: u64, addr: &str) -> Route {
+        Route {
+            cluster: ClusterId::parse("c-1").unwrap(),
+            side,
+            epoch: Epoch(epoch),
+            addrs: vec![addr.parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn each_state_of_a_cluster_has_its_decision() {
+        let check = |mastership: Mastership, port: u16, expected: Decision| {
+            assert_eq!(
+                decide(mastership.clone(), &origin(port)),
+                expected,
+                "{mastership:?}"
+            );
+        };
+        let switching = |hold_ms| Mastership::Switching {
+            epoch: Epoch(3),
+            hold_ms,
+        };
+        let vacant = |drained| Mastership::Vacant {
+            epoch: Epoch(3),
+            drained,
+        };
+        check(
+            live(Side::B, 3),
+            0,
+            Decision::Send(route(Side::B, 3, "192.0.2.10:80")),
+        );
+        check(
+            live(Side::B, 3),
+            8080,
+            Decision::Send(route(Side::B, 3, "192.0.2.10:8080")),
+        );
+        check(
+            switching(10_000),
+            0,
+            Decision::Hold(Duration::from_secs(10)),
+        );
+        check(
+            switching(20_000),
+            0,
+            Decision::Hold(Duration::from_secs(15)),
+        );
+        check(
+            Mastership::Doubtful(Doubt::LeaseExpired),
+            0,
+            Decision::Refuse(NoRoute::Doubtful(Doubt::LeaseExpired)),
+        );
+        check(vacant(true), 0, Decision::Refuse(NoRoute::Drained));
+        check(vacant(false), 0, Decision::Refuse(NoRoute::Down));
+    }
+
+    #[test]
+    fn a_route_holds_only_while_its_side_is_live_in_its_epoch() {
+        let check = |now: Mastership, expected: bool| {
+            let old = route(Side::A, 3, "192.0.2.10:80");
+            assert_eq!(is_live(&now, &old), expected, "{now:?}");
+        };
+        check(live(Side::A, 3), true);
+        check(live(Side::A, 4), false);
+        check(live(Side::B, 3), false);
+        check(Mastership::Doubtful(Doubt::LeaseExpired), false);
+        check(
+            Mastership::Switching {
+                epoch: Epoch(4),
+                hold_ms: 1,
+            },
+            false,
+        );
+    }
+
+    #[test]
+    fn a_place_is_refused_at_each_cap_and_free_again_when_left() {
+        let caps = HoldCaps::new(3, 2);
+        let cluster = |name| ClusterId::parse(name).unwrap();
+        let site = |name| SiteId::parse(name).unwrap();
+        let (c1, c2, s1, s2, s3) = (
+            cluster("c1"),
+            cluster("c2"),
+            site("s1"),
+            site("s2"),
+            site("s3"),
+        );
+        let first = caps.enter(&c1, &s1, 1).unwrap();
+        assert!(caps.enter(&c1, &s1, 1).is_none(), "the site's cap");
+        let second = caps.enter(&c1, &s2, 1).unwrap();
+        assert!(caps.enter(&c1, &s3, 1).is_none(), "the cluster's cap");
+        let third = caps.enter(&c2, &s3, 2).unwrap();
+        assert!(caps.enter(&c2, &s3, 2).is_none(), "the node's cap");
+        drop(first);
+        let again = caps.enter(&c1, &s1, 1);
+        assert!(again.is_some(), "a place that was left");
+        drop((second, third, again));
+        let held = caps.held.lock();
+        assert_eq!(held.node, 0);
+        assert!(held.clusters.is_empty() && held.sites.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_held_request_goes_on_with_the_change_that_makes_a_master_live() {
+        let (tell, changes) = watch::channel(0);
+        let state = Mutex::new(Mastership::Switching {
+            epoch: Epoch(2),
+            hold_ms: 10_000,
+        });
+        let held = until_decided(|| decide(state.lock().clone(), &origin(0)), changes);
+        let switch = async {
+            tokio::task::yield_now().await;
+            tell.send_replace(1); // A change that changes nothing here: it goes on waiting.
+            tokio::task::yield_now().await;
+            *state.lock() = live(Side::B, 3);
+            tell.send_replace(2);
+        };
+        let (routed, ()) = tokio::join!(held, switch);
+        assert_eq!(routed, Ok(route(Side::B, 3, "192.0.2.10:80")));
+    }
+
+    #[tokio::test]
+    async fn a_held_request_learns_that_the_cluster_went_down() {
+        let (tell, changes) = watch::channel(0);
+        let state = Mutex::new(Mastership::Switching {
+            epoch: Epoch(2),
+            hold_ms: 10_000,
+        });
+        let held = until_decided(|| decide(state.lock().clone(), &origin(0)), changes);
+        let down = async {
+            tokio::task::yield_now().await;
+            *state.lock() = Mastership::Vacant {
+                epoch: Epoch(3),
+                drained: false,
+            };
+            tell.send_replace(1);
+        };
+        let (routed, ()) = tokio::join!(held, down);
+        assert_eq!(routed, Err(NoRoute::Down));
+    }
 }
