@@ -30,7 +30,7 @@ impl Authority {
 
     /// Whether both mean the same server, a port left out being the scheme's.
     pub(super) fn agrees(&self, other: &Self, scheme: Scheme) -> bool {
-        let port = |port: Option<u16>| port.unwrap_or(default_port(scheme));
+        let port = |port: Option<u16>| port.unwrap_or_else(|| default_port(scheme));
         self.host == other.host && port(self.port) == port(other.port)
     }
 }

@@ -45,16 +45,20 @@ impl Search {
 
     /// Whether the line that the LF at `lf` ends is the last of the head.
     fn line_ends(&mut self, buffer: &[u8], lf: usize, limits: &Limits) -> Result<bool, Rule> {
-        let line = &buffer[self.line..lf];
-        let Some((b'\r', line)) = line.split_last() else {
-            return Err(Rule::BareLf);
-        };
         let begins = std::mem::replace(&mut self.line, lf + 1);
+        let line = &buffer[begins..lf];
+        let (line, ended_by_cr) = match line.split_last() {
+            Some((b'\r', line)) => (line, true),
+            _ => (line, false),
+        };
         if self.lines == 0 {
             check_request_line(line, limits)?;
         }
         if exceeds(lf + 1, limits.head_bytes) {
             return Err(Rule::HeadBytes);
+        }
+        if !ended_by_cr {
+            return Err(Rule::BareLf);
         }
         if line.is_empty() && self.lines == 0 {
             return if begins == 0 {

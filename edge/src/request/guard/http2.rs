@@ -38,9 +38,7 @@ fn check(
     check_method(&parts.method)?;
     check_size(&parts.headers, limits)?;
     let path_and_query = path_and_query(&parts.uri, &parts.method, limits)?;
-    if parts.uri.scheme_str() != Some(scheme.as_str()) {
-        return Err(Rule::TargetScheme);
-    }
+    check_scheme(&parts.uri, scheme)?;
     let mut gathered = Gathered::new(Protocol::Http2, parts.headers.len(), limits);
     for (name, value) in &parts.headers {
         add_field(&mut gathered, name, value)?;
@@ -60,6 +58,14 @@ fn check(
         upgrade: None,
         fields: gathered.fields,
     })
+}
+
+/// `http::Uri` holds no scheme without an authority, so `:scheme` is seen only beside `:authority`; there has been one, says `h2`.
+fn check_scheme(uri: &Uri, scheme: Scheme) -> Result<(), Rule> {
+    match uri.scheme_str() {
+        Some(named) if named != scheme.as_str() => Err(Rule::TargetScheme),
+        _ => Ok(()),
+    }
 }
 
 /// Counts as RFC 9113 §6.5.2 does: each line is 32 bytes more than its name and value.
