@@ -79,6 +79,8 @@ reasons! {
     Breaker = "breaker",
     /// The request was held for the live master and the time ran out.
     Hold = "hold",
+    /// The request has a condition that only the origin can judge (RFC 9110 §13.1.1, §13.1.4).
+    Precondition = "precondition",
     /// The request asked for another protocol.
     Upgrade = "upgrade",
     /// The site is in a mode that serves from the store alone.

@@ -15,4 +15,6 @@ pub mod vary;
 
 pub mod directives;
 pub mod entity_tag;
-mod fields;
+pub mod fields;
+mod structured;
+mod tags;

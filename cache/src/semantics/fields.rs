@@ -87,6 +87,18 @@ pub(super) fn unquote(value: &[u8]) -> Option<Vec<u8>> {
     )
 }
 
+/// The number that digits, and nothing else, write; saturates.
+pub(super) fn digits(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let add = |sum: u64, digit: &u8| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    };
+    Some(text.iter().fold(0, add))
+}
+
 /// Whether it is a token (RFC 9110 §5.6.2).
 pub(super) fn is_token(value: &[u8]) -> bool {
     !value.is_empty()
@@ -96,14 +108,14 @@ pub(super) fn is_token(value: &[u8]) -> bool {
 }
 
 /// The fields that `Connection` names: they end at this hop (RFC 9110 §7.6.1).
-pub(super) fn connection_options(fields: &HeaderMap) -> Vec<HeaderName> {
+pub fn connection_options(fields: &HeaderMap) -> Vec<HeaderName> {
     members(fields, &header::CONNECTION)
         .filter_map(|m| HeaderName::from_bytes(m).ok())
         .collect()
 }
 
 /// Fields that concern one connection only: never stored, never passed on (RFC 9110 §7.6.1, RFC 9111 §3.1).
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     const NAMES: [&str; 10] = [
         "connection",
         "keep-alive",

@@ -1,1 +1,121 @@
 //! Whether a request may be answered from the store (RFC 9111 §4, §5.2.1).
+//!
+//! Called by `edge::request::lookup`, once per request, before the look-up. It reads all that later decisions need of the request's
+//! own fields. Knows no stored response. Conditions and ranges are judged later, by `validation` and `range`.
+
+use http::{HeaderMap, HeaderName, Method, header};
+
+use super::directives::RequestDirectives;
+use super::fields;
+use super::rules::{ClientReload, Rules, Storing};
+use crate::reason::Reason;
+
+/// What a request that may be answered from the store asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestPolicy {
+    /// GET or HEAD.
+    pub method: ReadMethod,
+    /// It has `Authorization`: RFC 9111 §3.5 applies.
+    pub authorization: bool,
+    /// It has `Authorization` or a cookie outside of `ignore_cookies`: the site's own lifetimes do not apply to its answer.
+    pub personal: bool,
+    /// It has `Range`.
+    pub range: bool,
+    /// Its directives as far as the site obeys them. `no_store` and `only_if_cached` are always obeyed.
+    pub directives: RequestDirectives,
+}
+
+/// The methods that the store can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMethod {
+    /// GET.
+    Get,
+    /// HEAD: answered from a stored response to GET; its own is never stored, for it has no content.
+    Head,
+}
+
+/// Whether to look the request up, and what it asks for.
+///
+/// # Errors
+/// The reason why it is forwarded without a look-up; nothing of the answer is stored either.
+pub fn may_answer(
+    method: &Method,
+    fields: &HeaderMap,
+    rules: &Rules,
+) -> Result<RequestPolicy, Reason> {
+    match rules.storing {
+        Storing::Allowed => {}
+        Storing::ProfileOff => return Err(Reason::ProfileOff),
+        Storing::RouteOff => return Err(Reason::RouteOff),
+    }
+    let method = match *method {
+        Method::GET => ReadMethod::Get,
+        Method::HEAD => ReadMethod::Head,
+        _ => return Err(Reason::Method),
+    };
+    if fields.contains_key(header::IF_MATCH) || fields.contains_key(header::IF_UNMODIFIED_SINCE) {
+        // RFC 9110 §13.1.1: they ask about the origin's present state, which a cache cannot vouch for.
+        return Err(Reason::Precondition);
+    }
+    let directives = RequestDirectives::of(fields);
+    if directives.no_store && rules.client_reload == ClientReload::Obey {
+        return Err(Reason::NoStore);
+    }
+    let authorization = fields.contains_key(header::AUTHORIZATION);
+    Ok(RequestPolicy {
+        method,
+        authorization,
+        personal: authorization || has_personal_cookie(fields, rules),
+        range: fields.contains_key(header::RANGE),
+        directives: obeyed(directives, rules.client_reload),
+    })
+}
+
+fn obeyed(directives: RequestDirectives, reload: ClientReload) -> RequestDirectives {
+    match reload {
+        ClientReload::Obey => directives,
+        ClientReload::Ignore => RequestDirectives {
+            no_store: directives.no_store,
+            only_if_cached: directives.only_if_cached,
+            ..RequestDirectives::default()
+        },
+    }
+}
+
+/// Whether there is a cookie that no pattern of `ignore_cookies` matches. What is no name=value pair counts too: who knows.
+fn has_personal_cookie(request: &HeaderMap, rules: &Rules) -> bool {
+    let lines = request.get_all(header::COOKIE).into_iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let names = pairs
+        .map(fields::trim)
+        .filter(|pair| !pair.is_empty())
+        .map(cookie_name);
+    let mut personal = names.filter(|name| !rules.ignore_cookies.iter().any(|p| matches(p, name)));
+    personal.next().is_some()
+}
+
+fn cookie_name(pair: &[u8]) -> &[u8] {
+    fields::trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default())
+}
+
+/// A trailing `*` stands for anything; names are case-sensitive (RFC 6265 §5.3).
+fn matches(pattern: &str, name: &[u8]) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix.as_bytes()),
+        None => name == pattern.as_bytes(),
+    }
+}
+
+/// The fields of a request that are conditions on it (RFC 9110 §13.1) and ask for a part (§14.2): left out of a request that fills the
+/// store, which must bring the whole response.
+pub fn is_condition(name: &HeaderName) -> bool {
+    [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+    ]
+    .contains(name)
+}
