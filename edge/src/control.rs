@@ -5,3 +5,4 @@ pub mod health;
 pub mod mastership;
 pub mod purge;
 pub mod sites;
+pub mod watch;

@@ -1,20 +1,331 @@
 //! Feeds published cluster state into the views, and tells who waits.
+//!
+//! Asked by `origin::master` before each attempt and again before the first byte; filled by one thread that watches `<state>/clusters/*.json`
+//! ([`follow`]). Rules are those of `jet9_cluster`; here are the file, the clock, and the order in which things become visible.
+//! Invariant 1: from the moment a higher epoch was read, nothing is sent under an older one; nothing is sent under the new one before it is
+//! written down ([`epochs`]), so that no restart forgets it. Mastership is never cached: every question is answered with the time of now.
 
-use jet9_cluster::Mastership;
-use jet9_config::ClusterId;
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
-/// The live masters of all clusters.
+use arc_swap::ArcSwap;
+use jet9_cache::Timestamp;
+use jet9_cluster::document::Phase;
+use jet9_cluster::view::FLAPS_MAX_DEFAULT;
+use jet9_cluster::{Document, Doubt, Epoch, Highest, Instant, Mastership, View};
+use jet9_config::{ClusterId, Side};
+use prometheus::Registry;
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::control::watch::{Directory, Look, Watch};
+use crate::origin::connect::SideConnections;
+
+mod epochs;
+mod follow;
+mod metrics;
+
+use epochs::Epochs;
+use follow::{EndEpoch, Follower};
+use metrics::Metrics;
+
+/// The file in the data directory that keeps the highest epochs.
+const EPOCHS_FILE: &str = "epochs.json";
+
+/// The live masters of all clusters. Dropping it ends the watch.
 #[derive(Debug)]
-pub struct Masters {}
+pub struct Masters {
+    clusters: Arc<Clusters>,
+    watch: Option<Watch>,
+}
+
+/// All clusters that were published or asked for. The map changes when a cluster appears; what is known of one changes inside it.
+#[derive(Debug)]
+struct Clusters {
+    map: ArcSwap<HashMap<ClusterId, Arc<Cluster>>>,
+    flaps_max: usize,
+}
+
+#[derive(Debug)]
+struct Cluster {
+    known: ArcSwap<Known>,
+    changes: watch::Sender<u64>,
+}
+
+/// What is known of one cluster. Immutable; swapped whole.
+#[derive(Clone, Debug)]
+struct Known {
+    view: View,
+    /// Whether the epoch of the view is written down. Until then nothing is sent under it.
+    durable: bool,
+    /// When its epoch was adopted.
+    adopted: Option<Timestamp>,
+    /// The master of the last serving document, for counting switches.
+    last_master: Option<Side>,
+    /// Why the newest document is not in force, and since when.
+    refused: Option<(String, Instant)>,
+}
+
+/// What the edge sees of a cluster, for operators.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Who is the live master now.
+    pub mastership: Mastership,
+    /// The highest epoch adopted.
+    pub epoch: Epoch,
+    /// The document in force; `None`: none was ever read.
+    pub document: Option<Document>,
+    /// When its epoch was adopted.
+    pub adopted: Option<Timestamp>,
+    /// Why the newest document is not in force, if it is not.
+    pub refused: Option<String>,
+}
+
+/// Mastership cannot be followed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory cannot be had.
+    #[error("the cluster directory {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The epochs adopted before cannot be read back. To start without them is a decision for a human: an older state could be believed.
+    #[error(
+        "{path}: {message}; nothing is started, because an epoch older than one seen before could be believed. \
+         Move the file away to accept the epochs of the state directory as they are"
+    )]
+    Epochs {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The metrics cannot be registered: a name is taken.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+}
 
 impl Masters {
+    /// Reads all documents of the directory (created when it is missing) and watches it from then on. Epochs are kept in `data_dir`.
+    /// Connections of an epoch that ended are cut through `connections`; `flaps_max` is `limits.flap`.
+    ///
+    /// # Errors
+    /// When the directory, the epochs or a thread cannot be had.
+    pub fn open(
+        directory: &Path,
+        data_dir: &Path,
+        flaps_max: u32,
+        connections: Arc<SideConnections>,
+        registry: &Registry,
+    ) -> Result<Arc<Self>, StartError> {
+        let end = move |cluster: &ClusterId, epoch, planned| {
+            connections.epoch_ended(cluster, epoch, planned);
+        };
+        Self::follow(directory, data_dir, flaps_max, Box::new(end), registry)
+    }
+
+    fn follow(
+        directory: &Path,
+        data_dir: &Path,
+        flaps_max: u32,
+        end: EndEpoch,
+        registry: &Registry,
+    ) -> Result<Arc<Self>, StartError> {
+        let failed = |source| StartError::Directory {
+            path: directory.display().to_string(),
+            source,
+        };
+        let epochs = Epochs::open(&data_dir.join(EPOCHS_FILE))?;
+        let flaps_max = usize::try_from(flaps_max).unwrap_or(usize::MAX);
+        let clusters = Arc::new(Clusters::resumed(&epochs, flaps_max));
+        let metrics = Metrics::register(registry, &clusters)?;
+        let mut watched = Directory::open(directory, "json").map_err(failed)?;
+        let follower = Follower::new(Arc::clone(&clusters), epochs, end, metrics);
+        let mut follower = follower.map_err(failed)?;
+        follower.apply(watched.look(Look::Changed));
+        let apply = move |changes| follower.apply(changes);
+        let settle = std::time::Duration::ZERO; // a failover does not wait for a burst to end
+        let watch = Watch::spawn("jet9-clusters", watched, settle, apply).map_err(failed)?;
+        Ok(Arc::new(Self {
+            clusters,
+            watch: Some(watch),
+        }))
+    }
+
+    /// Masters of fixed documents, watched nowhere and written down nowhere: for tests, and for what is asked without a running edge.
+    pub fn fixed(documents: impl IntoIterator<Item = Document>) -> Arc<Self> {
+        let clusters = Clusters::new(FLAPS_MAX_DEFAULT);
+        for document in documents {
+            clusters.of(&document.cluster).set(|known| {
+                known.view.observe(document, clock::boottime());
+                known.durable = true;
+            });
+        }
+        Arc::new(Self {
+            clusters: Arc::new(clusters),
+            watch: None,
+        })
+    }
+
     /// Who is the live master now. Read at each attempt; never kept.
-    pub fn current(&self, _cluster: &ClusterId) -> Mastership {
-        unimplemented!()
+    pub fn current(&self, cluster: &ClusterId) -> Mastership {
+        match self.clusters.map.load().get(cluster) {
+            Some(cluster) => cluster.known.load().mastership(clock::boottime()),
+            None => Mastership::Doubtful(Doubt::Unknown),
+        }
     }
 
     /// Wakes whenever what [`Self::current`] says of this cluster may have changed; the value counts changes and has no meaning.
-    pub fn changed(&self, _cluster: &ClusterId) -> tokio::sync::watch::Receiver<u64> {
-        unimplemented!()
+    pub fn changed(&self, cluster: &ClusterId) -> watch::Receiver<u64> {
+        self.clusters.of(cluster).changes.subscribe()
+    }
+
+    /// What the edge sees of one cluster; `None` when nothing was ever published of it.
+    pub fn seen(&self, cluster: &ClusterId) -> Option<Seen> {
+        let map = self.clusters.map.load();
+        let known = map.get(cluster)?.known.load_full();
+        known
+            .was_published()
+            .then(|| known.seen(cluster, clock::boottime()))
+    }
+
+    /// What the edge sees of all clusters, in the order of their names.
+    pub fn all(&self) -> Vec<Seen> {
+        let now = clock::boottime();
+        let map = self.clusters.map.load();
+        let known = map.iter().map(|(id, cluster)| (id, cluster.known.load()));
+        let published = known.filter(|(_, known)| known.was_published());
+        let mut seen: Vec<_> = published.map(|(id, known)| known.seen(id, now)).collect();
+        seen.sort_unstable_by(|a, b| a.cluster.cmp(&b.cluster));
+        seen
+    }
+
+    /// Reads every document again and waits until that is in force.
+    pub async fn reload(&self) {
+        if let Some(watch) = &self.watch {
+            watch.reload().await;
+        }
     }
 }
+
+impl Clusters {
+    fn new(flaps_max: usize) -> Self {
+        Self {
+            map: ArcSwap::default(),
+            flaps_max,
+        }
+    }
+
+    fn resumed(epochs: &Epochs, flaps_max: usize) -> Self {
+        let cluster = |record: &Highest| {
+            let view = View::resumed(record.clone()).with_flaps_max(flaps_max);
+            let known = Known {
+                durable: true,
+                last_master: record.phase.and_then(Phase::master),
+                ..Known::new(view)
+            };
+            (record.cluster.clone(), Arc::new(Cluster::new(known)))
+        };
+        let clusters = Self::new(flaps_max);
+        let resumed: HashMap<_, _> = epochs.records().map(cluster).collect();
+        clusters.map.store(Arc::new(resumed));
+        clusters
+    }
+
+    /// The cluster of this name, which begins to exist when it is first asked for: a site may name it before it is published.
+    fn of(&self, id: &ClusterId) -> Arc<Cluster> {
+        if let Some(cluster) = self.map.load().get(id) {
+            return Arc::clone(cluster);
+        }
+        self.add(&[id]);
+        let map = self.map.load();
+        let added = map.get(id).cloned();
+        added.unwrap_or_else(|| self.blank(id))
+    }
+
+    /// Adds those that are missing, in one copy of the map.
+    fn add(&self, ids: &[&ClusterId]) {
+        self.map.rcu(|map| {
+            let missing = ids.iter().copied().filter(|id| !map.contains_key(*id));
+            let mut missing = missing.peekable();
+            if missing.peek().is_none() {
+                return Arc::clone(map);
+            }
+            let mut grown = HashMap::clone(map);
+            for id in missing {
+                grown.entry(id.clone()).or_insert_with(|| self.blank(id));
+            }
+            Arc::new(grown)
+        });
+    }
+
+    fn blank(&self, id: &ClusterId) -> Arc<Cluster> {
+        let view = View::new(id.clone()).with_flaps_max(self.flaps_max);
+        Arc::new(Cluster::new(Known::new(view)))
+    }
+}
+
+impl Cluster {
+    fn new(known: Known) -> Self {
+        Self {
+            known: ArcSwap::from_pointee(known),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// Changes what is known, by the one thread that may, and wakes those who wait.
+    fn set(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = Known::clone(&self.known.load());
+        change(&mut known);
+        self.known.store(Arc::new(known));
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Known {
+    fn new(view: View) -> Self {
+        Self {
+            view,
+            durable: false,
+            adopted: None,
+            last_master: None,
+            refused: None,
+        }
+    }
+
+    fn mastership(&self, now: Instant) -> Mastership {
+        match self.view.mastership(now) {
+            Mastership::Live { epoch, .. } if !self.durable => Mastership::Switching {
+                epoch,
+                hold_ms: self.view.document().map_or(0, |document| document.hold_ms),
+            },
+            mastership => mastership,
+        }
+    }
+
+    fn was_published(&self) -> bool {
+        self.refused.is_some() || self.view.highest() > Epoch::default()
+    }
+
+    fn seen(&self, cluster: &ClusterId, now: Instant) -> Seen {
+        Seen {
+            cluster: cluster.clone(),
+            mastership: self.mastership(now),
+            epoch: self.view.highest(),
+            document: self.view.document().cloned(),
+            adopted: self.adopted,
+            refused: self.refused.as_ref().map(|(why, _)| why.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

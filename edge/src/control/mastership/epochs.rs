@@ -1,0 +1,201 @@
+//! The highest epoch ever adopted of each cluster, and what it said, in a file that survives everything but the disk.
+//!
+//! Read at start, written by a thread of its own before a new epoch is acted on: a disk that hangs must not stop the follower. Written whole:
+//! temporary file, fsync, rename, fsync of the directory. Epochs only grow, and a cluster is never left out.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use jet9_cluster::Highest;
+use jet9_config::ClusterId;
+use serde_json::Value;
+
+use super::StartError;
+
+/// How long the writing of epochs may hold up a switch. After that the edge follows without it (and says so): availability must not hang on
+/// a disk, and the old side is not sent to anyway.
+const WRITE_WAIT: Duration = Duration::from_secs(1);
+
+/// The epochs and the way to write them down.
+#[derive(Debug)]
+pub(super) struct Epochs {
+    highest: BTreeMap<ClusterId, Highest>,
+    jobs: SyncSender<Job>,
+    /// Whether the file lacks something.
+    dirty: bool,
+}
+
+#[derive(Debug)]
+struct Job {
+    text: Vec<u8>,
+    done: SyncSender<io::Result<()>>,
+}
+
+impl Epochs {
+    /// Reads the file; none is as good as an empty one.
+    pub(super) fn open(path: &Path) -> Result<Self, StartError> {
+        let failed = |message: String| StartError::Epochs {
+            path: path.display().to_string(),
+            message,
+        };
+        let highest = match std::fs::read(path) {
+            Ok(text) => parse(&text).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| failed(error.to_string()))?;
+        }
+        // One waits while one is written: the newest has all that older ones had.
+        let (jobs, received) = sync_channel(1);
+        let path = path.to_owned();
+        std::thread::Builder::new()
+            .name("jet9-epochs".into())
+            .spawn(move || write_all(&path, &received))
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self {
+            highest,
+            jobs,
+            dirty: false,
+        })
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = &Highest> {
+        self.highest.values()
+    }
+
+    /// Notes what a view wants to outlive the process; [`Self::persist`] writes it down.
+    pub(super) fn note(&mut self, record: Highest) {
+        if self.highest.get(&record.cluster) != Some(&record) {
+            self.highest.insert(record.cluster.clone(), record);
+            self.dirty = true;
+        }
+    }
+
+    /// Writes down what was noted.
+    ///
+    /// # Errors
+    /// When the disk refuses or takes longer than [`WRITE_WAIT`]. What was noted is written by the next call.
+    pub(super) fn persist(&mut self) -> io::Result<()> {
+        if !self.dirty {
+            return Ok(());
+        }
+        let busy = |_| io::Error::new(io::ErrorKind::TimedOut, "the disk takes too long");
+        let (done, written) = sync_channel(1);
+        let text = print(&self.highest);
+        self.jobs
+            .try_send(Job { text, done })
+            .map_err(|error| busy(error.to_string()))?;
+        written
+            .recv_timeout(WRITE_WAIT)
+            .map_err(|error| busy(error.to_string()))??;
+        self.dirty = false;
+        Ok(())
+    }
+}
+
+fn write_all(path: &Path, jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.recv() {
+        // Nobody waits any more when it took too long; the next one brings the same.
+        let _ = job.done.try_send(replace(path, &job.text));
+    }
+}
+
+/// Replaces a file so that after any crash it is whole, the old or the new.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let temporary = PathBuf::from(format!("{}.tmp", path.display()));
+    let mut file = File::create(&temporary)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+/// One record a line, so that a human can read the file too.
+fn print(highest: &BTreeMap<ClusterId, Highest>) -> Vec<u8> {
+    let records: Vec<String> = highest.values().map(Highest::to_json).collect();
+    format!("{{\"v\":1,\"clusters\":[\n{}\n]}}\n", records.join(",\n")).into_bytes()
+}
+
+fn parse(text: &[u8]) -> Result<BTreeMap<ClusterId, Highest>, String> {
+    let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    if value.get("v") != Some(&Value::from(1)) {
+        return Err("/v: not 1".into());
+    }
+    let records = value.get("clusters").and_then(Value::as_array);
+    let records = records.ok_or("/clusters: missing, or not an array")?;
+    let one = |(index, record): (usize, &Value)| {
+        let record = Highest::parse(record.to_string().as_bytes())
+            .map_err(|e| format!("/clusters/{index}{}: {}", e.pointer, e.message))?;
+        Ok((record.cluster.clone(), record))
+    };
+    records.iter().enumerate().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(cluster: &str, epoch: u64) -> Highest {
+        Highest {
+            cluster: ClusterId::parse(cluster).expect("an id"),
+            epoch: jet9_cluster::Epoch(epoch),
+            incarnation: None,
+            phase: None,
+            conflict: false,
+        }
+    }
+
+    #[test]
+    fn what_was_persisted_is_read_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("data/epochs.json");
+        let mut epochs = Epochs::open(&path).expect("none is as good as empty");
+        epochs.note(record("c1", 41));
+        epochs.note(record("c2", 7));
+        epochs.note(record("c1", 42));
+        epochs.persist().expect("a good disk");
+        let again = Epochs::open(&path).expect("it was written");
+        let read: Vec<_> = again.records().cloned().collect();
+        assert_eq!(read, [record("c1", 42), record("c2", 7)]);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_with_the_place() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("epochs.json");
+        let check = |text: &str, expected: &str| {
+            std::fs::write(&path, text).expect("write");
+            let error = Epochs::open(&path).expect_err(text).to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        };
+        check("", "EOF");
+        check("{\"v\":1,", "line 1 column 7");
+        check(r#"{"v":2,"clusters":[]}"#, "/v: not 1");
+        check(r#"{"v":1}"#, "/clusters: missing");
+        check(
+            r#"{"v":1,"clusters":[{"v":1,"cluster":"c","epoch":-1,"conflict":false}]}"#,
+            "/clusters/0/epoch: ",
+        );
+    }
+
+    #[test]
+    fn what_the_disk_refused_is_written_by_the_next_call() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("data/epochs.json");
+        let mut epochs = Epochs::open(&path).expect("empty");
+        std::fs::remove_dir(directory.path().join("data")).expect("remove");
+        epochs.note(record("c1", 1));
+        epochs.persist().expect_err("there is no directory");
+        std::fs::create_dir(directory.path().join("data")).expect("create");
+        epochs.persist().expect("a good disk");
+        assert_eq!(Epochs::open(&path).expect("written").records().count(), 1);
+    }
+}

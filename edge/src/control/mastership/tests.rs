@@ -1,0 +1,228 @@
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::*;
+use crate::origin::connect::Planned;
+
+/// A state directory, a data directory, and what was told of ended epochs.
+struct Place {
+    directory: TempDir,
+    ended: Arc<Mutex<Vec<(String, u64, Planned)>>>,
+    registry: Registry,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a directory"),
+            ended: Arc::default(),
+            registry: Registry::new(),
+        }
+    }
+
+    fn clusters(&self) -> PathBuf {
+        self.directory.path().join("state/clusters")
+    }
+
+    /// Publishes as the contract says: by rename.
+    fn publish(&self, cluster: &str, text: &str) {
+        fs::create_dir_all(self.clusters()).expect("a directory");
+        let temporary = self.clusters().join(format!(".{cluster}.tmp"));
+        fs::write(&temporary, text).expect("write");
+        fs::rename(&temporary, self.clusters().join(format!("{cluster}.json"))).expect("rename");
+    }
+
+    fn start(&mut self) -> Result<Arc<Masters>, StartError> {
+        let ended = Arc::clone(&self.ended);
+        let end = move |id: &ClusterId, epoch: Epoch, planned| {
+            ended.lock().push((id.to_string(), epoch.0, planned));
+        };
+        self.registry = Registry::new();
+        let data = self.directory.path().join("data");
+        Masters::follow(&self.clusters(), &data, 6, Box::new(end), &self.registry)
+    }
+
+    fn count(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        let metrics = family.map_or(&[][..], |family| family.get_metric());
+        metrics
+            .iter()
+            .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
+            .sum()
+    }
+}
+
+fn id(text: &str) -> ClusterId {
+    ClusterId::parse(text).expect("an id")
+}
+
+fn document(cluster: &str, epoch: u64, phase: &str, master: Option<&str>, reason: &str) -> String {
+    serde_json::json!({
+        "v": 1, "cluster": cluster, "epoch": epoch, "phase": phase, "master": master,
+        "sides": {
+            "a": {"addrs": ["192.0.2.10:80"]}, "b": {"addrs": ["198.51.100.10:80"]},
+        },
+        "fencing": "confirmed", "reason": reason, "hold_ms": 5000,
+    })
+    .to_string()
+}
+
+fn serving(cluster: &str, epoch: u64, master: &str) -> String {
+    document(cluster, epoch, "serving", Some(master), "standby")
+}
+
+fn live(masters: &Masters, cluster: &str) -> Option<(Side, u64)> {
+    match masters.current(&id(cluster)) {
+        Mastership::Live { side, epoch, .. } => Some((side, epoch.0)),
+        _ => None,
+    }
+}
+
+/// Waits until the fact holds, woken by the changes of the cluster.
+async fn until(masters: &Masters, cluster: &str, fact: impl Fn(&Masters) -> bool) {
+    let mut changed = masters.changed(&id(cluster));
+    let wait = async {
+        while !fact(masters) {
+            changed.changed().await.expect("the masters live");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect("the fact");
+}
+
+#[tokio::test]
+async fn a_switch_is_followed_and_the_old_epoch_ended() {
+    let mut place = Place::new();
+    place.publish("c1", &serving("c1", 40, "a"));
+    let masters = place.start().expect("start");
+    assert_eq!(live(&masters, "c1"), Some((Side::A, 40)));
+    place.publish("c1", &document("c1", 41, "switching", None, "standby"));
+    let switching = |masters: &Masters| {
+        masters.current(&id("c1"))
+            == Mastership::Switching {
+                epoch: Epoch(41),
+                hold_ms: 5000,
+            }
+    };
+    until(&masters, "c1", switching).await;
+    place.publish("c1", &serving("c1", 42, "b"));
+    until(&masters, "c1", |m| live(m, "c1") == Some((Side::B, 42))).await;
+    let expected = [
+        ("c1".to_owned(), 40, Planned::Yes),
+        ("c1".to_owned(), 41, Planned::Yes),
+    ];
+    assert_eq!(*place.ended.lock(), expected);
+    assert_eq!(place.count("jet9_cluster_switches_total"), 1.0);
+    assert_eq!(place.count("jet9_cluster_epoch"), 42.0);
+    let seen = masters.seen(&id("c1")).expect("published");
+    assert_eq!((seen.epoch, seen.refused), (Epoch(42), None));
+    assert!(seen.adopted.is_some());
+}
+
+#[tokio::test]
+async fn an_older_epoch_is_refused_even_after_a_restart() {
+    let mut place = Place::new();
+    place.publish("c1", &serving("c1", 42, "b"));
+    let masters = place.start().expect("start");
+    place.publish("c1", &serving("c1", 41, "a"));
+    masters.reload().await;
+    assert_eq!(live(&masters, "c1"), Some((Side::B, 42)));
+    let seen = masters.seen(&id("c1")).expect("published");
+    assert!(
+        seen.refused
+            .expect("a reason")
+            .contains("41 is older than 42")
+    );
+    drop(masters);
+    let masters = place.start().expect("start again");
+    let doubt = Mastership::Doubtful(Doubt::OldEpoch);
+    assert_eq!(masters.current(&id("c1")), doubt);
+    assert_eq!(place.count("jet9_cluster_documents_refused_total"), 1.0);
+    place.publish("c1", &serving("c1", 43, "a"));
+    until(&masters, "c1", |m| live(m, "c1") == Some((Side::A, 43))).await;
+}
+
+#[tokio::test]
+async fn another_master_in_the_same_epoch_stops_sending_and_stays_stopped_after_a_restart() {
+    let mut place = Place::new();
+    place.publish("c1", &serving("c1", 42, "b"));
+    let masters = place.start().expect("start");
+    place.publish("c1", &serving("c1", 42, "a"));
+    let conflict = Mastership::Doubtful(Doubt::Conflict);
+    until(&masters, "c1", |m| m.current(&id("c1")) == conflict).await;
+    masters.reload().await;
+    assert_eq!(*place.ended.lock(), [("c1".to_owned(), 42, Planned::No)]);
+    assert_eq!(place.count("jet9_cluster_contradictions_total"), 1.0);
+    drop(masters);
+    let masters = place.start().expect("start again");
+    assert_eq!(masters.current(&id("c1")), conflict);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_leaves_the_state_in_force() {
+    let mut place = Place::new();
+    place.publish("c1", &serving("c1", 42, "b"));
+    let masters = place.start().expect("start");
+    let check = async |text: Option<&str>, why: &str| {
+        match text {
+            Some(text) => place.publish("c1", text),
+            None => fs::remove_file(place.clusters().join("c1.json")).expect("remove"),
+        }
+        masters.reload().await;
+        assert_eq!(live(&masters, "c1"), Some((Side::B, 42)), "{why}");
+        let refused = masters.seen(&id("c1")).expect("published").refused;
+        let refused = refused.expect(why);
+        assert!(refused.contains(why), "{refused}");
+    };
+    check(Some("{"), "EOF").await;
+    check(Some(r#"{"v":2}"#), "/v").await;
+    check(Some(&serving("c2", 50, "a")), "/cluster").await;
+    check(None, "removed").await;
+    place.publish("c1", &serving("c1", 42, "b"));
+    masters.reload().await;
+    assert_eq!(masters.seen(&id("c1")).expect("published").refused, None);
+}
+
+#[tokio::test]
+async fn a_broken_record_of_epochs_stops_the_start() {
+    let mut place = Place::new();
+    fs::create_dir_all(place.directory.path().join("data")).expect("a directory");
+    fs::write(place.directory.path().join("data/epochs.json"), "{}").expect("write");
+    let error = place.start().expect_err("a decision for a human");
+    assert!(error.to_string().contains("epochs.json: /v"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cluster_may_be_waited_for_before_it_is_published() {
+    let mut place = Place::new();
+    let masters = place.start().expect("start");
+    let unknown = Mastership::Doubtful(Doubt::Unknown);
+    assert_eq!(masters.current(&id("c1")), unknown);
+    let changed = masters.changed(&id("c1"));
+    assert!(masters.seen(&id("c1")).is_none());
+    assert!(masters.all().is_empty());
+    place.publish("c1", &serving("c1", 1, "a"));
+    until(&masters, "c1", |m| live(m, "c1") == Some((Side::A, 1))).await;
+    assert!(changed.has_changed().expect("the masters live"));
+    assert_eq!(masters.all().len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_under_an_epoch_that_is_not_written_down_yet() {
+    let document = Document::parse(serving("c1", 42, "a").as_bytes()).expect("a document");
+    let masters = Masters::fixed([document]);
+    assert_eq!(live(&masters, "c1"), Some((Side::A, 42)));
+    let cluster = masters.clusters.of(&id("c1"));
+    cluster.set(|known| known.durable = false);
+    let held = Mastership::Switching {
+        epoch: Epoch(42),
+        hold_ms: 5000,
+    };
+    assert_eq!(masters.current(&id("c1")), held);
+}
