@@ -274,7 +274,7 @@ fn is_end_to_end(option: &[u8]) -> bool {
         "via",
     ];
     let named = |name: &&str| option.eq_ignore_ascii_case(name.as_bytes());
-    NAMES.iter().any(|name| named(name)) || starts_ignoring_case(option, b"x-forwarded-")
+    NAMES.iter().any(named) || starts_ignoring_case(option, b"x-forwarded-")
 }
 
 fn starts_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
