@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use http::StatusCode;
 use jet9_cache::Reason;
-use jet9_cache::semantics::status::CacheStatus;
+use jet9_cache::semantics::status::{CacheStatus, ForwardReason};
 use jet9_cache::store::Tier;
 use jet9_cluster::Epoch;
 use jet9_config::Side;
@@ -17,6 +18,7 @@ use jet9_config::Side;
 use crate::control::sites::SiteRuntime;
 use crate::message::{Protocol, Request};
 use crate::request::client::Client;
+use crate::request::lookup::Stored;
 
 /// The facts of one exchange.
 #[derive(Debug)]
@@ -126,6 +128,54 @@ impl Exchange {
             answered: Answered::default(),
             error: None,
         }
+    }
+
+    /// Notes that the store could not answer, and why.
+    pub fn forwarded(&mut self, forward: ForwardReason, reason: Option<Reason>) {
+        self.cache = Some(CacheStatus::forward(forward));
+        self.because(reason);
+    }
+
+    /// Notes the reason of what was decided, if there is a new one.
+    pub fn because(&mut self, reason: Option<Reason>) {
+        if let Some(reason) = reason {
+            self.reason = Some(reason);
+            self.cache = self.cache.map(|status| status.because(reason));
+        }
+    }
+
+    /// Notes that a stored response is served; `stale` says why although it is stale.
+    pub fn hit(&mut self, stored: &Stored, stale: Option<Reason>) {
+        self.cache = Some(CacheStatus::hit(stored.ttl));
+        self.tier = Some(stored.hit.tier);
+        self.reason = None;
+        self.because(stale);
+    }
+
+    /// Notes that the origin's answer is being stored and this request reads along.
+    pub fn filled(&mut self, status: StatusCode) {
+        self.cache = self.cache.map(|cache| {
+            let cache = cache.answered(status).and_stored();
+            if self.collapsed {
+                cache.and_collapsed()
+            } else {
+                cache
+            }
+        });
+    }
+
+    /// Notes that the origin confirmed the stored response that is served now.
+    pub fn confirmed(&mut self) {
+        self.cache = self
+            .cache
+            .map(|cache| cache.answered(StatusCode::NOT_MODIFIED).and_stored());
+        self.because(Some(Reason::Revalidated));
+    }
+
+    /// Notes what the origin answered, and why it is not stored.
+    pub fn not_stored(&mut self, status: StatusCode, why: Reason) {
+        self.cache = self.cache.map(|cache| cache.answered(status));
+        self.because(Some(why));
     }
 
     /// The address of the client.

@@ -1,47 +1,5 @@
 //! The command line of `jet9`: daemon and client in one binary.
 //!
-//! Turns arguments into calls of `jet9_edge::commands` and their results into exit codes. Installs what is there once for a process: the
-//! provider of cryptography and the process log.
+//! Turns arguments into calls of `jet9_edge::commands` and their results into exit codes. The only place that uses `anyhow`.
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-use jet9_edge::commands::{Failure, check, purge, run};
-
-/// Jet9 Edge: a caching reverse proxy that follows the live master of each site.
-#[derive(Debug, Parser)]
-#[command(name = "jet9", version, propagate_version = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the edge in the foreground. SIGTERM drains and ends it, SIGHUP makes it read its documents again.
-    Run(run::Arguments),
-    /// Check a node file and site documents; says all that is wrong at once.
-    Check(check::Arguments),
-    /// Purge stored responses of a site.
-    Purge(purge::Arguments),
-}
-
-fn main() -> ExitCode {
-    // Before anything that could do TLS: Pingora would otherwise choose another provider. An error says that it is installed already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match execute(&Arguments::parse().command) {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("{failure}");
-            failure.code.into()
-        }
-    }
-}
-
-fn execute(command: &Command) -> Result<ExitCode, Failure> {
-    match command {
-        Command::Run(arguments) => run::run(arguments),
-        Command::Check(arguments) => check::run(arguments),
-        Command::Purge(arguments) => purge::run(arguments),
-    }
-}
+fn main() {}

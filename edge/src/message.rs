@@ -37,6 +37,18 @@ pub struct Request {
     pub expects_continue: bool,
 }
 
+impl Request {
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        let path = self
+            .path_and_query
+            .split(|&byte| byte == b'?')
+            .next()
+            .unwrap_or_default();
+        std::str::from_utf8(path).unwrap_or_default() // the guard lets ASCII through alone
+    }
+}
+
 /// A host as the guard leaves it: ASCII, lower case. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host(Bytes);

@@ -5,10 +5,32 @@
 
 use std::sync::Arc;
 
+use jet9_cache::Reason;
+use jet9_cache::collapse::{Collapse, Followed, Follower, Lead};
+use jet9_cache::fill::Filling;
+use jet9_cache::semantics::freshness::{self, Freshness};
+use jet9_cache::semantics::request::{ReadMethod, RequestPolicy};
+use jet9_cache::store::{Body, Purging};
+use jet9_cluster::Mastership;
+use tokio::time::timeout;
+
+use crate::clock;
+use crate::control;
+use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
-use crate::message::{Request, Response};
+use crate::message::{Framing, Request, Response};
+use crate::origin;
+use crate::origin::fetch::OriginAnswer;
 use crate::parts::Edge;
+use crate::request;
 use crate::request::guard::Refusal;
+use crate::request::lookup::{self, Asking, Found, Stored};
+use crate::response::deliver;
+use crate::response::fault::{self, ClientFault, EdgeFault, Fault};
+use crate::response::store::{Audience, Fill, Outcome};
+
+/// How often a request looks again after another one's fetch ended in its favour or failed. Then it is passed through.
+const LOOKS_MAX: usize = 4;
 
 /// What the carrier has to do.
 #[derive(Debug)]
@@ -23,11 +45,286 @@ pub enum Answer {
 /// Answers a request, or says that it is to be passed through. Never fails: every fault has its response.
 ///
 /// May wait long (for the origin, another request's fetch, a live master): the carrier races it with the client's leaving and drops it then.
-pub async fn answer(_edge: &Arc<Edge>, _exchange: &mut Exchange, _request: &Request) -> Answer {
-    unimplemented!()
+pub async fn answer(edge: &Arc<Edge>, exchange: &mut Exchange, request: &Request) -> Answer {
+    let told = Story {
+        edge,
+        exchange: &mut *exchange,
+        request,
+    }
+    .tell()
+    .await;
+    match told {
+        Ok(answer) => answer,
+        Err(fault) => Answer::Respond(fault::respond(edge, exchange, Some(request), &fault)),
+    }
 }
 
 /// The response to a head that the guard refused. The carrier closes the connection after it.
-pub fn refuse(_edge: &Edge, _exchange: &mut Exchange, _refusal: &Refusal) -> Response {
-    unimplemented!()
+pub fn refuse(edge: &Edge, exchange: &mut Exchange, refusal: &Refusal) -> Response {
+    fault::respond(
+        edge,
+        exchange,
+        None,
+        &Fault::Client(ClientFault::Refused(*refusal)),
+    )
+}
+
+/// One request on its way through the stages.
+struct Story<'a> {
+    edge: &'a Arc<Edge>,
+    exchange: &'a mut Exchange,
+    request: &'a Request,
+}
+
+impl Story<'_> {
+    async fn tell(mut self) -> Result<Answer, Fault> {
+        let named =
+            request::site::find(&self.edge.sites, &self.exchange.client, &self.request.host)
+                .map_err(Fault::Client)?;
+        self.exchange.site = Some(Arc::clone(&named.site));
+        if self.request.method.as_str() == "PURGE" {
+            let purged = control::purge::in_band(
+                self.edge,
+                &named.site,
+                self.request,
+                &self.exchange.client,
+            );
+            return purged.await.map(Answer::Respond);
+        }
+        if let Some(response) =
+            deliver::to_https(self.edge, self.exchange, &named.site, self.request)?
+        {
+            return Ok(Answer::Respond(response));
+        }
+        if matches!(self.request.content, Framing::Length(length) if length > named.site.site.body)
+        {
+            return Err(Fault::Client(ClientFault::ContentTooLarge));
+        }
+        match lookup::asking(self.edge, &named, self.request) {
+            Ok(asking) => self.retrieve(&asking).await,
+            Err(past) => {
+                self.exchange.forwarded(past.forward, Some(past.reason));
+                self.pass_through(&named.site).await
+            }
+        }
+    }
+
+    /// From the store, from another request's fetch, or by a fetch of its own.
+    async fn retrieve(&mut self, asking: &Asking<'_>) -> Result<Answer, Fault> {
+        for _ in 0..LOOKS_MAX {
+            let stale = match lookup::consult(self.edge, self.exchange, asking, clock::wall()).await
+            {
+                Found::Fresh(stored) => return self.serve(asking, stored, None),
+                Found::WhileRevalidating(stored) => {
+                    self.revalidate_in_background(asking, &stored);
+                    return self.serve(asking, stored, Some(Reason::StaleWhileRevalidate));
+                }
+                Found::Stale(stored) => Some(stored),
+                Found::Nothing => None,
+            };
+            if asking.policy.directives.only_if_cached {
+                return Err(Fault::Client(ClientFault::OnlyIfCached));
+            }
+            let seen = stale.as_ref().map(|stored| &stored.hit.handle);
+            match self
+                .edge
+                .cache
+                .collapse(&asking.key, &asking.selecting, seen)
+            {
+                Collapse::Lead(lead) => return self.lead(asking, lead, stale).await,
+                Collapse::Follow(follower) => {
+                    if let Some(answer) = self.follow(asking, follower, stale).await? {
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+        self.alone(asking, Some(Reason::CollapseTimeout)).await
+    }
+
+    /// Fetches for all who want the key now.
+    async fn lead(
+        &mut self,
+        asking: &Asking<'_>,
+        lead: Lead,
+        stale: Option<Stored>,
+    ) -> Result<Answer, Fault> {
+        let stale = match stale {
+            // Nobody to ask: what is stored answers at once, nothing is held.
+            Some(stored) if stored.if_error && !self.has_live_master(asking) => {
+                drop(lead);
+                return self.serve(asking, stored, Some(Reason::OriginDown));
+            }
+            stale => stale,
+        };
+        let report = self
+            .fill(asking, lead, stale.as_ref(), Audience::Client)
+            .detach()
+            .await;
+        let report = report
+            .map_err(|_| Fault::Edge(EdgeFault::Internal("a fetch ended without a report")))?;
+        self.exchange.attempts.extend(report.attempts);
+        self.exchange.held += report.held;
+        match (report.outcome, stale) {
+            (Outcome::Filling(filling), _) => self.read_along(asking, filling),
+            (Outcome::Confirmed(response), Some(mut stored)) => {
+                self.exchange.confirmed();
+                stored.hit.response = Arc::from(response);
+                self.deliver(asking, stored)
+            }
+            (Outcome::ServerError(_) | Outcome::Failed(_), Some(stored)) if stored.if_error => {
+                self.serve(asking, stored, Some(Reason::StaleIfError))
+            }
+            (Outcome::Private { answer, why }, _) => Ok(self.private(*answer, why)),
+            (Outcome::ServerError(answer), _) => Ok(self.private(*answer, Reason::Status)),
+            (Outcome::Failed(fault), _) => Err(fault),
+            (Outcome::Confirmed(_), None) => {
+                Err(Fault::Edge(EdgeFault::Internal("a 304 for nothing")))
+            }
+        }
+    }
+
+    /// Waits for another request's fetch. `None`: look again.
+    async fn follow(
+        &mut self,
+        asking: &Asking<'_>,
+        follower: Follower,
+        stale: Option<Stored>,
+    ) -> Result<Option<Answer>, Fault> {
+        let Ok(followed) = timeout(self.edge.limits.collapse_wait, follower.outcome()).await else {
+            return self
+                .alone(asking, Some(Reason::CollapseTimeout))
+                .await
+                .map(Some);
+        };
+        match (followed, stale) {
+            (Followed::Filling(filling), _) if self.may_read_along(asking, &filling) => {
+                self.exchange.collapsed = true;
+                self.read_along(asking, filling).map(Some)
+            }
+            (Followed::Filling(_), _) => self.alone(asking, None).await.map(Some),
+            (Followed::Released(why), _) => self.alone(asking, Some(why)).await.map(Some),
+            (Followed::Failed, Some(stored)) if stored.if_error => self
+                .serve(asking, stored, Some(Reason::StaleIfError))
+                .map(Some),
+            (Followed::LookAgain | Followed::Failed, _) => Ok(None),
+        }
+    }
+
+    /// Whether a fill that another request leads is an answer to this one: the same variant, and fresh enough to need no validation.
+    fn may_read_along(&self, asking: &Asking<'_>, filling: &Filling) -> bool {
+        let variant = asking
+            .selecting
+            .hash(&filling.response.vary, self.edge.cache.keys());
+        let judged = freshness::assess(
+            &filling.response,
+            &asking.policy,
+            Purging::None,
+            clock::wall(),
+        );
+        variant == filling.variant && matches!(judged, Freshness::Fresh { .. })
+    }
+
+    /// Goes to the origin for this client alone.
+    async fn alone(&mut self, asking: &Asking<'_>, why: Option<Reason>) -> Result<Answer, Fault> {
+        self.exchange.because(why);
+        self.pass_through(asking.site).await
+    }
+
+    /// Waits until there is a live master, then leaves the rest to `HttpProxy`.
+    async fn pass_through(&mut self, site: &SiteRuntime) -> Result<Answer, Fault> {
+        origin::master::route(self.edge, site, self.exchange)
+            .await
+            .map_err(Fault::Cluster)?;
+        Ok(Answer::PassThrough)
+    }
+
+    /// Validates a stale response without anybody waiting, unless a fetch for the key is under way already.
+    fn revalidate_in_background(&self, asking: &Asking<'_>, stored: &Stored) {
+        let seen = Some(&stored.hit.handle);
+        if let Collapse::Lead(lead) = self
+            .edge
+            .cache
+            .collapse(&asking.key, &asking.selecting, seen)
+        {
+            drop(
+                self.fill(asking, lead, Some(stored), Audience::Nobody)
+                    .detach(),
+            );
+        }
+    }
+
+    fn fill(
+        &self,
+        asking: &Asking<'_>,
+        lead: Lead,
+        stale: Option<&Stored>,
+        audience: Audience,
+    ) -> Fill {
+        Fill {
+            edge: Arc::clone(self.edge),
+            site: Arc::clone(asking.site),
+            client: Arc::clone(&self.exchange.client),
+            request_id: self.exchange.request_id.clone(),
+            request: self.request.clone(),
+            policy: RequestPolicy {
+                method: ReadMethod::Get,
+                ..asking.policy
+            }, // what may be stored is fetched by GET
+            lead,
+            stale: stale.map(Stored::to_validate),
+            audience,
+        }
+    }
+
+    fn has_live_master(&self, asking: &Asking<'_>) -> bool {
+        let cluster = &asking.site.site.origin.cluster;
+        matches!(self.edge.masters.current(cluster), Mastership::Live { .. })
+    }
+
+    fn serve(
+        &mut self,
+        asking: &Asking<'_>,
+        stored: Stored,
+        stale: Option<Reason>,
+    ) -> Result<Answer, Fault> {
+        self.exchange.hit(&stored, stale);
+        self.deliver(asking, stored)
+    }
+
+    fn deliver(&mut self, asking: &Asking<'_>, stored: Stored) -> Result<Answer, Fault> {
+        deliver::stored(
+            self.edge,
+            self.exchange,
+            self.request,
+            &asking.policy,
+            stored.hit.response,
+            stored.hit.body,
+        )
+        .map(Answer::Respond)
+    }
+
+    fn read_along(&mut self, asking: &Asking<'_>, filling: Filling) -> Result<Answer, Fault> {
+        self.exchange.filled(filling.response.status);
+        let body = Body::Stream(filling.body);
+        deliver::stored(
+            self.edge,
+            self.exchange,
+            self.request,
+            &asking.policy,
+            filling.response,
+            body,
+        )
+        .map(Answer::Respond)
+    }
+
+    fn private(&mut self, answer: OriginAnswer, why: Reason) -> Answer {
+        self.exchange.not_stored(answer.status, why);
+        Answer::Respond(deliver::private(
+            self.edge,
+            self.exchange,
+            self.request,
+            answer,
+        ))
+    }
 }

@@ -1,2 +1,61 @@
-//! Placeholder.
-fn main() {}
+//! Black-box measurements of a running `jet9` beside its peers: one subcommand a scenario.
+//!
+//! Starts real processes on loopback, on ports that the system gives, drives them with its own client and prints figures with the machine's
+//! name. Judges nothing. Links none of our crates: what it measures is what anybody could measure.
+
+mod cpu;
+mod hits;
+mod load;
+mod report;
+mod servers;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Black-box measurements of jet9 beside its peers")]
+struct Arguments {
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Subcommand)]
+enum Scenario {
+    /// Requests per CPU-second of the server on memory hits over HTTP/1.1, beside nginx in the same run.
+    Hits {
+        /// The jet9 to measure.
+        #[arg(long, default_value = "target/release/jet9")]
+        jet9: PathBuf,
+        /// Bytes of the stored response.
+        #[arg(long, default_value_t = 1024)]
+        size: usize,
+        /// Seconds of each counted run.
+        #[arg(long, default_value_t = 4)]
+        seconds: u64,
+        /// Counted runs of each server, taken in turn.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Client connections, each with one request under way.
+        #[arg(long, default_value_t = 32)]
+        connections: usize,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().scenario {
+        Scenario::Hits {
+            jet9,
+            size,
+            seconds,
+            runs,
+            connections,
+        } => hits::run(&hits::Plan {
+            jet9,
+            size,
+            seconds,
+            runs,
+            connections,
+        }),
+    }
+}

@@ -131,4 +131,3 @@ pub fn not_modified_fields(
         .iter()
         .filter(|(name, _)| CARRIED.contains(name))
 }
-

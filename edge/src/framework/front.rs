@@ -77,17 +77,14 @@ pub trait Handler: Send + Sync + 'static {
 /// What becomes of the connection after an exchange.
 enum Next {
     /// Another request.
-    Request(Box<Connection>),
+    Request(Connection),
     /// A close that lets the client have its answer; lingering where it may still be sending.
     Close {
-        connection: Box<Connection>,
+        connection: Connection,
         lingering: bool,
     },
     /// A close that shows that something is missing; by a reset where nothing else shows it.
-    Abort {
-        connection: Box<Connection>,
-        reset: bool,
-    },
+    Abort { connection: Connection, reset: bool },
     /// Nothing is left of it.
     Gone,
 }
@@ -102,7 +99,7 @@ pub async fn serve<H: Handler>(
     under_way: UnderWay,
 ) {
     let (limits, drain) = (handler.limits(), handler.drain());
-    let mut connection = Box::new(Connection::new(transport, drain.watch(), limits));
+    let mut connection = Connection::new(transport, drain.watch(), limits);
     let mut under_way = Some(under_way);
     for served in 1..=limits.requests_per_connection.max(1) {
         let arrived = connection.head(limits).await;
@@ -116,7 +113,7 @@ pub async fn serve<H: Handler>(
         match next {
             Next::Request(back) => connection = back,
             Next::Close {
-                mut connection,
+                connection,
                 lingering,
             } => return connection.close(lingering).await,
             Next::Abort { connection, reset } => return connection.abort(reset),
@@ -135,7 +132,7 @@ struct Turn<'a, H> {
 }
 
 impl<H: Handler> Turn<'_, H> {
-    async fn take(&self, connection: Box<Connection>, arrived: Arrived) -> Next {
+    async fn take(&self, connection: Connection, arrived: Arrived) -> Next {
         let (head, started) = match arrived {
             Arrived::Head(head, started) => (head, started),
             Arrived::Refused(refusal, started) => {
@@ -166,17 +163,16 @@ impl<H: Handler> Turn<'_, H> {
         }
     }
 
-    fn begin(&self, started: Instant) -> Box<Exchange> {
+    fn begin(&self, started: Instant) -> Exchange {
         let id = self.handler.request_ids().next();
-        let client = Arc::clone(self.client);
-        Box::new(Exchange::begin(client, id, started, clock::wall()))
+        Exchange::begin(Arc::clone(self.client), id, started, clock::wall())
     }
 
     /// Lets the story answer, for as long as the client is there. `close`: the client wants no further exchange.
     async fn answer(
         &self,
-        mut connection: Box<Connection>,
-        mut exchange: Box<Exchange>,
+        mut connection: Connection,
+        mut exchange: Exchange,
         request: Request,
         close: bool,
     ) -> Next {
@@ -203,8 +199,8 @@ impl<H: Handler> Turn<'_, H> {
 
     async fn respond(
         &self,
-        connection: Box<Connection>,
-        exchange: Box<Exchange>,
+        connection: Connection,
+        exchange: Exchange,
         request: &Request,
         response: Response,
         close: bool,
@@ -224,8 +220,8 @@ impl<H: Handler> Turn<'_, H> {
 
     async fn refuse(
         &self,
-        connection: Box<Connection>,
-        mut exchange: Box<Exchange>,
+        connection: Connection,
+        mut exchange: Exchange,
         refusal: &Refusal,
     ) -> Next {
         let response = self.handler.refuse(&mut exchange, refusal);
@@ -235,8 +231,8 @@ impl<H: Handler> Turn<'_, H> {
     /// Writes an answer to what was no request. Nothing is known of what the client speaks, nor of where its next request would begin.
     async fn last_words(
         &self,
-        connection: Box<Connection>,
-        exchange: Box<Exchange>,
+        connection: Connection,
+        exchange: Exchange,
         response: Response,
     ) -> Next {
         let terms = Terms {
@@ -251,8 +247,8 @@ impl<H: Handler> Turn<'_, H> {
 
     async fn write(
         &self,
-        mut connection: Box<Connection>,
-        mut exchange: Box<Exchange>,
+        mut connection: Connection,
+        mut exchange: Exchange,
         response: Response,
         terms: &Terms,
         lingering: bool,
@@ -278,8 +274,8 @@ impl<H: Handler> Turn<'_, H> {
     /// Lends the connection to Pingora for this request.
     async fn pass(
         &self,
-        connection: Box<Connection>,
-        exchange: Box<Exchange>,
+        connection: Connection,
+        exchange: Exchange,
         request: Request,
         close: bool,
     ) -> Next {
@@ -289,11 +285,10 @@ impl<H: Handler> Turn<'_, H> {
             close || self.last || request.upgrade.is_some() || self.handler.drain().is_draining();
         let content_max = self.handler.content_max(&exchange);
         let (stream, home) = FrontStream::lend(connection, &request, content_max, limits);
-        let passing = Passing {
-            request,
-            exchange: *exchange,
-        };
-        let usable = self.handler.pass(stream, passing, close).await;
+        let usable = self
+            .handler
+            .pass(stream, Passing { request, exchange }, close)
+            .await;
         let Ok(mut lent) = home.await else {
             return Next::Gone;
         };

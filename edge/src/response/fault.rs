@@ -1,10 +1,23 @@
 //! Every failure of the story, and the one place that turns it into a status, a `Proxy-Status` (RFC 9209), a log level and a page.
+//!
+//! Called by `story` and by the carriers. A fault is logged here, once. The matches have no wildcard, so that a new fault cannot be
+//! forgotten. What a visitor sees says nothing about addresses, versions or what is behind the edge.
 
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use log::{Level, log};
+
+use crate::clock;
 use crate::exchange::Exchange;
-use crate::message::{Request, Response};
+use crate::message::{Content, Head, Request, Response};
 use crate::origin::master::NoRoute;
 use crate::parts::Edge;
 use crate::request::guard::Refusal;
+use crate::response::deliver;
+
+/// `Proxy-Status` (RFC 9209).
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// What went wrong, by whose fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,12 +89,221 @@ pub enum EdgeFault {
     Internal(&'static str),
 }
 
+/// How a fault shows.
+struct Showing {
+    status: StatusCode,
+    /// The error type of RFC 9209 §2.3, where the fault lies behind or in the edge.
+    proxy_error: Option<&'static str>,
+    /// The word in the access log.
+    word: &'static str,
+    /// Seconds after which asking again makes sense.
+    retry_after: Option<u32>,
+    level: Level,
+}
+
 /// The response to a fault, with what it leaves in the exchange (error word, log line). `request` is `None` when there was no valid head.
 pub fn respond(
-    _edge: &Edge,
-    _exchange: &mut Exchange,
-    _request: Option<&Request>,
-    _fault: &Fault,
+    edge: &Edge,
+    exchange: &mut Exchange,
+    request: Option<&Request>,
+    fault: &Fault,
 ) -> Response {
-    unimplemented!()
+    let showing = show(fault);
+    exchange.error = Some(showing.word);
+    log!(
+        showing.level,
+        "{} {}{}: {}: {fault:?}",
+        exchange.request_id,
+        exchange.asked.host,
+        exchange.asked.path,
+        showing.word
+    );
+    let mut fields = head_fields(edge, &showing, fault);
+    deliver::add_cache_status(edge, exchange, &mut fields);
+    let page = page(exchange, showing.status);
+    let content = match request {
+        Some(request) if request.method == Method::HEAD => {
+            Content::HeadOnly(Some(page.len() as u64))
+        }
+        _ => Content::Whole(page),
+    };
+    Response {
+        head: Head::Composed {
+            status: showing.status,
+            fields,
+        },
+        content,
+    }
+}
+
+fn head_fields(edge: &Edge, showing: &Showing, fault: &Fault) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(8);
+    deliver::add_date(&mut fields, clock::wall());
+    fields.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = showing.retry_after {
+        fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(error) = showing.proxy_error
+        && let Ok(value) = HeaderValue::try_from(format!("{}; error={error}", edge.id))
+    {
+        fields.insert(PROXY_STATUS, value);
+    }
+    if let Fault::Client(ClientFault::RangeNotSatisfiable(length)) = fault
+        && let Ok(value) = HeaderValue::try_from(format!("bytes */{length}"))
+    {
+        fields.insert(http::header::CONTENT_RANGE, value);
+    }
+    fields
+}
+
+fn show(fault: &Fault) -> Showing {
+    match fault {
+        Fault::Client(fault) => show_client(fault),
+        Fault::Origin(fault) => show_origin(*fault),
+        Fault::Cluster(why) => show_cluster(*why),
+        Fault::Edge(fault) => show_edge(*fault),
+    }
+}
+
+fn show_client(fault: &ClientFault) -> Showing {
+    let (status, word) = match fault {
+        ClientFault::Refused(refusal) => (refusal.status, "refused"),
+        ClientFault::UnknownHost => (StatusCode::NOT_FOUND, "unknown-host"),
+        ClientFault::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+        ClientFault::ContentTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "content-too-large"),
+        ClientFault::Timeout => (StatusCode::REQUEST_TIMEOUT, "client-timeout"),
+        ClientFault::Left => (StatusCode::BAD_REQUEST, "client-left"),
+        ClientFault::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+        ClientFault::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "only-if-cached"),
+        ClientFault::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+        ClientFault::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range"),
+    };
+    Showing {
+        status,
+        proxy_error: None,
+        word,
+        retry_after: None,
+        level: Level::Debug,
+    }
+}
+
+fn show_origin(fault: OriginFault) -> Showing {
+    let (status, error, word) = match fault {
+        OriginFault::ConnectRefused => (
+            StatusCode::BAD_GATEWAY,
+            "connection_refused",
+            "connect-refused",
+        ),
+        OriginFault::ConnectTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "connection_timeout",
+            "connect-timeout",
+        ),
+        OriginFault::Tls => (StatusCode::BAD_GATEWAY, "tls_protocol_error", "origin-tls"),
+        OriginFault::Closed => (
+            StatusCode::BAD_GATEWAY,
+            "connection_terminated",
+            "origin-closed",
+        ),
+        OriginFault::FirstByteTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "http_response_timeout",
+            "first-byte-timeout",
+        ),
+        OriginFault::BodyTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "connection_read_timeout",
+            "body-timeout",
+        ),
+        OriginFault::BodyIncomplete => (
+            StatusCode::BAD_GATEWAY,
+            "http_response_incomplete",
+            "body-incomplete",
+        ),
+        OriginFault::Malformed(_) => (
+            StatusCode::BAD_GATEWAY,
+            "http_protocol_error",
+            "origin-malformed",
+        ),
+        OriginFault::EpochEnded => (
+            StatusCode::BAD_GATEWAY,
+            "connection_terminated",
+            "epoch-ended",
+        ),
+    };
+    Showing {
+        status,
+        proxy_error: Some(error),
+        word,
+        retry_after: None,
+        level: Level::Warn,
+    }
+}
+
+fn show_cluster(why: NoRoute) -> Showing {
+    let (word, retry_after) = match why {
+        NoRoute::Held => ("held", 1),
+        NoRoute::Doubtful(doubt) => (doubt.as_str(), 5),
+        NoRoute::Down => ("cluster-down", 30),
+        NoRoute::Drained => ("cluster-drained", 60),
+    };
+    Showing {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        proxy_error: Some("destination_unavailable"),
+        word,
+        retry_after: Some(retry_after),
+        level: Level::Warn,
+    }
+}
+
+fn show_edge(fault: EdgeFault) -> Showing {
+    match fault {
+        EdgeFault::Overloaded(_) => Showing {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            proxy_error: Some("connection_limit_reached"),
+            word: "overloaded",
+            retry_after: Some(1),
+            level: Level::Warn,
+        },
+        EdgeFault::Internal(_) => Showing {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            proxy_error: Some("proxy_internal_error"),
+            word: "internal",
+            retry_after: None,
+            level: Level::Error,
+        },
+    }
+}
+
+/// The site's stub for what a visitor may wait out, else a page that only names the status.
+fn page(exchange: &Exchange, status: StatusCode) -> Bytes {
+    let stub = exchange
+        .site
+        .as_ref()
+        .and_then(|runtime| runtime.site.stub.as_ref());
+    match stub {
+        Some(stub) if status == StatusCode::SERVICE_UNAVAILABLE => Bytes::from(stub.clone()),
+        _ => plain_page(status),
+    }
+}
+
+fn plain_page(status: StatusCode) -> Bytes {
+    let (code, reason) = (
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Error"),
+    );
+    let hint = if status.is_server_error() {
+        "<p>Please try again in a moment.</p>"
+    } else {
+        ""
+    };
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{code} {reason}</title></head>\n\
+         <body><h1>{code} {reason}</h1>{hint}</body></html>\n"
+    )
+    .into()
 }

@@ -1,19 +1,370 @@
 //! A fill: the detached fetch that stores what it may and feeds all its readers.
+//!
+//! Started by `story` for the request that leads, or for nobody (background revalidation). Judges the origin's answer with
+//! `cache::semantics` (RFC 9111 §3 and §4.3.4) and hands it to the store; what may not be shared goes back to the leader alone.
+//! The client is only a reader: it may be slow or leave. Invariants 3 (what readers get is what came), 5 (what may be shared), and the
+//! store's half of 4 (the fetch says when it was sent).
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use jet9_cache::collapse::Lead;
+use jet9_cache::fill::{FillWriter, Filling};
+use jet9_cache::semantics::invalidation::{self, Target};
+use jet9_cache::semantics::request::RequestPolicy;
+use jet9_cache::semantics::storable::{self, Storable, TimesOfExchange};
+use jet9_cache::semantics::validation::{self, Freshened};
+use jet9_cache::semantics::vary::SelectingFields;
+use jet9_cache::store::StoredHandle;
+use jet9_cache::{Reason, StoredResponse};
+use log::warn;
+use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::control::sites::SiteRuntime;
+use crate::exchange::{Attempt, Exchange};
 use crate::message::Request;
+use crate::origin::fetch::{self, OriginAnswer, OriginBody, Purpose};
 use crate::parts::Edge;
+use crate::request::client::Client;
+use crate::request::key;
+use crate::response::fault::Fault;
+
+/// A fetch that leads: everything it needs, owned, because it outlives its client.
+#[derive(Debug)]
+pub struct Fill {
+    /// The node.
+    pub edge: Arc<Edge>,
+    /// The site.
+    pub site: Arc<SiteRuntime>,
+    /// The client whose request leads: sides see its address.
+    pub client: Arc<Client>,
+    /// The id of the request that leads.
+    pub request_id: String,
+    /// The request that leads.
+    pub request: Request,
+    /// How it may be answered.
+    pub policy: RequestPolicy,
+    /// The right to fetch.
+    pub lead: Lead,
+    /// The stored response to validate, if there is one.
+    pub stale: Option<Stale>,
+    /// Whether somebody waits for it.
+    pub audience: Audience,
+}
+
+/// A stored response that a fill validates.
+#[derive(Clone, Debug)]
+pub struct Stale {
+    /// Names it in the store.
+    pub handle: StoredHandle,
+    /// Its head.
+    pub response: Arc<StoredResponse>,
+    /// Whether it may be served if the origin fails; then a server error is not stored over it.
+    pub serves_errors: bool,
+}
+
+/// For whom a fill is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// A client waits: without readers the fill goes on only if little is left.
+    Client,
+    /// Nobody waits (background revalidation): the fill goes on up to `limits.orphan_fill`.
+    Nobody,
+}
+
+/// What came of a fetch, for the request that leads.
+#[derive(Debug)]
+pub struct Report {
+    /// The result.
+    pub outcome: Outcome,
+    /// The attempts at the origin.
+    pub attempts: Vec<Attempt>,
+    /// How long it was held for a live master.
+    pub held: Duration,
+}
+
+/// The result of a fetch.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is being stored: read along.
+    Filling(Filling),
+    /// The origin confirmed the stored response: this is its head now, its content is the leader's to give.
+    Confirmed(Box<StoredResponse>),
+    /// It is for the leader alone.
+    Private {
+        /// The answer.
+        answer: Box<OriginAnswer>,
+        /// Why it is not shared.
+        why: Reason,
+    },
+    /// A server error, while a stored response may be served in its place.
+    ServerError(Box<OriginAnswer>),
+    /// No usable answer.
+    Failed(Fault),
+}
+
+impl Fill {
+    /// Starts the fetch as a task of its own. The report comes as soon as it is clear what the answer is; a leader that left drops it.
+    pub fn detach(self) -> oneshot::Receiver<Report> {
+        let (report, reports) = oneshot::channel();
+        tokio::spawn(self.run(report));
+        reports
+    }
+
+    async fn run(mut self, report: oneshot::Sender<Report>) {
+        let mut exchange = Exchange::begin(
+            Arc::clone(&self.client),
+            self.request_id.clone(),
+            clock::monotonic(),
+            clock::wall(),
+        );
+        let (outcome, pump) = match self.fetch(&mut exchange).await {
+            Ok(Fetched::Confirmed(response, kept)) => (self.confirm(response, kept).await, None),
+            Ok(Fetched::Answer(answer)) => self.judge(answer),
+            Err(fault) => (Outcome::Failed(fault), None),
+        };
+        let Exchange { attempts, held, .. } = exchange;
+        // A leader that has left drops the report, and with it a private answer: its connection closes.
+        let _ = report.send(Report {
+            outcome,
+            attempts,
+            held,
+        });
+        if let Some(pump) = pump {
+            pump.run().await;
+        }
+    }
+
+    /// One fetch, with the stored validators if there are any; once more without them when the 304 is about something else.
+    async fn fetch(&mut self, exchange: &mut Exchange) -> Result<Fetched, Fault> {
+        let conditional = self
+            .stale
+            .as_ref()
+            .map(|stale| validation::conditional_fields(&stale.response).collect());
+        let answer = self
+            .attempt(exchange, &conditional.unwrap_or_default())
+            .await?;
+        if answer.status != StatusCode::NOT_MODIFIED {
+            return Ok(Fetched::Answer(answer));
+        }
+        match self.freshen(&answer) {
+            Freshened::Store(response) => Ok(Fetched::Confirmed(response, Kept::Yes)),
+            Freshened::Deliver(response, why) => Ok(Fetched::Confirmed(response, Kept::No(why))),
+            Freshened::Mismatch => {
+                self.stale = None;
+                drop(answer);
+                self.attempt(exchange, &HeaderMap::new())
+                    .await
+                    .map(Fetched::Answer)
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        exchange: &mut Exchange,
+        conditional: &HeaderMap,
+    ) -> Result<OriginAnswer, Fault> {
+        let lead = &mut self.lead;
+        let purpose = Purpose {
+            conditional,
+            for_storing: true,
+            sent: &mut || lead.sent(),
+        };
+        fetch::fetch(&self.edge, exchange, &self.request, &self.site, purpose).await
+    }
+
+    /// What a 304 makes of the stored response; without one it answers nothing that we asked.
+    fn freshen(&self, answer: &OriginAnswer) -> Freshened {
+        let Some(stale) = &self.stale else {
+            return Freshened::Mismatch;
+        };
+        let (rules, _) = self.site.rules_for(self.request.path());
+        validation::freshen(
+            &stale.response,
+            &answer.fields,
+            &self.policy,
+            rules,
+            times(answer),
+        )
+    }
+
+    /// Puts the freshened head in the place of the old one, or takes the old one away.
+    async fn confirm(self, response: Box<StoredResponse>, kept: Kept) -> Outcome {
+        match (kept, &self.stale) {
+            (Kept::Yes, Some(stale)) => {
+                self.edge
+                    .cache
+                    .freshen(&stale.handle, (*response).clone())
+                    .await;
+                self.lead.freshened();
+            }
+            (Kept::No(why), _) => {
+                if let Err(error) = self.edge.cache.invalidate(self.lead.key()).await {
+                    warn!("{}: not invalidated: {error}", self.request.host.as_str());
+                }
+                self.lead.release(why);
+            }
+            (Kept::Yes, None) => {}
+        }
+        Outcome::Confirmed(response)
+    }
+
+    fn judge(self, answer: OriginAnswer) -> (Outcome, Option<Pump>) {
+        match &self.stale {
+            Some(stale) if stale.serves_errors && is_failure(answer.status) => {
+                (Outcome::ServerError(Box::new(answer)), None)
+            }
+            _ => self.store(answer),
+        }
+    }
+
+    fn store(self, answer: OriginAnswer) -> (Outcome, Option<Pump>) {
+        let (rules, _) = self.site.rules_for(self.request.path());
+        let times = times(&answer);
+        let judged = match answer.length {
+            Some(length) if length > self.edge.max_object => Storable::No(Reason::TooLarge),
+            _ => storable::assess(&self.policy, answer.status, &answer.fields, rules, times),
+        };
+        match judged {
+            Storable::Yes(stored) => {
+                let variant = SelectingFields::of(&self.request.fields)
+                    .hash(&stored.vary, self.edge.cache.keys());
+                let (writer, filling) = self.lead.begin(*stored, variant, answer.length);
+                let pump = Pump {
+                    edge: self.edge,
+                    writer,
+                    left: answer.length,
+                    body: answer.body,
+                    audience: self.audience,
+                };
+                (Outcome::Filling(filling), Some(pump))
+            }
+            Storable::No(why) => {
+                self.lead.release(why);
+                (
+                    Outcome::Private {
+                        answer: Box::new(answer),
+                        why,
+                    },
+                    None,
+                )
+            }
+        }
+    }
+}
+
+fn times(answer: &OriginAnswer) -> TimesOfExchange {
+    TimesOfExchange {
+        request_time: answer.request_time,
+        response_time: answer.response_time,
+    }
+}
+
+/// What a fetch brought.
+enum Fetched {
+    /// A 304 for the stored response, which has this head now.
+    Confirmed(Box<StoredResponse>, Kept),
+    /// An answer of its own.
+    Answer(OriginAnswer),
+}
+
+/// Whether a freshened response stays in the store.
+enum Kept {
+    Yes,
+    No(Reason),
+}
+
+/// Whether a status says that the origin failed (RFC 5861 §4).
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// Moves content from the origin into a fill.
+struct Pump {
+    edge: Arc<Edge>,
+    writer: FillWriter,
+    body: OriginBody,
+    left: Option<u64>,
+    audience: Audience,
+}
+
+impl Pump {
+    /// To the end, or until nobody wants it any more. Dropping the writer breaks the fill: readers see it, nothing is stored.
+    async fn run(mut self) {
+        let mut received = 0;
+        loop {
+            let piece = tokio::select! {
+                biased;
+                piece = self.body.next() => piece,
+                () = self.writer.orphaned(), if !self.may_end_alone(received) => return,
+            };
+            match piece {
+                Ok(Some(piece)) => {
+                    let length = piece.len() as u64;
+                    received += length;
+                    self.left = self.left.map(|left| left.saturating_sub(length));
+                    if self.writer.write(piece).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => {
+                    let _ = self.writer.finish().await; // a wrong length has broken the fill: its readers know
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Whether the fill goes on when nobody reads it.
+    fn may_end_alone(&self, received: u64) -> bool {
+        match (self.left, self.audience) {
+            (Some(left), _) => left <= self.edge.limits.orphan_fill,
+            (None, Audience::Client) => false,
+            (None, Audience::Nobody) => received <= self.edge.limits.orphan_fill,
+        }
+    }
+}
 
 /// Invalidates what an answered unsafe or unknown method made untrue (RFC 9111 §4.4): the target URI, and same-origin `Location` and
 /// `Content-Location`. Called with every final answer to such a method, before it goes out to the client.
 pub async fn invalidate(
-    _edge: &Edge,
-    _site: &SiteRuntime,
-    _request: &Request,
-    _status: StatusCode,
-    _fields: &HeaderMap,
+    edge: &Edge,
+    site: &SiteRuntime,
+    request: &Request,
+    status: StatusCode,
+    fields: &HeaderMap,
 ) {
-    unimplemented!()
+    let (Ok(path_and_query), Some(named)) = (
+        std::str::from_utf8(&request.path_and_query),
+        edge.sites.find(request.host.as_str()),
+    ) else {
+        return;
+    };
+    let authority = match request.port {
+        Some(port) => format!("{}:{port}", request.host.as_str()),
+        None => request.host.as_str().to_owned(),
+    };
+    let target = Target {
+        scheme: request.scheme,
+        authority: &authority,
+        path_and_query,
+    };
+    for uri in invalidation::invalidated(&request.method, status, target, fields) {
+        let rules = &site.site.cache.key;
+        let key = key::of(
+            edge.cache.keys(),
+            site.partition,
+            rules,
+            request.scheme,
+            &named.host,
+            &uri.into(),
+        );
+        if let Err(error) = edge.cache.invalidate(&key).await {
+            warn!("{}: not invalidated: {error}", request.host.as_str());
+        }
+    }
 }
