@@ -18,3 +18,6 @@ pub mod entity_tag;
 pub mod fields;
 mod structured;
 mod tags;
+
+#[cfg(test)]
+mod testing;

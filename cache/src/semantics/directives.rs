@@ -288,3 +288,6 @@ fn add_lifetime(slot: &mut Option<Duration>, argument: &Argument<'_>) {
 fn add_seconds(slot: &mut Option<Duration>, argument: &Argument<'_>) {
     *slot = slot.or_else(|| argument.seconds());
 }
+
+#[cfg(test)]
+mod tests;

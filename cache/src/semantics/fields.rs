@@ -3,7 +3,9 @@
 //! Called by every module that reads a list field. Knows no field's meaning. Works on bytes: values may hold obs-text.
 //! Invariant: linear in the length of the values, and a comma within a quoted string never ends a member.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::time::Timestamp;
 
 /// The members of a list field, over all its lines, in order, without surrounding whitespace; empty ones are left out (§5.6.1.2).
 pub(super) fn members<'a>(
@@ -97,6 +99,13 @@ pub(super) fn digits(text: &[u8]) -> Option<u64> {
             .saturating_add(u64::from(digit - b'0'))
     };
     Some(text.iter().fold(0, add))
+}
+
+/// Sets `Date` to this moment.
+pub(super) fn set_date(fields: &mut HeaderMap, moment: Timestamp) {
+    if let Ok(date) = HeaderValue::try_from(moment.http_date().to_string()) {
+        fields.insert(header::DATE, date);
+    }
 }
 
 /// Whether it is a token (RFC 9110 §5.6.2).

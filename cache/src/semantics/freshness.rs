@@ -207,3 +207,6 @@ impl Facts<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

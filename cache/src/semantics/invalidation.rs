@@ -141,3 +141,6 @@ fn absolute(path_and_query: &str) -> String {
     }
     format!("/{}{query}", kept.join("/"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -235,3 +235,6 @@ pub fn is_carried(name: &HeaderName, request: &HeaderMap) -> bool {
     ];
     !request.contains_key(header::IF_RANGE) || CARRIED.contains(name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,3 +119,6 @@ pub fn is_condition(name: &HeaderName) -> bool {
     ]
     .contains(name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,3 +217,6 @@ fn write_identifier(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     }
     f.write_str("\"")
 }
+
+#[cfg(test)]
+mod tests;

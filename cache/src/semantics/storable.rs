@@ -5,7 +5,7 @@
 //! Invariants: a response with `Set-Cookie`, or to a request with `Authorization`, is `No` unless RFC 9111 and the site's rules both say
 //! otherwise; what must not be stored (§3.1) is in no stored field.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::directives::{JET9_CACHE_CONTROL, ResponseDirectives, Scope};
 use super::request::{ReadMethod, RequestPolicy};
@@ -284,8 +284,7 @@ fn split(
     }
     if !visible.contains_key(header::DATE) {
         // RFC 9110 §6.6.1: a recipient that stores it adds the time of receipt.
-        let date = HeaderValue::try_from(times.response_time.http_date().to_string());
-        visible.extend(date.ok().map(|date| (header::DATE, date)));
+        fields::set_date(&mut visible, times.response_time);
     }
     (visible, withheld)
 }
@@ -294,3 +293,6 @@ fn split(
 fn is_excluded(name: &HeaderName, directives: &ResponseDirectives) -> bool {
     directives.private.fields().contains(name) || directives.no_cache.fields().contains(name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,17 +77,9 @@ mod tests {
             })
             .collect();
         let tags = of(&map);
-        let tags = tags
-            .as_ref()
-            .map(|tags| tags.iter().map(AsRef::as_ref).collect::<Vec<&str>>());
-        assert_eq!(
-            tags,
-            expected
-                .map(<[_]>::to_vec)
-                .as_ref()
-                .map_err(|reason| reason)
-                .cloned()
-        );
+        let tags = tags.map(|tags| tags.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let expected = expected.map(|tags| tags.iter().map(ToString::to_string).collect());
+        assert_eq!(tags, expected);
     }
 
     #[test]

@@ -131,3 +131,6 @@ pub fn not_modified_fields(
         .iter()
         .filter(|(name, _)| CARRIED.contains(name))
 }
+
+#[cfg(test)]
+mod tests;

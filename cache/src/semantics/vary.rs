@@ -73,3 +73,6 @@ fn put_framed(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend((bytes.len() as u64).to_le_bytes());
     out.extend(bytes);
 }
+
+#[cfg(test)]
+mod tests;

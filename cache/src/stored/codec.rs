@@ -65,18 +65,15 @@ impl StoredResponse {
     }
 }
 
-const fn flags(reuse: Reuse) -> u8 {
-    let Reuse {
-        no_cache,
-        must_revalidate,
-        shared_with_authorization,
-        personal,
-        ..
-    } = reuse;
-    no_cache as u8 * NO_CACHE
-        | must_revalidate as u8 * MUST_REVALIDATE
-        | shared_with_authorization as u8 * SHARED_WITH_AUTHORIZATION
-        | personal as u8 * PERSONAL
+fn flags(reuse: Reuse) -> u8 {
+    let bits = [
+        (reuse.no_cache, NO_CACHE),
+        (reuse.must_revalidate, MUST_REVALIDATE),
+        (reuse.shared_with_authorization, SHARED_WITH_AUTHORIZATION),
+        (reuse.personal, PERSONAL),
+    ];
+    let set = bits.into_iter().filter(|(is_set, _)| *is_set);
+    set.fold(0, |flags, (_, bit)| flags | bit)
 }
 
 fn millis(duration: Duration) -> u64 {

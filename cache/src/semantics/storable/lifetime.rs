@@ -73,19 +73,19 @@ pub(super) fn of(facts: &Facts<'_>) -> Lifetime {
             basis: Basis::NotCacheable,
         };
     }
-    if facts.implicit.is_err() {
-        return Lifetime {
-            value: Duration::ZERO,
-            basis: Basis::Withheld,
-        };
-    }
     // `Pragma` has no meaning in responses, but whoever sends it does not expect to be stored unasked.
     let value = default
         .or_else(|| heuristic(facts))
         .filter(|_| !has_pragma_no_cache(facts.response));
-    Lifetime {
-        value: value.unwrap_or_default(),
-        basis: Basis::Implicit,
+    match (value, facts.implicit) {
+        (Some(_), Err(_)) => Lifetime {
+            value: Duration::ZERO,
+            basis: Basis::Withheld,
+        },
+        _ => Lifetime {
+            value: value.unwrap_or_default(),
+            basis: Basis::Implicit,
+        },
     }
 }
 

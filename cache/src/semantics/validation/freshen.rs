@@ -144,7 +144,7 @@ fn merge(
         fields::is_hop_by_hop(name)
             || connection.contains(name)
             || describes_content(name)
-            || (*name == header::ETAG && is_weak_against(stored, new))
+            || (*name == header::ETAG && has_weak_etag(stored))
             // A cookie that comes with a 304 is for the client that asked, not for those who get the stored response.
             || (*name == header::SET_COOKIE && rules.set_cookie == SetCookie::Safe)
     };
@@ -158,8 +158,7 @@ fn merge(
     }
     if !new.contains_key(header::DATE) {
         // The stored Date is that of the old response; without one, this one was made when it came (RFC 9110 §6.6.1).
-        let date = http::HeaderValue::try_from(times.response_time.http_date().to_string());
-        merged.extend(date.ok().map(|date| (header::DATE, date)));
+        fields::set_date(&mut merged, times.response_time);
     }
     merged
 }
@@ -174,8 +173,8 @@ fn describes_content(name: &HeaderName) -> bool {
     .contains(name)
 }
 
-/// Whether the stored tag is weak: a strong one from a 304 would promise for the stored bytes what nobody said of them.
-fn is_weak_against(stored: &StoredResponse, _new: &HeaderMap) -> bool {
+/// A strong tag from a 304 would promise for the stored bytes what nobody said of them.
+fn has_weak_etag(stored: &StoredResponse) -> bool {
     let etag = stored.validators.etag.as_ref();
     etag.and_then(|etag| EntityTag::parse(etag.as_bytes()))
         .is_some_and(EntityTag::is_weak)

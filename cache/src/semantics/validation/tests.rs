@@ -1,0 +1,353 @@
+use http::StatusCode;
+use proptest::prelude::*;
+
+use super::*;
+use crate::reason::Reason;
+use crate::semantics::rules::{Rules, SetCookie};
+use crate::semantics::testing::{
+    EARLIER_DATE, NOW_DATE, after, assessed, at, fields as map, get, rules, seconds, stored,
+};
+
+type Lines<'a> = &'a [(&'a str, &'a str)];
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+const LATER_DATE: &str = "Fri, 15 Jan 2027 08:01:40 GMT";
+
+fn with(response: Lines<'_>) -> StoredResponse {
+    stored(&response.iter().copied().chain([FRESH]).collect::<Vec<_>>())
+}
+
+#[test]
+fn all_validators_are_sent_and_malformed_ones_are_none() {
+    let sent = |response| conditional_fields(&with(response)).collect::<HeaderMap>();
+    let both: Lines<'_> = &[("etag", "W/\"a\""), ("last-modified", EARLIER_DATE)];
+    assert_eq!(
+        sent(both),
+        map(&[
+            ("if-none-match", "W/\"a\""),
+            ("if-modified-since", EARLIER_DATE)
+        ])
+    );
+    assert!(sent(&[("etag", "a"), ("last-modified", "x")]).is_empty());
+    assert!(sent(&[("etag", "\"a\""), ("etag", "\"b\"")]).is_empty());
+}
+
+#[track_caller]
+fn check(response: Lines<'_>, request: Lines<'_>, not_modified: bool) {
+    let expected = if not_modified {
+        Precondition::NotModified
+    } else {
+        Precondition::Passed
+    };
+    assert_eq!(
+        precondition(&map(request), &with(response)),
+        expected,
+        "{response:?} {request:?}"
+    );
+}
+
+#[test]
+fn a_client_that_holds_the_tag_gets_a_304() {
+    let tagged: Lines<'_> = &[("etag", "\"a\"")];
+    for held in ["\"a\"", "W/\"a\"", "\"1\", \"a\", \"2\"", "*", "x, \"a\""] {
+        check(tagged, &[("if-none-match", held)], true);
+    }
+    for other in ["\"b\"", "a", "w/\"a\"", ""] {
+        check(tagged, &[("if-none-match", other)], false);
+    }
+    check(&[("etag", "W/\"a\"")], &[("if-none-match", "\"a\"")], true);
+    check(
+        tagged,
+        &[("if-none-match", "\"b\""), ("if-none-match", "\"a\"")],
+        true,
+    );
+    check(&[], &[("if-none-match", "\"a\"")], false);
+    check(&[], &[("if-none-match", "*")], true);
+    check(
+        &[("etag", "\"a\u{fc}\"")],
+        &[("if-none-match", "\"a\u{fc}\"")],
+        true,
+    );
+}
+
+#[test]
+fn the_tag_outranks_the_date() {
+    let response: Lines<'_> = &[("etag", "\"a\""), ("last-modified", EARLIER_DATE)];
+    let old = "Fri, 15 Jan 2010 08:00:00 GMT";
+    check(
+        response,
+        &[("if-none-match", "\"a\""), ("if-modified-since", old)],
+        true,
+    );
+    check(
+        response,
+        &[("if-none-match", "\"b\""), ("if-modified-since", NOW_DATE)],
+        false,
+    );
+}
+
+#[test]
+fn a_client_that_holds_the_date_gets_a_304() {
+    let modified: Lines<'_> = &[("last-modified", EARLIER_DATE)];
+    check(modified, &[("if-modified-since", EARLIER_DATE)], true);
+    check(
+        modified,
+        &[("if-modified-since", "Friday, 15-Jan-27 07:43:20 GMT")],
+        true,
+    );
+    check(modified, &[("if-modified-since", NOW_DATE)], true);
+    check(
+        modified,
+        &[("if-modified-since", "Fri, 15 Jan 2027 07:43:19 GMT")],
+        false,
+    );
+    check(modified, &[("if-modified-since", "garbage")], false);
+    check(
+        &[("date", EARLIER_DATE)],
+        &[("if-modified-since", EARLIER_DATE)],
+        true,
+    );
+    check(&[], &[("if-modified-since", EARLIER_DATE)], false);
+    check(&[], &[("if-modified-since", NOW_DATE)], true);
+    check(modified, &[], false);
+}
+
+#[test]
+fn conditions_are_about_successful_responses() {
+    let not_found = assessed(&rules(), &[], 404, &[FRESH, ("etag", "\"a\"")]).unwrap();
+    let request = map(&[("if-none-match", "*")]);
+    assert_eq!(precondition(&request, &not_found), Precondition::Passed);
+}
+
+#[test]
+fn a_304_carries_what_guides_caches() {
+    let response = with(&[
+        ("etag", "\"a\""),
+        ("content-type", "x"),
+        ("vary", "a"),
+        ("b", "1"),
+    ]);
+    let names: Vec<_> = not_modified_fields(&response)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(names, ["etag", "vary", "cache-control", "date"]);
+}
+
+/// Freshens a hundred seconds after the fill.
+fn freshened(rules: &Rules, old: Lines<'_>, new: Lines<'_>, request: Lines<'_>) -> Freshened {
+    freshen(&with(old), &map(new), &get(request), rules, at(after(100)))
+}
+
+#[track_caller]
+fn updated(old: Lines<'_>, new: Lines<'_>) -> StoredResponse {
+    match freshened(&rules(), old, new, &[]) {
+        Freshened::Store(response) => *response,
+        other => panic!("{old:?} {new:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_304_replaces_fields_and_keeps_the_others() {
+    let old: Lines<'_> = &[
+        ("etag", "\"a\""),
+        ("a", "1"),
+        ("b", "1"),
+        ("b", "2"),
+        ("surrogate-key", "t"),
+    ];
+    let response = updated(
+        old,
+        &[
+            ("etag", "\"a\""),
+            ("b", "3"),
+            ("cache-control", "max-age=10"),
+        ],
+    );
+    let expected = map(&[
+        ("etag", "\"a\""),
+        ("a", "1"),
+        ("b", "3"),
+        ("cache-control", "max-age=10"),
+        ("date", LATER_DATE),
+    ]);
+    assert_eq!(response.fields, expected);
+    assert_eq!(response.times.lifetime, seconds(10));
+    assert_eq!(response.times.initial_age, seconds(0));
+    assert_eq!(response.times.response_time, after(100));
+    assert_eq!(response.tags, ["t".into()].into());
+}
+
+#[test]
+fn what_describes_the_content_stays() {
+    let old: Lines<'_> = &[
+        ("etag", "\"a\""),
+        ("content-type", "x"),
+        ("content-encoding", "gzip"),
+    ];
+    let new: Lines<'_> = &[
+        ("content-type", "y"),
+        ("content-encoding", "br"),
+        ("content-range", "bytes 0-1/2"),
+        ("content-length", "10"),
+        ("connection", "c"),
+        ("c", "1"),
+        ("keep-alive", "1"),
+    ];
+    let response = updated(old, new);
+    let expected = map(&[
+        ("etag", "\"a\""),
+        ("content-type", "x"),
+        ("content-encoding", "gzip"),
+        FRESH,
+        ("date", LATER_DATE),
+    ]);
+    assert_eq!(response.fields, expected);
+}
+
+#[test]
+fn a_304_without_a_matching_validator_freshens_nothing() {
+    for (old, new) in [
+        (("etag", "\"a\""), ("etag", "\"b\"")),
+        (("last-modified", EARLIER_DATE), ("last-modified", NOW_DATE)),
+    ] {
+        assert_eq!(
+            freshened(&rules(), &[old], &[new], &[]),
+            Freshened::Mismatch
+        );
+    }
+    updated(&[("etag", "\"a\"")], &[]);
+    updated(
+        &[("last-modified", EARLIER_DATE)],
+        &[("last-modified", EARLIER_DATE)],
+    );
+    updated(
+        &[("etag", "\"a\""), ("last-modified", EARLIER_DATE)],
+        &[("etag", "\"a\""), ("last-modified", NOW_DATE)],
+    );
+}
+
+#[test]
+fn a_weak_tag_does_not_become_strong() {
+    let kept = updated(&[("etag", "W/\"a\"")], &[("etag", "\"a\"")]);
+    assert_eq!(kept.validators.etag.unwrap(), "W/\"a\"");
+    let weakened = updated(&[("etag", "\"a\"")], &[("etag", "W/\"a\"")]);
+    assert_eq!(weakened.validators.etag.unwrap(), "W/\"a\"");
+}
+
+#[test]
+fn a_304_may_end_the_storing() {
+    let outcome = freshened(
+        &rules(),
+        &[("etag", "\"a\"")],
+        &[("cache-control", "no-store")],
+        &[],
+    );
+    let Freshened::Deliver(response, Reason::NoStore) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(response.fields["cache-control"], "no-store");
+    assert!(response.reuse.no_cache);
+}
+
+#[test]
+fn a_304_with_another_vary_is_a_mismatch() {
+    let outcome = freshened(&rules(), &[("etag", "\"a\"")], &[("vary", "accept")], &[]);
+    assert_eq!(outcome, Freshened::Mismatch);
+}
+
+#[test]
+fn a_cookie_that_comes_with_a_304_is_not_stored() {
+    let new: Lines<'_> = &[("set-cookie", "sid=1")];
+    assert!(
+        !updated(&[("etag", "\"a\"")], new)
+            .fields
+            .contains_key("set-cookie")
+    );
+    let rfc = Rules {
+        set_cookie: SetCookie::Rfc,
+        ..rules()
+    };
+    let outcome = freshened(&rfc, &[("etag", "\"a\"")], new, &[]);
+    let Freshened::Store(response) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(response.fields["set-cookie"], "sid=1");
+}
+
+#[test]
+fn a_response_stays_personal_until_someone_without_cookies_gets_it() {
+    let cookie: Lines<'_> = &[("cookie", "sid=1")];
+    let modified: Lines<'_> = &[("last-modified", EARLIER_DATE)];
+    let personal = assessed(&rules(), cookie, 200, modified).unwrap();
+    let personal_after = |stored: &StoredResponse, request| match freshen(
+        stored,
+        &map(&[]),
+        &get(request),
+        &rules(),
+        at(after(1)),
+    ) {
+        Freshened::Store(response) => (response.reuse.personal, response.times.lifetime),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(personal_after(&personal, cookie), (true, seconds(0)));
+    assert_eq!(personal_after(&personal, &[]), (false, seconds(100)));
+    let plain = assessed(&rules(), &[], 200, modified).unwrap();
+    assert_eq!(personal_after(&plain, cookie), (false, seconds(100)));
+}
+
+fn by_head(status: u16, head: Lines<'_>) -> ByHead {
+    let stored = with(&[("etag", "\"a\""), ("a", "1")]);
+    let status = StatusCode::from_u16(status).unwrap();
+    freshen_by_head(
+        &stored,
+        10,
+        status,
+        &map(head),
+        &get(&[]),
+        &rules(),
+        at(after(100)),
+    )
+}
+
+#[test]
+fn a_head_freshens_what_it_describes() {
+    let outcome = by_head(
+        200,
+        &[
+            ("etag", "\"a\""),
+            ("content-length", "10"),
+            ("a", "2"),
+            ("cache-control", "max-age=5"),
+        ],
+    );
+    let ByHead::Freshened(response) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(response.fields["a"], "2");
+    assert_eq!(response.times.lifetime, seconds(5));
+    assert!(matches!(by_head(200, &[]), ByHead::Freshened(_)));
+}
+
+#[test]
+fn a_head_about_something_else_outdates_what_is_stored() {
+    for head in [
+        [("etag", "\"b\"")],
+        [("content-length", "11")],
+        [("last-modified", NOW_DATE)],
+        [("cache-control", "no-store")],
+    ] {
+        assert_eq!(by_head(200, &head), ByHead::Outdated, "{head:?}");
+    }
+    assert_eq!(by_head(404, &[]), ByHead::Unrelated);
+}
+
+proptest! {
+    #[test]
+    fn no_fields_panic(values in prop::collection::vec("[ -~]{0,30}", 6)) {
+        let names = ["etag", "last-modified", "if-none-match", "if-modified-since", "cache-control", "vary"];
+        let lines: Vec<_> = names.into_iter().zip(values.iter().map(String::as_str)).collect();
+        let stored = with(&[("etag", "\"a\"")]);
+        let _ = precondition(&map(&lines), &stored);
+        let _ = freshen(&stored, &map(&lines), &get(&[]), &rules(), at(after(1)));
+    }
+}

@@ -1,0 +1,178 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::semantics::testing::fields;
+
+const HASHER: KeyHasher = KeyHasher::new([7; 16]);
+
+fn vary(values: &[&str]) -> Result<Vec<String>, Reason> {
+    let lines: Vec<_> = values.iter().map(|value| ("vary", *value)).collect();
+    let names = names(&fields(&lines))?;
+    Ok(names.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn selecting_fields_are_sorted_and_lower_case() {
+    assert_eq!(vary(&[]), Ok(vec![]));
+    assert_eq!(
+        vary(&["Foo, bar", " ,foo"]),
+        Ok(vec!["bar".into(), "foo".into()])
+    );
+}
+
+#[test]
+fn a_star_anywhere_selects_nothing() {
+    for values in [
+        &["*"][..],
+        &["*, *"],
+        &["*", "*"],
+        &[", *"],
+        &["", "*"],
+        &["*, Foo"],
+        &["Foo, *"],
+        &["a b"],
+    ] {
+        assert_eq!(vary(values), Err(Reason::VaryStar), "{values:?}");
+    }
+}
+
+#[test]
+fn more_selecting_fields_than_the_limit_are_refused() {
+    let many: Vec<_> = (0..=SELECTING_FIELDS_MAX)
+        .map(|n| format!("f{n}"))
+        .collect();
+    assert_eq!(vary(&[&many.join(",")]), Err(Reason::VaryLimit));
+    assert!(vary(&[&many[1..].join(",")]).is_ok());
+}
+
+type Lines<'a> = &'a [(&'a str, &'a str)];
+
+#[track_caller]
+fn check(name: &'static str, a: Lines<'_>, b: Lines<'_>, same: bool) {
+    let hash = |lines| {
+        let fields = fields(lines);
+        SelectingFields::of(&fields).hash(&[HeaderName::from_static(name)], &HASHER)
+    };
+    assert_eq!(hash(a) == hash(b), same, "{a:?} {b:?}");
+}
+
+#[test]
+fn an_absent_field_differs_from_an_empty_one() {
+    check("foo", &[], &[("foo", "")], false);
+    check("foo", &[], &[("bar", "x")], true);
+    check("accept-encoding", &[], &[("accept-encoding", "")], false);
+}
+
+#[test]
+fn whitespace_and_lines_do_not_select() {
+    check("foo", &[("foo", "1,2")], &[("foo", " 1, 2 ")], true);
+    check(
+        "foo",
+        &[("foo", "1, 2")],
+        &[("foo", "1"), ("foo", "2")],
+        true,
+    );
+    check("foo", &[("foo", "1")], &[("foo", "2")], false);
+    check("foo", &[("foo", "a b")], &[("foo", "ab")], false);
+    check("foo", &[("foo", "A")], &[("foo", "a")], false);
+    check("foo", &[("foo", "1,2")], &[("foo", "2,1")], false);
+    check(
+        "foo",
+        &[("foo", "\"1,  2\"")],
+        &[("foo", "\"1, 2\"")],
+        false,
+    );
+}
+
+#[test]
+fn languages_select_by_order_and_not_by_case() {
+    check(
+        "accept-language",
+        &[("accept-language", "en, de")],
+        &[("accept-language", " eN ,   De")],
+        true,
+    );
+    check(
+        "accept-language",
+        &[("accept-language", "en, de")],
+        &[("accept-language", "de, en")],
+        false,
+    );
+}
+
+#[test]
+fn codings_select_by_their_weights_and_not_by_order() {
+    let name = "accept-encoding";
+    for (a, b, same) in [
+        ("gzip, br", "br,gzip", true),
+        ("gzip;q=1.0", "GZIP", true),
+        ("x-gzip", "gzip", true),
+        ("gzip;q=0.5", "gzip; Q=0.500", true),
+        ("gzip;q=0", "gzip", false),
+        ("gzip;q=0", "", false),
+        ("gzip;q=0.5, br", "gzip, br", false),
+        ("gzip", "gzip, unknown", false),
+        ("gzip, gzip;q=0", "gzip;q=0", false),
+        ("gzip;q=2", "gzip", false),
+        ("gzip=1000,", "gzip", false),
+        ("*", "", false),
+        ("identity", "", false),
+    ] {
+        check(name, &[(name, a)], &[(name, b)], same);
+    }
+}
+
+#[test]
+fn cookies_select_byte_by_byte_however_they_are_crumbled() {
+    check(
+        "cookie",
+        &[("cookie", "a=1; b=2")],
+        &[("cookie", "a=1"), ("cookie", "b=2")],
+        true,
+    );
+    check(
+        "cookie",
+        &[("cookie", "a=1, 2")],
+        &[("cookie", "a=1,2")],
+        false,
+    );
+}
+
+#[test]
+fn a_value_does_not_read_as_the_beginning_of_the_next_field() {
+    let names = [HeaderName::from_static("a"), HeaderName::from_static("b")];
+    let values = ["", "x", "b", "1x", "xb1"];
+    let mut seen = BTreeSet::new();
+    for a in values {
+        for b in values {
+            let request = fields(&[("a", a), ("b", b)]);
+            assert!(
+                seen.insert(SelectingFields::of(&request).hash(&names, &HASHER)),
+                "{a} {b}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn other_values_select_other_variants(a in "[a-c]{0,3}(,[a-c]{0,2}){0,3}", b in "[a-c]{0,3}(,[a-c]{0,2}){0,3}") {
+        check("foo", &[("foo", &a)], &[("foo", &b)], a == b);
+    }
+
+    #[test]
+    fn fields_that_do_not_select_do_not_matter(value in "[ -~]{0,20}") {
+        check("foo", &[("foo", "1")], &[("foo", "1"), ("bar", &value)], true);
+    }
+
+    #[test]
+    fn no_value_panics(value in prop::collection::vec(prop_oneof![0x20_u8..0x7f, 0x80_u8..=0xff], 0..60)) {
+        let value = http::HeaderValue::from_bytes(&value).unwrap();
+        let names = [header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE, header::COOKIE, header::VARY];
+        let map = names.iter().map(|name| (name.clone(), value.clone())).collect();
+        SelectingFields::of(&map).hash(&names, &HASHER);
+        let _ = super::names(&map);
+    }
+}
