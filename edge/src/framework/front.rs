@@ -77,14 +77,17 @@ pub trait Handler: Send + Sync + 'static {
 /// What becomes of the connection after an exchange.
 enum Next {
     /// Another request.
-    Request(Connection),
+    Request(Box<Connection>),
     /// A close that lets the client have its answer; lingering where it may still be sending.
     Close {
-        connection: Connection,
+        connection: Box<Connection>,
         lingering: bool,
     },
     /// A close that shows that something is missing; by a reset where nothing else shows it.
-    Abort { connection: Connection, reset: bool },
+    Abort {
+        connection: Box<Connection>,
+        reset: bool,
+    },
     /// Nothing is left of it.
     Gone,
 }
@@ -99,7 +102,7 @@ pub async fn serve<H: Handler>(
     under_way: UnderWay,
 ) {
     let (limits, drain) = (handler.limits(), handler.drain());
-    let mut connection = Connection::new(transport, drain.watch(), limits);
+    let mut connection = Box::new(Connection::new(transport, drain.watch(), limits));
     let mut under_way = Some(under_way);
     for served in 1..=limits.requests_per_connection.max(1) {
         let arrived = connection.head(limits).await;
@@ -113,7 +116,7 @@ pub async fn serve<H: Handler>(
         match next {
             Next::Request(back) => connection = back,
             Next::Close {
-                connection,
+                mut connection,
                 lingering,
             } => return connection.close(lingering).await,
             Next::Abort { connection, reset } => return connection.abort(reset),
@@ -132,7 +135,7 @@ struct Turn<'a, H> {
 }
 
 impl<H: Handler> Turn<'_, H> {
-    async fn take(&self, connection: Connection, arrived: Arrived) -> Next {
+    async fn take(&self, connection: Box<Connection>, arrived: Arrived) -> Next {
         let (head, started) = match arrived {
             Arrived::Head(head, started) => (head, started),
             Arrived::Refused(refusal, started) => {
@@ -163,16 +166,17 @@ impl<H: Handler> Turn<'_, H> {
         }
     }
 
-    fn begin(&self, started: Instant) -> Exchange {
+    fn begin(&self, started: Instant) -> Box<Exchange> {
         let id = self.handler.request_ids().next();
-        Exchange::begin(Arc::clone(self.client), id, started, clock::wall())
+        let client = Arc::clone(self.client);
+        Box::new(Exchange::begin(client, id, started, clock::wall()))
     }
 
     /// Lets the story answer, for as long as the client is there. `close`: the client wants no further exchange.
     async fn answer(
         &self,
-        mut connection: Connection,
-        mut exchange: Exchange,
+        mut connection: Box<Connection>,
+        mut exchange: Box<Exchange>,
         request: Request,
         close: bool,
     ) -> Next {
@@ -199,8 +203,8 @@ impl<H: Handler> Turn<'_, H> {
 
     async fn respond(
         &self,
-        connection: Connection,
-        exchange: Exchange,
+        connection: Box<Connection>,
+        exchange: Box<Exchange>,
         request: &Request,
         response: Response,
         close: bool,
@@ -220,8 +224,8 @@ impl<H: Handler> Turn<'_, H> {
 
     async fn refuse(
         &self,
-        connection: Connection,
-        mut exchange: Exchange,
+        connection: Box<Connection>,
+        mut exchange: Box<Exchange>,
         refusal: &Refusal,
     ) -> Next {
         let response = self.handler.refuse(&mut exchange, refusal);
@@ -231,8 +235,8 @@ impl<H: Handler> Turn<'_, H> {
     /// Writes an answer to what was no request. Nothing is known of what the client speaks, nor of where its next request would begin.
     async fn last_words(
         &self,
-        connection: Connection,
-        exchange: Exchange,
+        connection: Box<Connection>,
+        exchange: Box<Exchange>,
         response: Response,
     ) -> Next {
         let terms = Terms {
@@ -247,8 +251,8 @@ impl<H: Handler> Turn<'_, H> {
 
     async fn write(
         &self,
-        mut connection: Connection,
-        mut exchange: Exchange,
+        mut connection: Box<Connection>,
+        mut exchange: Box<Exchange>,
         response: Response,
         terms: &Terms,
         lingering: bool,
@@ -274,8 +278,8 @@ impl<H: Handler> Turn<'_, H> {
     /// Lends the connection to Pingora for this request.
     async fn pass(
         &self,
-        connection: Connection,
-        exchange: Exchange,
+        connection: Box<Connection>,
+        exchange: Box<Exchange>,
         request: Request,
         close: bool,
     ) -> Next {
@@ -285,10 +289,11 @@ impl<H: Handler> Turn<'_, H> {
             close || self.last || request.upgrade.is_some() || self.handler.drain().is_draining();
         let content_max = self.handler.content_max(&exchange);
         let (stream, home) = FrontStream::lend(connection, &request, content_max, limits);
-        let usable = self
-            .handler
-            .pass(stream, Passing { request, exchange }, close)
-            .await;
+        let passing = Passing {
+            request,
+            exchange: *exchange,
+        };
+        let usable = self.handler.pass(stream, passing, close).await;
         let Ok(mut lent) = home.await else {
             return Next::Gone;
         };

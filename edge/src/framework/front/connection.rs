@@ -223,7 +223,7 @@ impl Connection {
 
     /// Closes after a whole answer. `lingering`: the client may still be sending; a plain close would answer that with a reset, which can
     /// take the answer away from it (RFC 9112 §9.6).
-    pub(super) async fn close(mut self, lingering: bool) {
+    pub(super) async fn close(&mut self, lingering: bool) {
         let deadline = clock::monotonic() + LINGER;
         let transport = &mut self.transport;
         let shutdown = poll_fn(|cx| Pin::new(&mut *transport).poll_shutdown(cx));
@@ -242,7 +242,7 @@ impl Connection {
     }
 
     /// Closes after an answer that is not whole, so that the client cannot take it for whole. `reset`: nothing but a reset tells it.
-    pub(super) fn abort(self, reset: bool) {
+    pub(super) fn abort(&self, reset: bool) {
         if reset {
             self.transport.reset_on_close();
         }

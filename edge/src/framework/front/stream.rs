@@ -51,7 +51,7 @@ pub struct FrontStream {
 /// The connection as it comes home.
 #[derive(Debug)]
 pub(super) struct Lent {
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     give: Give,
     /// Content that was framed anew, on its way to Pingora.
     framed: BytesMut,
@@ -94,7 +94,7 @@ enum AnswerHead {
 impl FrontStream {
     /// Lends `connection` for `request`, whose content may have `content_max` bytes. The receiver gets it back.
     pub(super) fn lend(
-        connection: Connection,
+        connection: Box<Connection>,
         request: &Request,
         content_max: u64,
         limits: &Limits,
@@ -159,8 +159,8 @@ impl Drop for FrontStream {
 
 impl Lent {
     /// Whether all of the request was taken, so that what follows is another one.
-    pub(super) const fn is_at_rest(&self) -> bool {
-        matches!(self.give, Give::Nothing)
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.give, Give::Nothing) && self.framed.is_empty()
     }
 
     /// Sends what Pingora wrote and did not flush.
@@ -181,11 +181,13 @@ impl Lent {
                 return Poll::Ready(Ok(()));
             }
             match &mut self.give {
-                Give::Head(head, _) if !head.is_empty() => {
+                Give::Head(head, _) => {
                     move_bytes(head, buf, u64::MAX);
+                    if head.is_empty() {
+                        self.begin_content();
+                    }
                     return Poll::Ready(Ok(()));
                 }
-                Give::Head(..) => self.begin_content(),
                 Give::Content(Content::Counted { left }) => {
                     let given = ready!(poll_counted(&mut self.connection, *left, cx, buf))?;
                     *left -= given;
