@@ -3,7 +3,7 @@
 //! Called by `edge::request::lookup`, once per request, before the look-up. It reads all that later decisions need of the request's
 //! own fields. Knows no stored response. Conditions and ranges are judged later, by `validation` and `range`.
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, Method, header};
 
 use super::directives::RequestDirectives;
 use super::fields;
@@ -104,20 +104,6 @@ fn matches(pattern: &str, name: &[u8]) -> bool {
         Some(prefix) => name.starts_with(prefix.as_bytes()),
         None => name == pattern.as_bytes(),
     }
-}
-
-/// The fields of a request that are conditions on it (RFC 9110 §13.1) and ask for a part (§14.2): left out of a request that fills the
-/// store, which must bring the whole response.
-pub fn is_condition(name: &HeaderName) -> bool {
-    [
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-        header::IF_RANGE,
-        header::RANGE,
-    ]
-    .contains(name)
 }
 
 #[cfg(test)]
