@@ -47,12 +47,21 @@ pub fn read_node(file: &Path) -> Result<Node, Failure> {
 
 /// The process log: to standard error, one line an event, with the level from `JET9_LOG` (`info` by default).
 fn set_up_log() {
-    let environment = env_logger::Env::new().filter_or("JET9_LOG", "info,pingora=warn,pingora_core=warn,pingora_proxy=warn");
+    let environment = env_logger::Env::new().filter_or(
+        "JET9_LOG",
+        "info,pingora=warn,pingora_core=warn,pingora_proxy=warn",
+    );
     // An error says that a log is set up already, as in tests.
     let _ = env_logger::Builder::from_env(environment)
         .format(|out, record| {
             let now = out.timestamp_millis();
-            writeln!(out, "{now} {} {}: {}", record.level(), record.target(), record.args())
+            writeln!(
+                out,
+                "{now} {} {}: {}",
+                record.level(),
+                record.target(),
+                record.args()
+            )
         })
         .try_init();
 }

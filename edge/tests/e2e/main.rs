@@ -1,0 +1,26 @@
+//! The whole system, from outside: the built `jet9` with files, ports and origins of each test's own.
+//!
+//! One binary, because linking is slow. Every test sets a scene ([`support::scene`]) with an overall deadline, owns its directory, its ports
+//! and its processes, and may run beside all others. The contract that is tested is `docs/configuration.md` and the invariants of
+//! `ARCHITECTURE.md`; nothing of the program's inside is used.
+
+// The attribute tells clippy that helpers, too, are tests, where a panic is the way to fail.
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod collapsing;
+#[cfg(test)]
+mod failover;
+#[cfg(test)]
+mod mixed_connection;
+#[cfg(test)]
+mod names;
+#[cfg(test)]
+mod purge;
+#[cfg(test)]
+mod real_site;
+#[cfg(test)]
+mod start_stop;

@@ -1,0 +1,100 @@
+//! The frame of a test: a directory of its own, an overall deadline, and the processes that end with it.
+//!
+//! The play runs on its own thread. If it is not over by the deadline its processes are killed, which makes whatever it waits for fail, and
+//! the test fails. Whatever a play is about, no process may have panicked in it (invariant 7).
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::process::Process;
+
+/// What a play may use.
+pub(crate) struct Scene {
+    dir: TempDir,
+    processes: Arc<Mutex<Vec<Arc<Process>>>>,
+}
+
+/// Plays a test within `limit`.
+pub(crate) fn scene(limit: Duration, play: impl FnOnce(&Scene) + Send + 'static) {
+    let scene = Scene {
+        dir: TempDir::with_prefix("jet9-e2e-").expect("a directory"),
+        processes: Arc::default(),
+    };
+    let processes = Arc::clone(&scene.processes);
+    let (over, is_over) = mpsc::channel::<()>();
+    let actor = thread::spawn(move || {
+        let _over = over;
+        play(&scene);
+    });
+    let in_time = !matches!(is_over.recv_timeout(limit), Err(RecvTimeoutError::Timeout));
+    if !in_time {
+        print_words(&processes);
+        processes.lock().iter().for_each(|process| process.kill());
+        panic!("the play was not over within {limit:?}");
+    }
+    let outcome = actor.join();
+    if outcome.is_err() {
+        print_words(&processes);
+    }
+    check_for_panics(&processes);
+    processes.lock().clear();
+    if let Err(reason) = outcome {
+        std::panic::resume_unwind(reason);
+    }
+}
+
+impl Scene {
+    /// The directory of this test.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts a process that ends with the scene.
+    pub(crate) fn spawn(&self, name: &str, command: &mut Command) -> Arc<Process> {
+        spawn(&self.processes, name, command)
+    }
+
+    /// For those who start processes again and again.
+    pub(crate) fn stage(&self) -> Stage {
+        Stage(Arc::downgrade(&self.processes))
+    }
+}
+
+/// A handle to the scene's processes.
+#[derive(Clone)]
+pub(crate) struct Stage(Weak<Mutex<Vec<Arc<Process>>>>);
+
+impl Stage {
+    /// As [`Scene::spawn`].
+    pub(crate) fn spawn(&self, name: &str, command: &mut Command) -> Arc<Process> {
+        spawn(&self.0.upgrade().expect("the scene lasts"), name, command)
+    }
+}
+
+fn spawn(processes: &Mutex<Vec<Arc<Process>>>, name: &str, command: &mut Command) -> Arc<Process> {
+    let process = Arc::new(Process::spawn(name, command));
+    processes.lock().push(Arc::clone(&process));
+    process
+}
+
+fn print_words(processes: &Mutex<Vec<Arc<Process>>>) {
+    for process in processes.lock().iter() {
+        eprintln!("{}", process.words());
+    }
+}
+
+fn check_for_panics(processes: &Mutex<Vec<Arc<Process>>>) {
+    for process in processes.lock().iter() {
+        let panicked = process
+            .err
+            .find(|line| line.contains("panicked at").then(|| line.to_owned()));
+        assert_eq!(panicked, None, "{} panicked", process.name);
+    }
+}
