@@ -1,12 +1,45 @@
-//! Pass-through: the callbacks of Pingora HttpProxy, in calling order, a few lines each, no decisions.
+//! Pass-through: the callbacks of Pingora's `HttpProxy`, in calling order, a few lines each, no decisions.
+//!
+//! `HttpProxy` carries what the story does not answer itself: uploads, unsafe methods, upgrades, bypassed requests. The HTTP/1.1 front hands
+//! a request over with [`pass`], HTTP/2 with [`hand_over`]. Where a request goes is `origin::master`'s word at each attempt, what is sent
+//! `origin::forward`'s, what is believed of the answer `origin::receive`'s. Caching is off here.
+//! Invariant 1: the route is asked for again in the last callback before the head is written. Invariant 2: see [`passage`].
 
 use std::sync::Arc;
 
-use crate::exchange::Exchange;
-use crate::message::Request;
-use crate::parts::Edge;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Version};
+use jet9_cache::semantics::storable;
+use parking_lot::Mutex;
+use pingora_core::apps::HttpServerApp;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-/// A request on its way through `HttpProxy`, with its facts. The HTTP/1.1 front hands it over as Pingora's connection user context.
+use crate::exchange::Exchange;
+use crate::framework::front::FrontStream;
+use crate::framework::http2;
+use crate::message::{Content, Framing, Request};
+use crate::origin::forward::{self, Facts, For};
+use crate::origin::{master, receive};
+use crate::parts::Edge;
+use crate::response::fault::{self, ClientFault, Fault, OriginFault};
+use crate::response::{deliver, store};
+
+pub mod passage;
+
+use passage::Passage;
+
+/// Idle connections to sides that pass-through keeps; fetches have a pool of their own.
+const IDLE_MAX: usize = 4096;
+
+/// A request on its way through `HttpProxy`, with its facts.
 #[derive(Debug)]
 pub struct Passing {
     /// The request as the guard left it.
@@ -26,4 +59,317 @@ impl Phases {
     pub const fn new(edge: Arc<Edge>) -> Self {
         Self { edge }
     }
+
+    /// The `HttpProxy` of this node. Needs the process's crypto provider to be installed.
+    pub fn proxy(edge: Arc<Edge>) -> Arc<HttpProxy<Self>> {
+        let conf = ServerConf {
+            threads: 1,
+            upstream_keepalive_pool_size: IDLE_MAX,
+            ..ServerConf::default()
+        };
+        let mut proxy = HttpProxy::new(Self::new(edge), Arc::new(conf));
+        proxy.handle_init_modules();
+        Arc::new(proxy)
+    }
+}
+
+/// Passes one request of an HTTP/1.1 connection through; `true` if Pingora left the connection usable. `close`: the answer says
+/// `Connection: close`.
+pub async fn pass(
+    proxy: &Arc<HttpProxy<Phases>>,
+    stream: FrontStream,
+    passing: Passing,
+    close: bool,
+    shutdown: &ShutdownWatch,
+) -> bool {
+    let mut session = ServerSession::new_http1(Box::new(stream));
+    session.set_connection_user_context(Some(Box::new(Lent { passing, close })));
+    proxy.process_new_http(session, shutdown).await.is_some()
+}
+
+/// What Pingora carries to the callbacks as the context of an HTTP/1.1 connection.
+struct Lent {
+    passing: Passing,
+    close: bool,
+}
+
+/// Ties the facts of a request to an HTTP/2 session, which has no context of its own: in the extensions of its head.
+pub(crate) fn hand_over(head: &mut RequestHeader, passing: Passing) {
+    let slot = Handed(Arc::new(Mutex::new(Some(Box::new(passing)))));
+    head.extensions_mut().insert(slot);
+}
+
+#[derive(Clone)]
+struct Handed(Arc<Mutex<Option<Box<Passing>>>>);
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Passage;
+
+    fn new_ctx(&self) -> Passage {
+        Passage::new(Arc::clone(&self.edge))
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    fn on_connection_reuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Passage,
+        context: Box<dyn std::any::Any + Send + Sync>,
+    ) {
+        if let Ok(lent) = context.downcast::<Lent>() {
+            let idle = self.edge.limits.keep_alive.as_secs().max(1);
+            session.set_keepalive((!lent.close).then_some(idle));
+            ctx.take_in(Box::new(lent.passing));
+        }
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Passage) -> Result<()> {
+        let handed = session.req_header_mut().extensions_mut().remove::<Handed>();
+        if let Some(passing) = handed.and_then(|handed| handed.0.lock().take()) {
+            ctx.take_in(passing);
+        }
+        let idle = Some(self.edge.limits.client_idle);
+        session.set_read_timeout(idle);
+        session.set_write_timeout(idle);
+        session.set_total_drain_timeout(idle);
+        Ok(())
+    }
+
+    async fn request_filter(&self, _session: &mut Session, ctx: &mut Passage) -> Result<bool> {
+        let (passing, site) = ctx.parts()?;
+        match passing.request.content {
+            Framing::Length(length) if length > site.site.body => Err(too_large(ctx)),
+            _ => Ok(false),
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Passage,
+    ) -> Result<Box<HttpPeer>> {
+        ctx.pause().await;
+        let (passing, site) = ctx.parts()?;
+        match master::route(&self.edge, &site, &mut passing.exchange).await {
+            Ok(route) => ctx.begin_attempt(route, &site.site.origin),
+            Err(why) => Err(ctx.fail(Fault::Cluster(why))),
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut RequestHeader,
+        ctx: &mut Passage,
+    ) -> Result<()> {
+        let route = ctx.route()?.clone();
+        let (passing, site) = ctx.parts()?;
+        let facts = Facts {
+            edge: &self.edge.id,
+            epoch: route.epoch,
+            request_id: &passing.exchange.request_id,
+            client: passing.exchange.client_ip(),
+        };
+        let outgoing = forward::compose(&passing.request, &site.site, &facts, For::Client);
+        *head = request_header(outgoing)?;
+        if !master::recheck(&self.edge, &route) {
+            return Err(ctx.fail(Fault::Origin(OriginFault::EpochEnded)));
+        }
+        ctx.sent();
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Passage,
+    ) -> Result<()> {
+        let length = body.as_ref().map_or(0, Bytes::len);
+        let (passing, site) = ctx.parts()?;
+        // What follows an upgrade is no content.
+        let most = if passing.request.upgrade.is_some() {
+            u64::MAX
+        } else {
+            site.site.body
+        };
+        if ctx.took_content(length as u64) > most {
+            return Err(too_large(ctx));
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Passage,
+    ) -> Result<()> {
+        ctx.answered(head.status);
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            head.remove_header("jet9-epoch");
+            return Ok(());
+        }
+        let (passing, site) = ctx.parts()?;
+        let method = passing.request.method.clone();
+        let received =
+            match receive::judge(head.version, head.status, head.headers.clone(), &method) {
+                Ok(received) => received,
+                Err(rule) => return Err(ctx.fail(Fault::Origin(OriginFault::Malformed(rule)))),
+            };
+        keep_end_to_end(head, &received);
+        if !head.status.is_informational() && !method.is_safe() {
+            let request = &passing.request;
+            store::invalidate(&self.edge, &site, request, head.status, &received.fields).await;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Passage,
+    ) -> Result<()> {
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        let (passing, _) = ctx.parts()?;
+        let mut added = HeaderMap::new();
+        deliver::add_via(&self.edge, &mut added);
+        deliver::add_cache_status(&self.edge, &passing.exchange, &mut added);
+        for (name, value) in &added {
+            head.append_header(name, value)?;
+        }
+        ctx.first_byte();
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Passage,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        ctx.not_connected(error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Passage,
+        _client_reused: bool,
+    ) -> Box<Error> {
+        ctx.broke_off(session, error)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Passage,
+    ) -> FailToProxy {
+        let fault = ctx.final_fault(error);
+        let begun = session
+            .response_written()
+            .is_some_and(|head| !head.status.is_informational());
+        let code = match ctx.parts() {
+            Ok((passing, _)) if !begun && fault != Fault::Client(ClientFault::Left) => {
+                respond(&self.edge, session, passing, &fault).await
+            }
+            _ => None,
+        };
+        if code.is_some() {
+            ctx.fault_was_told();
+        }
+        FailToProxy {
+            error_code: code.unwrap_or(0),
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Passage) {
+        ctx.record(session, error);
+    }
+
+    // The access log and `response::fault` tell what happened, once.
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Passage, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Passage,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+fn too_large(ctx: &mut Passage) -> Box<Error> {
+    ctx.fail(Fault::Client(ClientFault::ContentTooLarge))
+}
+
+fn request_header(outgoing: forward::Outgoing) -> Result<RequestHeader> {
+    let size = outgoing.fields.len();
+    let mut head = RequestHeader::build(outgoing.method, &outgoing.path_and_query, Some(size))?;
+    head.set_version(Version::HTTP_11);
+    for (name, value) in &outgoing.fields {
+        head.append_header(name, value)?;
+    }
+    Ok(head)
+}
+
+/// Takes off what ends at the side's connection, or is for the edge alone. `Transfer-Encoding` is left to Pingora, which frames the content anew by it.
+fn keep_end_to_end(head: &mut ResponseHeader, received: &receive::Received) {
+    let withheld = head
+        .headers
+        .keys()
+        .filter(|name| storable::is_withheld(name));
+    let withheld: Vec<_> = withheld.cloned().collect();
+    for name in receive::connection_fields(&head.headers)
+        .into_iter()
+        .chain(withheld)
+    {
+        if name != http::header::TRANSFER_ENCODING {
+            head.remove_header(&name);
+        }
+    }
+    if head.status == StatusCode::NO_CONTENT || received.status.is_informational() {
+        head.remove_header(&http::header::CONTENT_LENGTH);
+        head.remove_header(&http::header::TRANSFER_ENCODING);
+    }
+}
+
+/// Writes the response to a fault; the status, when it went out whole.
+async fn respond(
+    edge: &Edge,
+    session: &mut Session,
+    passing: &mut Passing,
+    fault: &Fault,
+) -> Option<u16> {
+    let response = fault::respond(edge, &mut passing.exchange, Some(&passing.request), fault);
+    let status = response.head.status();
+    let head = http2::response_header(&response).ok()?;
+    session.set_keepalive(None);
+    let downstream = &mut session.downstream_session;
+    downstream
+        .write_response_header(Box::new(head))
+        .await
+        .ok()?;
+    let content = match response.content {
+        Content::Whole(content) => content,
+        _ => Bytes::new(),
+    };
+    downstream.write_response_body(content, true).await.ok()?;
+    Some(status.as_u16())
 }

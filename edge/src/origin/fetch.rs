@@ -140,10 +140,48 @@ impl OriginBody {
 
     /// Gives the connection back as soon as the last byte was read, not only when somebody asks for the end.
     fn release_if_done(&mut self) {
-        if self.reader.is_done() {
-            if let Some(connection) = self.connection.take() {
-                connection.release(self.reader.reuse());
-            }
+        if !self.reader.is_done() {
+            return;
+        }
+        if let Some(connection) = self.connection.take() {
+            connection.release(self.reader.reuse());
+        }
+    }
+}
+
+#[cfg(test)]
+impl OriginBody {
+    /// Content as it comes off a stream, for tests of what reads it.
+    pub(crate) fn reading(stream: Stream, framing: Framing) -> Self {
+        let received = Received {
+            status: StatusCode::OK,
+            fields: HeaderMap::new(),
+            framing,
+            length: None,
+            reuse: Reuse::Refused,
+        };
+        crate::origin::testing::provider();
+        let limits = Limits::default();
+        let connections = SideConnections::default();
+        let route = Route {
+            cluster: ClusterId::parse("c-1").unwrap(),
+            side: Side::A,
+            epoch: Epoch(1),
+            addrs: vec![([127, 0, 0, 1], 80).into()],
+        };
+        let origin = crate::origin::testing::origin();
+        let (peer, group) = connections.peer(&route, route.addrs[0], &origin);
+        Self {
+            reader: ContentReader::new(&received, &limits),
+            connection: Some(Connection {
+                wire: Wire::new(stream),
+                group,
+                home: Home {
+                    transport: Origins::new(&limits).transport,
+                    pool_key: peer.reuse_hash(),
+                },
+            }),
+            per_piece: Duration::from_secs(5),
         }
     }
 }
@@ -263,14 +301,14 @@ struct Means<'a> {
 
 /// An attempt that gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Failed {
-    fault: OriginFault,
-    reached: Reached,
+pub(crate) struct Failed {
+    pub(crate) fault: OriginFault,
+    pub(crate) reached: Reached,
 }
 
 /// How far an attempt came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reached {
+pub(crate) enum Reached {
     /// No connection, or none that was used: the side saw nothing.
     Nothing,
     /// The request may have been seen.
@@ -434,21 +472,21 @@ pub(crate) fn connect_fault(error: &Error) -> OriginFault {
 
 /// What to do after an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(crate) enum Next {
     Again(Duration),
     GiveUp,
 }
 
-/// Counts what may be tried again.
+/// Counts what may be tried again. Its table holds for requests that may be repeated; for others only what reached nothing may be tried.
 #[derive(Debug)]
-struct Tries {
+pub(crate) struct Tries {
     after_sent: u32,
     connect_pauses: std::array::IntoIter<Duration, 3>,
     epoch_turns: u32,
 }
 
 impl Tries {
-    fn new(after_sent: u32) -> Self {
+    pub(crate) fn new(after_sent: u32) -> Self {
         Self {
             after_sent,
             connect_pauses: CONNECT_PAUSES.into_iter(),
@@ -458,7 +496,7 @@ impl Tries {
 
     /// The table of retries: the epoch ended (follow it, whatever was sent: the method is safe), no connection (pause), closed without an
     /// answer (as often as the site allows); nothing else, and nothing once an answer had begun.
-    fn after(&mut self, failed: Failed) -> Next {
+    pub(crate) fn after(&mut self, failed: Failed) -> Next {
         match (failed.fault, failed.reached) {
             (OriginFault::EpochEnded, _) => take_one(&mut self.epoch_turns),
             (_, Reached::Nothing) => self.connect_pauses.next().map_or(Next::GiveUp, Next::Again),

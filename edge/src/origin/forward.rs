@@ -130,7 +130,8 @@ fn origin_host<'a>(site: &'a Site, path_and_query: &[u8]) -> Option<&'a str> {
 fn copy_end_to_end(fields: &mut HeaderMap, asked: &HeaderMap, purpose: For<'_>) {
     let for_store = matches!(purpose, For::Store { .. });
     for (name, value) in asked {
-        if !is_reserved(name) && !(for_store && is_about_part(name)) {
+        let left_out = is_reserved(name) || (for_store && is_about_part(name));
+        if !left_out {
             fields.append(name, value.clone());
         }
     }
@@ -450,8 +451,10 @@ mod tests {
             asked.path_and_query = Bytes::from_static(path.as_bytes());
             let fields = compose(&asked, site, &facts(), For::Client).fields;
             assert_eq!(fields["host"], expected);
-            let asked_host =
-                port.map_or("example.test".to_owned(), |p| format!("example.test:{p}"));
+            let asked_host = port.map_or_else(
+                || "example.test".to_owned(),
+                |p| format!("example.test:{p}"),
+            );
             assert_eq!(fields["x-forwarded-host"], asked_host.as_str());
         };
         let preserve = testing::site();

@@ -403,11 +403,8 @@ mod tests {
         let (mut read, mut content) = (BytesMut::new(), Vec::new());
         for piece in pieces {
             read.extend_from_slice(piece);
-            loop {
-                match reader.take(&mut read)? {
-                    Some(Piece::Content(bytes)) => content.extend_from_slice(&bytes),
-                    Some(Piece::End) | None => break,
-                }
+            while let Some(Piece::Content(bytes)) = reader.take(&mut read)? {
+                content.extend_from_slice(&bytes);
             }
         }
         Ok((content, reader.is_done(), read.len()))

@@ -1,0 +1,449 @@
+//! One request's passage through `HttpProxy`: where it is being sent, how far it came, what went wrong, what may be tried again.
+//!
+//! The context of the callbacks in `framework::phases`; the mapping of Pingora's errors to faults is here. Invariant 2: a request that is not
+//! idempotent is tried again only while nothing of it was sent; the table is `origin::fetch`'s, shared with fetches.
+//! Every passage is recorded once, also one whose task is dropped before its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use jet9_config::site::Origin;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::Passing;
+use crate::clock;
+use crate::control::sites::SiteRuntime;
+use crate::exchange::{Attempt, Exchange};
+use crate::origin::connect::Group;
+use crate::origin::fetch::{Failed, Next, Reached, Tries, connect_fault};
+use crate::origin::master::Route;
+use crate::parts::Edge;
+use crate::response::fault::{ClientFault, EdgeFault, Fault, OriginFault};
+
+/// The type of errors that stand for a fault which the passage keeps.
+const FAULT: ErrorType = ErrorType::Custom("a fault of ours");
+
+/// What one request carries through the callbacks.
+pub struct Passage {
+    edge: Arc<Edge>,
+    passing: Option<Box<Passing>>,
+    attempt: Option<Underway>,
+    tries: Option<Tries>,
+    next_addr: usize,
+    pause: Duration,
+    content: u64,
+    fault: Option<Fault>,
+    told: Told,
+}
+
+/// An attempt at a side.
+struct Underway {
+    route: Route,
+    group: Arc<Group>,
+    reached: Reached,
+    began: Instant,
+}
+
+/// What the client got in place of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Fault,
+}
+
+impl Passage {
+    pub(super) const fn new(edge: Arc<Edge>) -> Self {
+        Self {
+            edge,
+            passing: None,
+            attempt: None,
+            tries: None,
+            next_addr: 0,
+            pause: Duration::ZERO,
+            content: 0,
+            fault: None,
+            told: Told::Nothing,
+        }
+    }
+
+    pub(super) fn take_in(&mut self, passing: Box<Passing>) {
+        let site = passing.exchange.site.as_ref();
+        self.tries = site.map(|site| Tries::new(site.site.origin.retry_idempotent));
+        self.passing = Some(passing);
+    }
+
+    /// The request and its site.
+    pub(super) fn parts(&mut self) -> Result<(&mut Passing, Arc<SiteRuntime>)> {
+        let passing = self.passing.as_deref_mut();
+        match passing {
+            Some(passing) => match passing.exchange.site.clone() {
+                Some(site) => Ok((passing, site)),
+                None => Error::e_explain(FAULT, "a request without its site"),
+            },
+            None => Error::e_explain(FAULT, "a request that nobody handed over"),
+        }
+    }
+
+    /// Keeps a fault and gives the error that stands for it.
+    pub(super) fn fail(&mut self, fault: Fault) -> Box<Error> {
+        self.fault = Some(fault);
+        Error::new(FAULT)
+    }
+
+    /// Waits as the last failed attempt asked for.
+    pub(super) async fn pause(&mut self) {
+        let pause = std::mem::take(&mut self.pause);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Begins an attempt on this route: at its first address, or at the next one when the last attempt found none there.
+    pub(super) fn begin_attempt(&mut self, route: Route, origin: &Origin) -> Result<Box<HttpPeer>> {
+        self.fault = None;
+        let Some(addr) = route
+            .addrs
+            .get(self.next_addr % route.addrs.len().max(1))
+            .copied()
+        else {
+            return Err(self.fail(Fault::Edge(EdgeFault::Internal(
+                "a route without an address",
+            ))));
+        };
+        let (peer, group) = self.edge.side_connections.peer(&route, addr, origin);
+        if let Some(passing) = &mut self.passing {
+            passing.exchange.attempts.push(Attempt {
+                side: route.side,
+                epoch: route.epoch,
+                sent: None,
+                status: None,
+                took: Duration::ZERO,
+            });
+        }
+        self.attempt = Some(Underway {
+            route,
+            group,
+            reached: Reached::Nothing,
+            began: clock::monotonic(),
+        });
+        Ok(Box::new(peer))
+    }
+
+    pub(super) fn route(&self) -> Result<&Route> {
+        match &self.attempt {
+            Some(attempt) => Ok(&attempt.route),
+            None => Error::e_explain(FAULT, "no attempt was begun"),
+        }
+    }
+
+    /// The head goes out now.
+    pub(super) fn sent(&mut self) {
+        let now = clock::wall();
+        self.note(Reached::Sent, |attempt| attempt.sent = Some(now));
+    }
+
+    /// The side answered, in the interim or finally.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.note(Reached::Answered, |attempt| {
+            attempt.status = Some(status.as_u16())
+        });
+        if let Some(passing) = &mut self.passing {
+            let cache = &mut passing.exchange.cache;
+            *cache = cache.map(|cache| cache.answered(status));
+        }
+    }
+
+    fn note(&mut self, reached: Reached, change: impl FnOnce(&mut Attempt)) {
+        let Some(underway) = &mut self.attempt else {
+            return;
+        };
+        underway.reached = reached;
+        let took = clock::monotonic().duration_since(underway.began);
+        let attempts = self
+            .passing
+            .as_mut()
+            .map(|passing| &mut passing.exchange.attempts);
+        if let Some(attempt) = attempts.and_then(|attempts| attempts.last_mut()) {
+            attempt.took = took;
+            change(attempt);
+        }
+    }
+
+    /// Counts content of the request; how much there was until now.
+    pub(super) const fn took_content(&mut self, length: u64) -> u64 {
+        self.content = self.content.saturating_add(length);
+        self.content
+    }
+
+    pub(super) fn first_byte(&mut self) {
+        if let Some(passing) = &mut self.passing {
+            let first = &mut passing.exchange.answered.first_byte;
+            first.get_or_insert_with(clock::monotonic);
+        }
+    }
+
+    /// No connection: the next address of the same side, or a pause.
+    pub(super) fn not_connected(&mut self, mut error: Box<Error>) -> Box<Error> {
+        let Some(underway) = &self.attempt else {
+            return error;
+        };
+        let fault = if underway.group.is_cut() {
+            OriginFault::EpochEnded
+        } else {
+            connect_fault(&error)
+        };
+        self.next_addr += 1;
+        let round = underway.route.addrs.len().max(1);
+        let another = !self.next_addr.is_multiple_of(round);
+        self.note(Reached::Nothing, |_| {});
+        self.fault = Some(Fault::Origin(fault));
+        let again = (another && fault != OriginFault::EpochEnded) || self.may_try(fault);
+        error.set_retry(again);
+        error
+    }
+
+    /// The attempt failed after a connection was there.
+    pub(super) fn broke_off(&mut self, session: &Session, mut error: Box<Error>) -> Box<Error> {
+        let fault = self.fault.take().unwrap_or_else(|| self.judge(&error));
+        let again = match &fault {
+            Fault::Origin(origin) if self.may_repeat(session) => self.may_try(*origin),
+            _ => false,
+        };
+        self.fault = Some(fault);
+        error.set_retry(again);
+        error
+    }
+
+    /// Whether sending once more cannot do anything twice, and nothing of an answer has gone to the client.
+    fn may_repeat(&self, session: &Session) -> bool {
+        let reached = self.attempt.as_ref().map(|attempt| attempt.reached);
+        let Some(passing) = &self.passing else {
+            return false;
+        };
+        let repeatable = passing.request.method.is_idempotent()
+            && passing.request.upgrade.is_none()
+            && !session.as_ref().retry_buffer_truncated();
+        session.response_written().is_none() && (reached == Some(Reached::Nothing) || repeatable)
+    }
+
+    fn may_try(&mut self, fault: OriginFault) -> bool {
+        let reached = self
+            .attempt
+            .as_ref()
+            .map_or(Reached::Nothing, |attempt| attempt.reached);
+        match self
+            .tries
+            .as_mut()
+            .map(|tries| tries.after(Failed { fault, reached }))
+        {
+            Some(Next::Again(pause)) => {
+                self.pause = pause;
+                true
+            }
+            Some(Next::GiveUp) | None => false,
+        }
+    }
+
+    /// What an error of Pingora's means.
+    fn judge(&self, error: &Error) -> Fault {
+        let cut = self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.group.is_cut());
+        let begun = self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.reached == Reached::Answered);
+        judge(
+            error,
+            if begun {
+                Reached::Answered
+            } else {
+                Reached::Sent
+            },
+            cut,
+        )
+    }
+
+    /// The fault that ends the passage.
+    pub(super) fn final_fault(&mut self, error: &Error) -> Fault {
+        let fault = self.fault.take().unwrap_or_else(|| self.judge(error));
+        self.fault = Some(fault.clone());
+        fault
+    }
+
+    /// The client got a response that tells the fault.
+    pub(super) const fn fault_was_told(&mut self) {
+        self.told = Told::Fault;
+    }
+
+    /// Records the exchange.
+    pub(super) fn record(&mut self, session: &Session, error: Option<&Error>) {
+        let Some(mut passing) = self.passing.take() else {
+            return;
+        };
+        let answered = &mut passing.exchange.answered;
+        answered.status = session
+            .response_written()
+            .map_or(0, |head| head.status.as_u16());
+        answered.bytes_in += session.body_bytes_read() as u64;
+        answered.bytes_out += session.body_bytes_sent() as u64;
+        answered.complete = error.is_none() || self.told == Told::Fault;
+        if error.is_some() {
+            passing
+                .exchange
+                .error
+                .get_or_insert_with(|| word(self.fault.as_ref()));
+        }
+        self.edge.recorder.finished(&passing.exchange);
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        if let Some(passing) = &mut self.passing {
+            abandoned(&mut passing.exchange);
+            self.edge.recorder.finished(&passing.exchange);
+        }
+    }
+}
+
+fn abandoned(exchange: &mut Exchange) {
+    exchange.error.get_or_insert(word(None));
+}
+
+/// The log's word where no response could tell the fault.
+const fn word(fault: Option<&Fault>) -> &'static str {
+    match fault {
+        Some(Fault::Client(ClientFault::Left)) | None => "client-left",
+        Some(Fault::Client(_)) => "client",
+        Some(Fault::Origin(_)) => "origin-broke-off",
+        Some(Fault::Cluster(_)) => "no-live-master",
+        Some(Fault::Edge(_)) => "internal",
+    }
+}
+
+/// What an error of Pingora's during an exchange means. `cut`: our own cut of the connection is the cause of whatever the side's end shows.
+fn judge(error: &Error, reached: Reached, cut: bool) -> Fault {
+    match error.esource() {
+        ErrorSource::Downstream => Fault::Client(match error.etype() {
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => ClientFault::Timeout,
+            _ => ClientFault::Left,
+        }),
+        ErrorSource::Upstream if cut => Fault::Origin(OriginFault::EpochEnded),
+        ErrorSource::Upstream => Fault::Origin(side_fault(error, reached)),
+        ErrorSource::Internal | ErrorSource::Unset => {
+            Fault::Edge(EdgeFault::Internal("pass-through failed"))
+        }
+    }
+}
+
+fn side_fault(error: &Error, reached: Reached) -> OriginFault {
+    let begun = reached == Reached::Answered;
+    match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout if begun => OriginFault::BodyTimeout,
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => OriginFault::FirstByteTimeout,
+        ErrorType::InvalidHTTPHeader => OriginFault::Malformed("bad head"),
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError if !begun => {
+            OriginFault::Closed
+        }
+        _ if begun => OriginFault::BodyIncomplete,
+        _ => OriginFault::Closed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_framework_become_faults_with_the_right_blame() {
+        let check = |source: ErrorSource, kind: ErrorType, reached, cut, expected: Fault| {
+            let mut error = Error::new(kind);
+            error.esource = source;
+            assert_eq!(
+                judge(&error, reached, cut),
+                expected,
+                "{error:?} {reached:?}"
+            );
+        };
+        use ErrorSource::{Downstream, Internal, Upstream};
+        use Reached::{Answered, Sent};
+        let origin = Fault::Origin;
+        check(
+            Downstream,
+            ErrorType::ReadError,
+            Sent,
+            false,
+            Fault::Client(ClientFault::Left),
+        );
+        check(
+            Downstream,
+            ErrorType::WriteTimedout,
+            Sent,
+            true,
+            Fault::Client(ClientFault::Timeout),
+        );
+        check(
+            Upstream,
+            ErrorType::ConnectionClosed,
+            Sent,
+            false,
+            origin(OriginFault::Closed),
+        );
+        check(
+            Upstream,
+            ErrorType::WriteError,
+            Sent,
+            false,
+            origin(OriginFault::Closed),
+        );
+        check(
+            Upstream,
+            ErrorType::ReadTimedout,
+            Sent,
+            false,
+            origin(OriginFault::FirstByteTimeout),
+        );
+        check(
+            Upstream,
+            ErrorType::ReadTimedout,
+            Answered,
+            false,
+            origin(OriginFault::BodyTimeout),
+        );
+        check(
+            Upstream,
+            ErrorType::ConnectionClosed,
+            Answered,
+            false,
+            origin(OriginFault::BodyIncomplete),
+        );
+        check(
+            Upstream,
+            ErrorType::InvalidHTTPHeader,
+            Sent,
+            false,
+            origin(OriginFault::Malformed("bad head")),
+        );
+        check(
+            Upstream,
+            ErrorType::ReadError,
+            Sent,
+            true,
+            origin(OriginFault::EpochEnded),
+        );
+        check(
+            Upstream,
+            ErrorType::ConnectionClosed,
+            Answered,
+            true,
+            origin(OriginFault::EpochEnded),
+        );
+        let internal = Fault::Edge(EdgeFault::Internal("pass-through failed"));
+        check(Internal, ErrorType::InternalError, Sent, false, internal);
+    }
+}
