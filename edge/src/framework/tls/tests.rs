@@ -1,1 +1,149 @@
+//! Certificates from files, and a handshake with them.
 
+use std::fs;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::{TempDir, tempdir};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsConnector;
+
+use super::*;
+
+struct Files {
+    directory: TempDir,
+    roots: RootCertStore,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self {
+            directory: tempdir().unwrap(),
+            roots: RootCertStore::empty(),
+        }
+    }
+
+    fn write(&mut self, file: &str, name: &str) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed([name.to_owned()]).unwrap();
+        self.roots.add(cert.der().clone()).unwrap();
+        let pem = format!("{}{}", cert.pem(), signing_key.serialize_pem());
+        fs::write(self.directory.path().join(file), pem).unwrap();
+    }
+
+    fn settings(&self, default: Option<&str>) -> Tls {
+        Tls {
+            min_version: TlsVersion::V1_2,
+            default_certificate: default.map(|file| self.directory.path().join(file)),
+            certificates: self.directory.path().to_owned(),
+        }
+    }
+}
+
+fn metrics() -> jet9_tls::Metrics {
+    jet9_tls::Metrics::register(&prometheus::Registry::new()).unwrap()
+}
+
+#[test]
+fn a_bad_file_at_the_start_is_named_with_all_others() {
+    let mut files = Files::new();
+    files.write("good.pem", "good.test");
+    fs::write(files.directory.path().join("bad.pem"), "no certificate").unwrap();
+    let problems = Certificates::load(&files.settings(Some("missing")), metrics())
+        .unwrap_err()
+        .0;
+    let named: Vec<_> = problems
+        .iter()
+        .map(|p| {
+            (
+                Path::new(&p.file).file_name().unwrap().to_str().unwrap(),
+                p.pointer.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("bad.pem", "/tls/certificates"),
+            ("missing", "/tls/default_certificate")
+        ]
+    );
+}
+
+#[test]
+fn without_a_directory_there_are_no_certificates_by_name() {
+    let files = Files::new();
+    let mut settings = files.settings(None);
+    settings.certificates = files.directory.path().join("missing");
+    let certificates = Certificates::load(&settings, metrics()).unwrap();
+    assert_eq!(certificates.resolver().store().names(), 0);
+}
+
+#[test]
+fn a_file_that_goes_bad_stays_in_force_and_a_deleted_one_does_not() {
+    let mut files = Files::new();
+    for name in ["a.test", "b.test", "c.test"] {
+        files.write(&format!("{name}.pem"), name);
+    }
+    let certificates = Certificates::load(&files.settings(None), metrics()).unwrap();
+    fs::write(files.directory.path().join("a.test.pem"), "spoilt").unwrap();
+    fs::remove_file(files.directory.path().join("b.test.pem")).unwrap();
+    files.write("d.test.pem", "d.test");
+    // Twice: what stays in force the first time must still be known the second time.
+    for _ in 0..2 {
+        certificates.reload();
+        let store = certificates.resolver().store();
+        let has = ["a.test", "b.test", "c.test", "d.test"].map(|name| store.has(name));
+        assert_eq!(has, [true, false, true, true]);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_tells_the_name_the_version_and_the_protocol() {
+    let mut files = Files::new();
+    files.write("site.pem", "site.test");
+    let certificates = Certificates::load(&files.settings(None), metrics()).unwrap();
+    let config = certificates.server_config(TlsVersion::V1_2).unwrap();
+    let acceptor = Acceptor::new(config, Duration::from_secs(5), metrics());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(files.roots)
+        .with_no_client_auth();
+    for (offered, http2) in [(vec![], false), (vec![b"h2".to_vec()], true)] {
+        client.alpn_protocols = offered;
+        let connector = TlsConnector::from(Arc::new(client.clone()));
+        let connect = async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("SITE.test").unwrap();
+            connector.connect(name, stream).await.unwrap()
+        };
+        let accept = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            acceptor.accept(stream).await.unwrap()
+        };
+        let (_client, (stream, facts)) = tokio::join!(connect, accept);
+        assert_eq!(facts.server_name.as_deref(), Some("site.test"));
+        assert_eq!(facts.version, "TLSv1.3");
+        assert_eq!(chose_http2(&stream), http2);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_too_long_ends() {
+    let files = Files::new();
+    let certificates = Certificates::load(&files.settings(None), metrics()).unwrap();
+    let config = certificates.server_config(TlsVersion::V1_3).unwrap();
+    let acceptor = Acceptor::new(config, Duration::from_millis(20), metrics());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    assert!(acceptor.accept(stream).await.is_none());
+}
