@@ -41,7 +41,7 @@ pub fn read_node(file: &Path) -> Result<Node, Failure> {
         .map_err(|error| Failure::new(format!("{shown}: the node file cannot be read: {error}")))?;
     let absolute = std::path::absolute(file)
         .map_err(|error| Failure::new(format!("{shown}: the path cannot be resolved: {error}")))?;
-    let base = absolute.parent().unwrap_or(Path::new("/"));
+    let base = absolute.parent().unwrap_or_else(|| Path::new("/"));
     jet9_config::check::node(&shown, base, &text).map_err(Failure::new)
 }
 

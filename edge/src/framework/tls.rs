@@ -181,7 +181,7 @@ fn read_all(default: Option<&Path>, directory: &Path) -> (BTreeMap<PathBuf, Chai
     let mut chains = BTreeMap::new();
     let mut problems = Vec::new();
     let files = files_of(directory).unwrap_or_else(|error| {
-        problems.push(problem(directory, "/tls/certificates", error));
+        problems.push(problem(directory, "/tls/certificates", &error));
         Vec::new()
     });
     let named = files
@@ -192,18 +192,18 @@ fn read_all(default: Option<&Path>, directory: &Path) -> (BTreeMap<PathBuf, Chai
             Ok(chain) => {
                 chains.insert(file.to_owned(), chain);
             }
-            Err(message) => problems.push(problem(file, pointer, message)),
+            Err(message) => problems.push(problem(file, pointer, &message)),
         }
     }
     (chains, problems)
 }
 
-fn problem(file: &Path, pointer: &str, message: impl ToString) -> Problem {
+fn problem(file: &Path, pointer: &str, message: &str) -> Problem {
     Problem {
         file: file.display().to_string(),
         place: None,
         pointer: pointer.to_owned(),
-        message: message.to_string(),
+        message: message.to_owned(),
     }
 }
 

@@ -85,9 +85,8 @@ impl Handler for Fake {
 
     /// What Pingora does, as far as the front sees it: reads one request, answers with its content, and keeps the connection or not.
     async fn pass(&self, mut stream: FrontStream, passing: Passing, close: bool) -> bool {
-        let (head, content) = match read_request(&mut stream).await {
-            Ok(request) => request,
-            Err(_) => return false,
+        let Ok((head, content)) = read_request(&mut stream).await else {
+            return false;
         };
         let line = head.split("\r\n").next().unwrap_or_default();
         let body = format!("passed {line} +{}", content.len());

@@ -76,7 +76,7 @@ async fn counted_content_is_given_and_nothing_behind_it() {
     let mut lending = lend(POST, b"abcdGET /next HTTP/1.1\r\n").await;
     assert_eq!(read_head(&mut lending).await, POST);
     assert_eq!(given(&mut lending, 4).await, "abcd");
-    check_silent(&mut lending, 22).await;
+    check_silent(&mut lending, 20).await;
     drop(lending.stream);
     let mut lent = lending.home.await.unwrap();
     assert!(lent.is_at_rest());
