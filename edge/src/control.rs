@@ -5,4 +5,5 @@ pub mod health;
 pub mod mastership;
 pub mod purge;
 pub mod sites;
+pub mod tokens;
 pub mod watch;

@@ -8,6 +8,7 @@ use jet9_config::limits::Limits;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
 use crate::control::sites::Sites;
+use crate::control::tokens::Tokens;
 use crate::exchange::RequestIds;
 use crate::origin::connect::SideConnections;
 use crate::origin::fetch::Origins;
@@ -46,6 +47,8 @@ pub struct Edge {
     pub drain: Drain,
     /// What `/livez` and `/readyz` tell; those who load sites, cluster state and the index say so here.
     pub health: Health,
+    /// Who may use the admin API, and purge on sites' own names.
+    pub tokens: Tokens,
     /// Names for exchanges.
     pub request_ids: RequestIds,
 }

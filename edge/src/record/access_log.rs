@@ -1,7 +1,6 @@
 //! The access log: one line per exchange, from [`Exchange`] alone.
 //!
-//! Formats into one buffer without intermediate strings. Fields are those of docs/configuration.md, always all of them and in this order;
-//! what is not known is `null`. Text comes from clients: it is escaped so that a line is one line and valid JSON, whatever they sent.
+//! Formats into one buffer without intermediate strings. Fields are those of docs/configuration.md, in this order; what is not known is left out. Text comes from clients: it is escaped so that a line is one line and valid JSON, whatever they sent.
 //! Does not write: [`super::writer`] does.
 
 use std::io::Write;
@@ -80,9 +79,8 @@ fn asked(line: &mut Object, exchange: &Exchange) {
         exchange.site.as_ref().map(|site| site.site.id.as_str()),
     );
     line.text("request_id", &exchange.request_id);
-    match exchange.client_ip() {
-        Some(address) => line.bare("client_ip", |out| print(out, format_args!("\"{address}\""))),
-        None => line.null("client_ip"),
+    if let Some(address) = exchange.client_ip() {
+        line.bare("client_ip", |out| print(out, format_args!("\"{address}\"")));
     }
     line.optional("protocol", asked.protocol.map(Protocol::as_str));
     line.optional(
@@ -106,8 +104,9 @@ fn cached(line: &mut Object, exchange: &Exchange) {
         "cache_reason",
         exchange.reason.map(jet9_cache::Reason::as_str),
     );
-    line.bare("cache_ttl", |out| number_or_null(out, None));
-    line.number("cache_age", None);
+    if let Some(ttl) = exchange.cache.and_then(|status| status.ttl) {
+        line.bare("cache_ttl", |out| print(out, format_args!("{ttl}")));
+    }
     line.optional("cache_tier", exchange.tier.map(tier_word));
     line.bare("collapsed", |out| {
         print(out, format_args!("{}", exchange.collapsed))
@@ -136,9 +135,9 @@ fn timed(line: &mut Object, exchange: &Exchange, now: Instant) {
     let started = exchange.started;
     let since = |then: Instant| then.saturating_duration_since(started);
     line.millis("hold_ms", Some(exchange.held));
-    line.millis("total_ms", Some(since(now)));
-    line.millis("first_byte_ms", exchange.answered.first_byte.map(since));
     line.millis("origin_ms", origin_time(&exchange.attempts));
+    line.millis("first_byte_ms", exchange.answered.first_byte.map(since));
+    line.millis("total_ms", Some(since(now)));
 }
 
 fn origin_time(attempts: &[Attempt]) -> Option<Duration> {
@@ -238,14 +237,9 @@ impl Object {
         });
     }
 
-    fn null(&mut self, name: &str) {
-        self.bare(name, |out| out.extend_from_slice(b"null"));
-    }
-
     fn optional(&mut self, name: &str, value: Option<&str>) {
-        match value {
-            Some(value) => self.text(name, value),
-            None => self.null(name),
+        if let Some(value) = value {
+            self.text(name, value);
         }
     }
 
@@ -255,29 +249,22 @@ impl Object {
     }
 
     fn number(&mut self, name: &str, value: Option<u64>) {
-        self.bare(name, |out| number_or_null(out, value));
+        if let Some(value) = value {
+            self.bare(name, |out| print(out, format_args!("{value}")));
+        }
     }
 
     fn millis(&mut self, name: &str, value: Option<Duration>) {
-        self.bare(name, |out| match value {
-            Some(value) => {
-                let micros = value.as_micros();
-                print(out, format_args!("{}.{:03}", micros / 1000, micros % 1000));
-            }
-            None => out.extend_from_slice(b"null"),
-        });
+        if let Some(value) = value {
+            let micros = value.as_micros();
+            let (whole, rest) = (micros / 1000, micros % 1000);
+            self.bare(name, |out| print(out, format_args!("{whole}.{rest:03}")));
+        }
     }
 
     fn end(mut self) -> Vec<u8> {
         self.0.extend_from_slice(b"}\n");
         self.0
-    }
-}
-
-fn number_or_null(out: &mut Vec<u8>, value: Option<u64>) {
-    match value {
-        Some(value) => print(out, format_args!("{value}")),
-        None => out.extend_from_slice(b"null"),
     }
 }
 

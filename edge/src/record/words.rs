@@ -2,7 +2,8 @@
 //!
 //! Every label of the request metrics is one of these. Nothing here is free text: no path, no host, no client.
 
-use jet9_cache::Reason;
+use http::StatusCode;
+use jet9_cache::semantics::status::{CacheStatus, ForwardReason, Outcome};
 
 use crate::exchange::Exchange;
 use crate::message::Protocol;
@@ -16,11 +17,11 @@ pub enum CacheWord {
     Stale,
     /// Served from the store after the origin confirmed it.
     Revalidated,
-    /// Fetched, once for several requests.
+    /// Fetched once for several requests, this one not the first.
     Collapsed,
-    /// Fetched: not in the store.
+    /// Fetched: not in the store, or no longer usable.
     Miss,
-    /// Passed by the store: neither looked up nor stored.
+    /// Forwarded past the store.
     Bypass,
     /// Never came so far.
     None,
@@ -53,52 +54,38 @@ impl CacheWord {
 
     /// The word of an exchange.
     pub fn of(exchange: &Exchange) -> Self {
-        let reason = exchange.reason;
-        if exchange.cache.is_none() && exchange.tier.is_none() {
-            return if exchange.attempts.is_empty() {
-                Self::None
-            } else {
-                Self::Bypass
-            };
+        exchange.cache.as_ref().map_or(Self::None, Self::of_status)
+    }
+
+    fn of_status(status: &CacheStatus) -> Self {
+        let (reason, answer, collapsed) = match status.outcome {
+            Outcome::Hit if status.ttl.is_some_and(i64::is_negative) => return Self::Stale,
+            Outcome::Hit => return Self::Hit,
+            Outcome::Forward {
+                reason,
+                status,
+                collapsed,
+                ..
+            } => (reason, status, collapsed),
+        };
+        if collapsed {
+            return Self::Collapsed;
         }
-        if reason == Some(Reason::Revalidated) {
-            return Self::Revalidated;
-        }
-        match (exchange.tier, exchange.collapsed) {
-            (Some(_), _) if reason.is_some_and(says_stale) => Self::Stale,
-            (Some(_), _) => Self::Hit,
-            (None, true) => Self::Collapsed,
-            (None, false) if reason.is_some_and(says_bypass) => Self::Bypass,
-            (None, false) => Self::Miss,
+        match reason {
+            ForwardReason::Bypass | ForwardReason::Method => Self::Bypass,
+            ForwardReason::Stale | ForwardReason::Request
+                if answer == Some(StatusCode::NOT_MODIFIED) =>
+            {
+                Self::Revalidated
+            }
+            ForwardReason::UriMiss
+            | ForwardReason::VaryMiss
+            | ForwardReason::Miss
+            | ForwardReason::Request
+            | ForwardReason::Stale
+            | ForwardReason::Partial => Self::Miss,
         }
     }
-}
-
-/// Reasons to answer from the store although the response is stale.
-fn says_stale(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::StaleWhileRevalidate
-            | Reason::StaleIfError
-            | Reason::OriginDown
-            | Reason::Breaker
-            | Reason::Hold
-            | Reason::Mode
-    )
-}
-
-/// Reasons not to look into the store at all.
-fn says_bypass(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Method
-            | Reason::CookieAuth
-            | Reason::CookieUnknown
-            | Reason::RouteOff
-            | Reason::ProfileOff
-            | Reason::Upgrade
-            | Reason::PredictedUncacheable
-    )
 }
 
 /// The protocols of clients, and the one of a head that could not be read, in the order of their indices.
@@ -110,5 +97,33 @@ pub(super) const fn protocol_index(protocol: Option<Protocol>) -> usize {
         Some(Protocol::Http11) => 1,
         Some(Protocol::Http2) => 2,
         None => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_status_is_one_word() {
+        let check = |status: CacheStatus, expected: CacheWord| {
+            assert_eq!(CacheWord::of_status(&status), expected, "{status:?}");
+        };
+        let stale = CacheStatus::forward(ForwardReason::Stale);
+        check(CacheStatus::hit(0), CacheWord::Hit);
+        check(CacheStatus::hit(-1), CacheWord::Stale);
+        check(stale, CacheWord::Miss);
+        check(stale.answered(StatusCode::OK).and_stored(), CacheWord::Miss);
+        check(
+            stale.answered(StatusCode::NOT_MODIFIED),
+            CacheWord::Revalidated,
+        );
+        check(stale.and_collapsed(), CacheWord::Collapsed);
+        check(
+            CacheStatus::forward(ForwardReason::Bypass),
+            CacheWord::Bypass,
+        );
+        let miss = CacheStatus::forward(ForwardReason::UriMiss);
+        check(miss.answered(StatusCode::NOT_MODIFIED), CacheWord::Miss);
     }
 }

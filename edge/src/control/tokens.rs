@@ -1,0 +1,215 @@
+//! Who may use the admin API: bearer tokens.
+//!
+//! Asked by `control::api` for calls over TCP, and by `control::purge` for purges on a site's own names. The first start writes a token of 256
+//! random bits to `<data_dir>/admin.token`, readable by its owner only; later starts read it. In memory only its SHA-256 is kept, so that
+//! a token is found neither in a dump nor by timing: digests are compared, and in constant time.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use sha2::{Digest, Sha256};
+
+/// The file of the admin token in the data directory.
+pub const TOKEN_FILE: &str = "admin.token";
+
+/// Bytes that a token may have. Ours have 64; a human may have put another.
+const TOKEN_MAX: u64 = 1024;
+
+/// Fewer bytes than this are no secret.
+const TOKEN_MIN: usize = 16;
+
+/// The tokens of this node.
+pub struct Tokens {
+    admin: [u8; 32],
+}
+
+/// The token cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the admin token {path}: {source}")]
+pub struct TokenError {
+    /// The file.
+    path: PathBuf,
+    /// What the system said, or what is wrong with the token.
+    source: io::Error,
+}
+
+impl Tokens {
+    /// Reads the admin token, or makes it at the first start.
+    ///
+    /// # Errors
+    /// When it can be neither read nor written, is readable by others, or is too short to be a secret.
+    pub fn open(data_dir: &Path) -> Result<Self, TokenError> {
+        let path = data_dir.join(TOKEN_FILE);
+        let token = read(&path).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => create(&path),
+            _ => Err(error),
+        });
+        match token {
+            Ok(token) => Ok(Self::of(&token)),
+            Err(source) => Err(TokenError { path, source }),
+        }
+    }
+
+    /// The tokens of a node with this admin token.
+    pub fn of(admin: &str) -> Self {
+        Self {
+            admin: Sha256::digest(admin.as_bytes()).into(),
+        }
+    }
+
+    /// Whether this is the admin token.
+    pub fn is_admin(&self, token: &str) -> bool {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let differing = digest
+            .iter()
+            .zip(&self.admin)
+            .fold(0, |sum, (a, b)| sum | (a ^ b));
+        std::hint::black_box(differing) == 0
+    }
+
+    /// Whether a request carries the admin token: as a bearer token (RFC 6750), or as the password of Basic credentials (RFC 7617), which
+    /// is what a plugin sends whose URL was configured as `http://any:token@host/`.
+    pub fn admits(&self, fields: &HeaderMap) -> bool {
+        let mut values = fields.get_all(AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return false;
+        };
+        let token = value.to_str().ok().and_then(token_of);
+        token.is_some_and(|token| self.is_admin(&token))
+    }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+/// Reads the admin token of a data directory, for a client on the same machine.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_admin_token(data_dir: &Path) -> io::Result<String> {
+    read(&data_dir.join(TOKEN_FILE))
+}
+
+fn token_of(credentials: &str) -> Option<String> {
+    let (scheme, rest) = credentials.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = STANDARD.decode(rest).ok()?;
+        let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        return Some(password.to_owned());
+    }
+    None
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        return Err(io::Error::other("others may read it; chmod 600"));
+    }
+    let mut text = String::new();
+    file.take(TOKEN_MAX).read_to_string(&mut text)?;
+    let token = text.trim();
+    if token.len() < TOKEN_MIN {
+        return Err(io::Error::other(
+            "too short for a secret; remove it to have a new one made",
+        ));
+    }
+    Ok(token.to_owned())
+}
+
+fn create(path: &Path) -> io::Result<String> {
+    let token = random()?;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(file, "{token}")?;
+    file.sync_all()?;
+    Ok(token)
+}
+
+/// 256 bits from the system, in hexadecimal.
+fn random() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn the_first_start_makes_a_token_for_its_owner_and_later_ones_keep_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path().join("data");
+        let tokens = Tokens::open(&data).expect("made");
+        let token = read_admin_token(&data).expect("read");
+        assert_eq!(token.len(), 64);
+        assert!(tokens.is_admin(&token));
+        let mode = std::fs::metadata(data.join(TOKEN_FILE)).expect("there");
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+        assert!(Tokens::open(&data).expect("read").is_admin(&token));
+        assert!(!format!("{tokens:?}").contains(&token));
+    }
+
+    #[test]
+    fn a_token_that_is_no_secret_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(TOKEN_FILE);
+        let check = |text: &str, mode: u32, expected: &str| {
+            std::fs::write(&path, text).expect("write");
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, permissions).expect("chmod");
+            let error = Tokens::open(directory.path()).expect_err(text);
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        check("", 0o600, "too short");
+        check("short\n", 0o600, "too short");
+        check(TOKEN, 0o644, "others may read it");
+    }
+
+    #[test]
+    fn bearer_and_basic_credentials_carry_a_token() {
+        let tokens = Tokens::of(TOKEN);
+        let check = |value: &str, expected: bool| {
+            let mut fields = HeaderMap::new();
+            let value = HeaderValue::from_str(value).expect("a value");
+            fields.insert(AUTHORIZATION, value.clone());
+            assert_eq!(tokens.admits(&fields), expected, "{value:?}");
+            fields.append(AUTHORIZATION, value);
+            assert!(!tokens.admits(&fields), "twice");
+        };
+        let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
+        check(&format!("Bearer {TOKEN}"), true);
+        check(&format!("bearer  {TOKEN}"), true);
+        check(&basic(format!("any:{TOKEN}")), true);
+        check(&basic(TOKEN.into()), false);
+        check(&basic("any:other".into()), false);
+        check("Bearer other", false);
+        check(&format!("Digest {TOKEN}"), false);
+        check(TOKEN, false);
+        check("Basic %%%", false);
+        assert!(!tokens.admits(&HeaderMap::new()));
+    }
+}
