@@ -1,20 +1,77 @@
 //! Purge calls, from the admin API and in-band, turned into purges of the store.
+//!
+//! [`call`] reads the JSON of `POST /v1/purges`, [`in_band`] the `PURGE` method on a site's own names; both end in [`perform`], which answers
+//! when the purge is durable. A URL is named by the function that names requests (`request::key`), so a purge hits exactly what a request
+//! for it would find, whatever its scheme, port and variant.
+//! Invariant 4 begins here, invariant 6 too: a call with any problem purges nothing. Nobody purges another's site.
+
+use std::time::Duration;
+
+use jet9_cache::purge::{Mode, Purge, PurgeError, Purged, What};
+use jet9_cache::{KeyHasher, Scheme};
 
 use crate::control::sites::SiteRuntime;
-use crate::message::{Request, Response};
 use crate::parts::Edge;
-use crate::request::client::Client;
-use crate::response::fault::{ClientFault, Fault};
+use crate::request;
 
-/// Answers a purge that came on one of the site's own names.
+pub mod call;
+mod in_band;
+
+pub use call::{Call, CallError, FieldError, Wait};
+pub use in_band::in_band;
+
+/// How long a purge is waited for when the call does not say.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// What became of a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Performed {
+    /// It is durable and applied on this node.
+    Applied(Purged),
+    /// It is not yet; it will be unless the disk fails.
+    Lagging,
+}
+
+/// Purges. Goes on to its end when the caller leaves or `timeout` passes: half a purge is none.
 ///
 /// # Errors
-/// When the client may not purge, or the purge is none.
-pub async fn in_band(
-    _edge: &Edge,
-    _site: &SiteRuntime,
-    _request: &Request,
-    _client: &Client,
-) -> Result<Response, Fault> {
-    Err(Fault::Client(ClientFault::MethodNotAllowed))
+/// When the journal could not be written; nothing is purged then.
+pub async fn perform(
+    edge: &Edge,
+    purge: Purge,
+    timeout: Duration,
+) -> Result<Performed, PurgeError> {
+    let cache = std::sync::Arc::clone(&edge.cache);
+    let purging = tokio::spawn(async move { cache.purge(purge).await });
+    match tokio::time::timeout(timeout, purging).await {
+        Ok(Ok(purged)) => purged.map(Performed::Applied),
+        Ok(Err(ended)) => Err(PurgeError::Journal(std::io::Error::other(ended))),
+        Err(_) => Ok(Performed::Lagging),
+    }
+}
+
+/// What a purge of one URL names: every scheme and variant of it.
+pub(crate) fn url(keys: &KeyHasher, site: &SiteRuntime, host: &str, path_and_query: &[u8]) -> What {
+    let path_and_query = bytes::Bytes::copy_from_slice(path_and_query);
+    let rules = &site.site.cache.key;
+    // Any scheme will do: the hash of the URL leaves it out.
+    let scheme = Scheme::Https;
+    let key = request::key::of(
+        keys,
+        site.partition,
+        rules,
+        scheme,
+        &host.into(),
+        &path_and_query,
+    );
+    What::Url(key.url())
+}
+
+/// The purge of these things in a site's share of the store.
+pub(crate) const fn of_site(site: &SiteRuntime, what: Vec<What>, mode: Mode) -> Purge {
+    Purge {
+        partition: Some(site.partition),
+        what,
+        mode,
+    }
 }
