@@ -29,6 +29,7 @@ use crate::origin::fetch::OriginBody;
 use crate::parts::Edge;
 use crate::request::client::Client;
 use crate::request::guard;
+use crate::response::fault;
 use crate::story::{self, Answer};
 
 /// Malformed requests of one connection before it is given up; each costs us more than its sender.
@@ -200,7 +201,7 @@ async fn idle(running: &watch::Sender<()>, keep_alive: Duration) {
 /// The client reset the stream or its connection ended.
 const LEFT: &str = "client-left";
 
-/// The content broke off before its end.
+/// Stored content, or that of a fill, broke off before its end.
 const BROKEN: &str = "content-broken";
 
 /// Writes a response. On an error the stream is to be reset.
@@ -269,7 +270,7 @@ impl Source {
                 Ok(Some(whole))
             }
             Self::Stored(reader) => reader.next().await.map_err(|_| BROKEN),
-            Self::Origin(body) => body.next().await.map_err(|_| BROKEN),
+            Self::Origin(body) => body.next().await.map_err(|fault| fault::word(&fault)),
         }
     }
 }
@@ -447,7 +448,7 @@ mod tests {
         for framing in [Framing::Length(9), Framing::Chunked] {
             let content = origin("3\r\nabc\r\n", framing).await;
             let (written, answered, seen) = exchange(Method::GET, composed(content)).await;
-            assert_eq!(written, Err(BROKEN));
+            assert_eq!(written, Err("body-incomplete"));
             assert!(!answered.complete);
             assert_eq!(seen.content.unwrap_err(), h2::Reason::INTERNAL_ERROR);
         }

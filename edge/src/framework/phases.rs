@@ -373,3 +373,6 @@ async fn respond(
     downstream.write_response_body(content, true).await.ok()?;
     Some(status.as_u16())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,33 @@
-//! What the tests of `origin` share: a site's origin, and the crypto provider that Pingora's connectors need.
+//! What the tests of `origin` and of its carriers share: a site, a side that plays a script, and a node with one site and one cluster.
 //!
 //! Compiled for tests only. Knows nothing of what is tested.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+use jet9_cache::{Cache, CacheConfig};
+use jet9_config::limits::Limits;
+use jet9_config::node::{AccessLogFormat, Log};
+use prometheus::Registry;
+use tempfile::TempDir;
 
 use jet9_config::site::{Domain, Https, Origin, OriginHost, OriginScheme, Profile, Route, Site};
 use jet9_config::{ClusterId, HostName, SiteId};
+
+use crate::clock;
+use crate::control::health::{Drain, Health};
+use crate::control::mastership::Masters;
+use crate::control::sites::{SiteRuntime, Sites};
+use crate::control::tokens::Tokens;
+use crate::exchange::RequestIds;
+use crate::origin::connect::SideConnections;
+use crate::origin::fetch::Origins;
+use crate::parts::Edge;
+use crate::record::Recorder;
 
 /// An origin in clear text, with short times.
 pub(crate) fn origin() -> Origin {
@@ -52,5 +74,170 @@ pub(crate) fn route(path: &str, host: Option<&str>) -> Route {
         default: None,
         browser_max_age: None,
         host: host.map(|host| HostName::parse(host).unwrap()),
+    }
+}
+
+/// What a scripted side does with one request.
+#[derive(Clone, Copy)]
+pub(crate) enum Act {
+    /// Reads the request, then writes this.
+    Answer(&'static str),
+    /// Reads the request and closes.
+    Hang,
+    /// Reads the request, writes this and goes silent until the client leaves.
+    Stall(&'static str),
+}
+
+/// A side that plays its script: for each connection its acts; then it closes.
+pub(crate) struct ScriptedSide {
+    pub(crate) addr: SocketAddr,
+    seen: Arc<AtomicUsize>,
+    playing: JoinHandle<Vec<String>>,
+}
+
+impl ScriptedSide {
+    pub(crate) fn play(script: Vec<Vec<Act>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&seen);
+        let playing = std::thread::spawn(move || {
+            let mut requests = Vec::new();
+            for acts in script {
+                let (mut stream, _) = listener.accept().unwrap();
+                requests.extend(acts.iter().map_while(|act| act.play(&mut stream, &counter)));
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            requests
+        });
+        Self {
+            addr,
+            seen,
+            playing,
+        }
+    }
+
+    /// How many requests it has seen whole until now.
+    pub(crate) fn seen(&self) -> usize {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// The requests that it has seen, once its script is over.
+    pub(crate) fn requests(self) -> Vec<String> {
+        self.playing.join().unwrap()
+    }
+}
+
+impl Act {
+    fn play(self, stream: &mut TcpStream, seen: &AtomicUsize) -> Option<String> {
+        let request = read_request(stream)?;
+        seen.fetch_add(1, Ordering::Relaxed);
+        match self {
+            // The client may be gone already.
+            Self::Answer(text) => drop(stream.write_all(text.as_bytes())),
+            Self::Hang => {}
+            Self::Stall(text) => {
+                let _ = stream.write_all(text.as_bytes());
+                while matches!(stream.read(&mut [0; 64]), Ok(n) if n > 0) {}
+            }
+        }
+        Some(request)
+    }
+}
+
+/// A head and its content; lower case, as far as the length of the content is concerned.
+fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let head = read_until(stream, |bytes| bytes.ends_with(b"\r\n\r\n"))?;
+    let text = head.to_ascii_lowercase();
+    let length = text.split("content-length: ").nth(1);
+    let length = length.and_then(|rest| rest.split('\r').next()?.parse::<usize>().ok());
+    let content = if text.contains("transfer-encoding: chunked") {
+        read_until(stream, |bytes| bytes.ends_with(b"0\r\n\r\n"))?
+    } else {
+        read_until(stream, |bytes| bytes.len() == length.unwrap_or(0))?
+    };
+    Some(head + &content)
+}
+
+fn read_until(stream: &mut TcpStream, done: impl Fn(&[u8]) -> bool) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !done(&bytes) {
+        match stream.read(&mut byte) {
+            Ok(1) => bytes.push(byte[0]),
+            _ => return None,
+        }
+    }
+    Some(String::from_utf8(bytes).unwrap())
+}
+
+/// A node with one site, `example.test`, whose cluster is what a test publishes.
+pub(crate) struct TestNode {
+    pub(crate) edge: Arc<Edge>,
+    place: TempDir,
+}
+
+impl TestNode {
+    pub(crate) fn new(change: impl FnOnce(&mut Site)) -> Self {
+        provider();
+        let place = tempfile::tempdir().unwrap();
+        let registry = Registry::new();
+        let limits = Limits::default();
+        let side_connections = Arc::new(SideConnections::new(limits.side_connections));
+        let data = place.path();
+        let config = CacheConfig {
+            data_dir: data.to_owned(),
+            memory: 16 << 20,
+            disk: Vec::new(),
+            max_object: 1 << 20,
+        };
+        let cache = Cache::open(config, &registry).unwrap();
+        let mut site = site();
+        change(&mut site);
+        let partition = cache.partition("s-1").unwrap();
+        let log = Log {
+            format: AccessLogFormat::Off,
+            path: None,
+            sample: 1.0,
+        };
+        let drain = Drain::new();
+        let clusters = data.join("clusters");
+        let connections = Arc::clone(&side_connections);
+        let edge = Edge {
+            id: "edge-1".to_owned(),
+            zone: "zone".to_owned(),
+            via: http::HeaderValue::from_static("1.1 edge-1"),
+            https_port: None,
+            max_object: 1 << 20,
+            certificates: Arc::default(),
+            sites: Sites::fixed([SiteRuntime::new(site, partition, 1)]),
+            masters: Masters::open(&clusters, data, limits.flap, connections, &registry).unwrap(),
+            cache,
+            origins: Origins::new(&limits),
+            side_connections,
+            recorder: Recorder::open("edge-1", "zone", &log, 16, &registry).unwrap(),
+            health: Health::new(drain.clone(), clock::monotonic()),
+            drain,
+            tokens: Tokens::open(data).unwrap(),
+            request_ids: RequestIds::new("edge-1", 1, clock::wall()),
+            limits,
+        };
+        Self {
+            edge: Arc::new(edge),
+            place,
+        }
+    }
+
+    /// Publishes a state of the cluster (`phase` and `master` as the document has them) and waits until it is in force.
+    pub(crate) async fn publish(&self, epoch: u64, state: &str, a: SocketAddr, b: SocketAddr) {
+        let document = format!(
+            r#"{{"v":1,"cluster":"c-1","epoch":{epoch},{state},"sides":{{"a":{{"addrs":["{a}"]}},"b":{{"addrs":["{b}"]}}}},
+            "fencing":"confirmed","edge_lease_ms":3000,"hold_ms":10000}}"#
+        );
+        let clusters = self.place.path().join("clusters");
+        let temporary = clusters.join(".c-1.tmp");
+        std::fs::write(&temporary, document).unwrap();
+        std::fs::rename(temporary, clusters.join("c-1.json")).unwrap();
+        self.edge.masters.reload().await;
     }
 }

@@ -160,6 +160,11 @@ fn head_fields(edge: &Edge, showing: &Showing, fault: &Fault) -> HeaderMap {
     fields
 }
 
+/// The word of a fault in the access log, for one that no response can tell any more.
+pub fn word(fault: &Fault) -> &'static str {
+    show(fault).word
+}
+
 fn show(fault: &Fault) -> Showing {
     match fault {
         Fault::Client(fault) => show_client(fault),

@@ -16,15 +16,18 @@ use pingora_proxy::Session;
 use super::Passing;
 use crate::clock;
 use crate::control::sites::SiteRuntime;
-use crate::exchange::{Attempt, Exchange};
+use crate::exchange::Attempt;
 use crate::origin::connect::Group;
 use crate::origin::fetch::{Failed, Next, Reached, Tries, connect_fault};
 use crate::origin::master::Route;
 use crate::parts::Edge;
-use crate::response::fault::{ClientFault, EdgeFault, Fault, OriginFault};
+use crate::response::fault::{self, ClientFault, EdgeFault, Fault, OriginFault};
 
 /// The type of errors that stand for a fault which the passage keeps.
 const FAULT: ErrorType = ErrorType::Custom("a fault of ours");
+
+/// The log's word for a client that is gone.
+const LEFT: &str = "client-left";
 
 /// What one request carries through the callbacks.
 pub struct Passage {
@@ -296,7 +299,7 @@ impl Passage {
             passing
                 .exchange
                 .error
-                .get_or_insert_with(|| word(self.fault.as_ref()));
+                .get_or_insert_with(|| self.fault.as_ref().map_or(LEFT, fault::word));
         }
         self.edge.recorder.finished(&passing.exchange);
     }
@@ -305,24 +308,9 @@ impl Passage {
 impl Drop for Passage {
     fn drop(&mut self) {
         if let Some(passing) = &mut self.passing {
-            abandoned(&mut passing.exchange);
+            passing.exchange.error.get_or_insert(LEFT);
             self.edge.recorder.finished(&passing.exchange);
         }
-    }
-}
-
-fn abandoned(exchange: &mut Exchange) {
-    exchange.error.get_or_insert(word(None));
-}
-
-/// The log's word where no response could tell the fault.
-const fn word(fault: Option<&Fault>) -> &'static str {
-    match fault {
-        Some(Fault::Client(ClientFault::Left)) | None => "client-left",
-        Some(Fault::Client(_)) => "client",
-        Some(Fault::Origin(_)) => "origin-broke-off",
-        Some(Fault::Cluster(_)) => "no-live-master",
-        Some(Fault::Edge(_)) => "internal",
     }
 }
 

@@ -1,83 +1,13 @@
 //! Fetches against a side that says exactly what a test tells it to.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
 use http::Method;
 
 use super::*;
 use crate::origin::connect::Planned;
-use crate::origin::testing;
-
-/// What a scripted side does with one connection, request by request.
-#[derive(Clone, Copy)]
-enum Act {
-    /// Reads a request's head, then writes this.
-    Answer(&'static str),
-    /// Reads a request's head and closes.
-    Hang,
-    /// Reads a request's head, writes this and goes silent until the client leaves.
-    Stall(&'static str),
-}
-
-/// A side that plays its script: for each connection its acts; then it closes.
-struct ScriptedSide {
-    addr: SocketAddr,
-    playing: JoinHandle<usize>,
-}
-
-impl ScriptedSide {
-    fn play(script: Vec<Vec<Act>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let playing = std::thread::spawn(move || {
-            let mut requests = 0;
-            for acts in script {
-                let (mut stream, _) = listener.accept().unwrap();
-                requests += acts.iter().filter(|act| act.play(&mut stream)).count();
-                let _ = stream.shutdown(Shutdown::Both);
-            }
-            requests
-        });
-        Self { addr, playing }
-    }
-
-    /// How many requests it has seen, once its script is over.
-    fn requests(self) -> usize {
-        self.playing.join().unwrap()
-    }
-}
-
-impl Act {
-    fn play(self, stream: &mut TcpStream) -> bool {
-        if !read_head(stream) {
-            return false;
-        }
-        match self {
-            Self::Answer(text) => stream.write_all(text.as_bytes()).unwrap(),
-            Self::Hang => {}
-            Self::Stall(text) => {
-                stream.write_all(text.as_bytes()).unwrap();
-                while matches!(stream.read(&mut [0; 64]), Ok(n) if n > 0) {}
-            }
-        }
-        true
-    }
-}
-
-fn read_head(stream: &mut TcpStream) -> bool {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => return false,
-        }
-    }
-    true
-}
+use crate::origin::testing::{self, Act, ScriptedSide};
 
 /// A node as far as an attempt knows it.
 struct Rig {
@@ -237,7 +167,7 @@ async fn more_than_was_announced_is_not_given() {
         assert_eq!(content(&mut answer).await.unwrap(), expected, "{text:?}");
         let _ = rig.attempt(Method::GET, &[side.addr]).await;
         assert_eq!(
-            side.requests(),
+            side.requests().len(),
             2,
             "the next request came on a connection of its own"
         );
@@ -349,7 +279,7 @@ async fn a_connection_is_used_again_after_a_clean_end() {
         let mut answer = rig.attempt(Method::GET, &[side.addr]).await.unwrap();
         assert_eq!(content(&mut answer).await.unwrap(), "abc");
     }
-    assert_eq!(side.requests(), 3);
+    assert_eq!(side.requests().len(), 3);
     assert_eq!(rig.sent.load(Ordering::Relaxed), 3);
 }
 
@@ -362,7 +292,11 @@ async fn an_answer_dropped_midway_closes_its_connection() {
     assert_eq!(answer.length, Some(1000));
     assert!(answer.body.next().await.unwrap().is_some());
     drop(answer);
-    assert_eq!(side.requests(), 1, "the side saw the end of the connection");
+    assert_eq!(
+        side.requests().len(),
+        1,
+        "the side saw the end of the connection"
+    );
     assert_eq!(rig.connections.open(), 0);
 }
 
@@ -399,7 +333,7 @@ async fn nothing_is_sent_when_the_epoch_ended_while_connecting() {
     };
     assert_eq!(failed, expected);
     assert_eq!(rig.sent.load(Ordering::Relaxed), 0);
-    assert_eq!(side.requests(), 0);
+    assert_eq!(side.requests().len(), 0);
 }
 
 #[tokio::test]
@@ -419,7 +353,7 @@ async fn the_end_of_the_epoch_is_told_from_the_end_of_the_content() {
             answer.body.next().await,
             Err(Fault::Origin(OriginFault::EpochEnded))
         );
-        assert_eq!(side.requests(), 1);
+        assert_eq!(side.requests().len(), 1);
     }
 }
 
