@@ -81,6 +81,7 @@ impl Lead {
             length,
             if kept { Keeping::Held } else { Keeping::Window },
             self.cache.purges(),
+            self.cache.place_for(&self.flight.key),
         ));
         let filling = Filling::join(&fill);
         if kept {

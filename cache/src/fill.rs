@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::collapse::Flight;
+use crate::disk::{DiskContent, Pinned};
 use crate::memory::Content;
 use crate::store::Cache;
 use crate::stored::StoredResponse;
@@ -24,6 +25,10 @@ pub(crate) use flow::{Fill, Keeping, PIECE};
 pub(crate) const WINDOW_MAX: u64 = 8 << 20;
 /// How long the writer of a fill that is not kept waits for a reader that does not move at all; then that reader is cut.
 pub(crate) const STALLED_READER_MAX: Duration = Duration::from_secs(30);
+/// Bytes of one fill that may wait for the disk; then its writer waits.
+pub(crate) const UNFLUSHED_MAX: u64 = 8 << 20;
+/// How long a fill waits for a disk that does not move at all; then it goes on without.
+pub(crate) const STALLED_DISK_MAX: Duration = Duration::from_secs(10);
 
 /// Why a read of content failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,11 +83,12 @@ impl FillWriter {
             self.fill.break_off();
             return Err(FillError::Length);
         }
-        if reached > self.cache.kept_max() && self.fill.keeping() == Keeping::Held {
-            self.cache.fills().land(&self.flight);
-            self.fill.become_window();
+        if reached > self.cache.kept_max() {
+            self.give_up_storing();
         }
-        self.fill.push(piece);
+        for (number, piece) in self.fill.push(piece) {
+            self.spill(number, piece).await;
+        }
         match self.fill.keeping() {
             Keeping::Held => Ok(()),
             Keeping::Window => self.wait_for_window().await,
@@ -93,7 +99,7 @@ impl FillWriter {
     ///
     /// # Errors
     /// When fewer bytes came than announced: the fill is broken.
-    pub async fn finish(self) -> Result<(), FillError> {
+    pub async fn finish(mut self) -> Result<(), FillError> {
         if self
             .fill
             .length
@@ -102,11 +108,81 @@ impl FillWriter {
             self.fill.break_off();
             return Err(FillError::Length);
         }
-        if self.fill.keeping() == Keeping::Held {
-            self.cache.commit(&self.fill).await;
-        }
+        let content = match self.fill.keeping() {
+            Keeping::Window => None,
+            Keeping::Held if self.is_long() => self.content_on_disk().await,
+            Keeping::Held => self.fill.gathered().map(content_of),
+        };
+        // In memory before readers see the end, and before the flight lands: whoever comes then finds it.
+        let stored = content.and_then(|content| self.cache.commit(&self.fill, content));
         self.fill.finish();
+        self.cache.fills().land(&self.flight);
+        if let Some(stored) = stored {
+            self.cache.write_to_disk(&stored).await;
+        }
         Ok(())
+    }
+
+    /// Whether the content is too long to be held in memory, and goes to disk piece by piece.
+    fn is_long(&self) -> bool {
+        let has_disk = self.fill.mount.strong_count() > 0;
+        has_disk && (self.fill.has_sealed() || self.fill.written() > self.cache.held_max())
+    }
+
+    /// The content, when all of it has reached the disk.
+    async fn content_on_disk(&mut self) -> Option<Content> {
+        if let Some((number, piece)) = self.fill.seal() {
+            self.spill(number, piece).await;
+        }
+        // All of it is there to be read: readers need not wait for the disk.
+        self.fill.finish();
+        self.flushed_down_to(0).await;
+        let length = self.fill.written();
+        let (chunks, mount) = (self.fill.on_disk()?, self.fill.mount.clone());
+        let primary = self.fill.key.primary();
+        let content = DiskContent::of_fill(mount, primary, self.fill.object, chunks, length);
+        Some(Content::OnDisk(Arc::new(content)))
+    }
+
+    /// Hands a sealed piece to the disk, and waits while too much is on its way there.
+    async fn spill(&self, number: u32, piece: Bytes) {
+        let Some(mount) = self.fill.mount.upgrade() else {
+            return;
+        };
+        if self.fill.keeping() == Keeping::Window {
+            return;
+        }
+        let bytes = piece.len();
+        let fill = Arc::clone(&self.fill);
+        fill.handed_to_disk(bytes);
+        let done = move |location| fill.flushed(number, bytes, location);
+        let object = (self.fill.object, self.fill.birth);
+        let put = mount.put_piece(&self.fill.key, object, number, piece, done);
+        if tokio::time::timeout(STALLED_DISK_MAX, put).await.is_err() {
+            self.fill.flushed(number, bytes, None);
+        }
+        self.flushed_down_to(UNFLUSHED_MAX).await;
+    }
+
+    /// Waits until no more than `limit` bytes are on their way to the disk; when it fails or stalls, nothing will be stored.
+    async fn flushed_down_to(&self, limit: u64) {
+        let flushed = self
+            .fill
+            .relieved(|fill| fill.unflushed() <= limit || fill.disk_failed());
+        let stalled = tokio::time::timeout(STALLED_DISK_MAX, flushed)
+            .await
+            .is_err();
+        if stalled || self.fill.disk_failed() {
+            self.give_up_storing();
+        }
+    }
+
+    /// Nothing of it will be stored: nobody new joins, and what was read is dropped.
+    fn give_up_storing(&self) {
+        if self.fill.keeping() == Keeping::Held {
+            self.cache.fills().land(&self.flight);
+            self.fill.become_window();
+        }
     }
 
     /// How many readers are attached now.
@@ -187,6 +263,8 @@ pub struct BodyReader {
 enum Source {
     /// All of it, in pieces of [`PIECE`] bytes.
     Memory(Arc<[Bytes]>),
+    /// On disk; its segments stay while it is read.
+    Disk(Pinned),
     Fill {
         fill: Arc<Fill>,
         place: Place,
@@ -208,10 +286,16 @@ impl BodyReader {
         Self::new(Source::Memory(pieces))
     }
 
+    /// Reads content that is on disk.
+    pub(crate) const fn of_disk(content: Pinned) -> Self {
+        Self::new(Source::Disk(content))
+    }
+
     /// How many bytes there are in all, where known; what [`Self::restrict`] asked for does not change it.
     pub fn length(&self) -> Option<u64> {
         match &self.source {
             Source::Memory(pieces) => Some(pieces.iter().map(|piece| piece.len() as u64).sum()),
+            Source::Disk(content) => Some(content.length()),
             Source::Fill { fill, .. } => fill.whole_length(),
         }
     }
@@ -234,6 +318,7 @@ impl BodyReader {
         }
         let found = match &mut self.source {
             Source::Memory(pieces) => Ok(slice_at(pieces, self.position)),
+            Source::Disk(content) => content.at(self.position).await,
             Source::Fill {
                 fill,
                 place,
@@ -277,6 +362,17 @@ async fn read_fill(
         progress.mark_unchanged();
         match fill.at(place, position) {
             At::Bytes(bytes) => return Ok(Some(bytes)),
+            At::OnDisk(number, location) => {
+                let mount = fill.mount.upgrade().ok_or(ReadError::Disk)?;
+                let owner = (fill.key.primary(), fill.object);
+                let piece = mount.read_piece(location, owner, number).await?;
+                let within = usize::try_from(position % PIECE as u64).unwrap_or(usize::MAX);
+                return if within < piece.len() {
+                    Ok(Some(piece.slice(within..)))
+                } else {
+                    Err(ReadError::Disk)
+                };
+            }
             At::End => return Ok(None),
             At::Broken => return Err(ReadError::Broken),
             // The sender lives in the fill, so that this cannot fail.

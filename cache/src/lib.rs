@@ -15,6 +15,7 @@ pub mod stored;
 pub mod time;
 
 pub mod collapse;
+mod device;
 pub mod disk;
 pub mod fill;
 pub mod memory;

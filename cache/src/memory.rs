@@ -12,6 +12,7 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 
+use crate::disk::DiskContent;
 use crate::key::{Key, KeyHasher};
 use crate::metrics::Metrics;
 use crate::purge::{Facts, Tick};
@@ -32,7 +33,7 @@ const ENTRY_OVERHEAD: usize = 256;
 const FIELD_OVERHEAD: usize = 104;
 
 /// Which of two versions is newer: grows by one with every commit. Versions found on disk at the start are older than all commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Version(pub(crate) u64);
 
 /// One stored response: its head, its name and where its content is.
@@ -56,24 +57,37 @@ pub(crate) enum Content {
     Whole(Bytes),
     /// In memory, in pieces of [`crate::fill::PIECE`] bytes; the last may be shorter.
     Pieces(Arc<[Bytes]>),
+    /// On disk.
+    OnDisk(Arc<DiskContent>),
 }
 
 impl Content {
+    pub(crate) const fn is_on_disk(&self) -> bool {
+        matches!(self, Self::OnDisk(_))
+    }
+
     pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Whole(content) => content.len() as u64,
             Self::Pieces(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
+            Self::OnDisk(content) => content.length(),
         }
     }
 }
 
 impl Variant {
     pub(crate) fn facts(&self) -> Facts<'_> {
+        Self::facts_of(&self.key, &self.tags)
+    }
+
+    /// What a response under a key, with these tags, is judged by.
+    pub(crate) fn facts_of<'a>(key: &'a Key, tags: &'a [u128]) -> Facts<'a> {
+        let path = key.path_and_query();
         Facts {
-            partition: self.key.partition(),
-            url: self.key.url(),
-            path: self.key.path_and_query(),
-            tags: &self.tags,
+            partition: key.partition(),
+            url: key.url(),
+            path,
+            tags,
         }
     }
 
@@ -101,6 +115,7 @@ impl Variant {
             .sum();
         let in_memory = match &self.content {
             Content::Whole(_) | Content::Pieces(_) => self.content.length(),
+            Content::OnDisk(content) => content.weight(),
         };
         size_of::<Self>()
             + size_of::<StoredResponse>()

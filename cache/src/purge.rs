@@ -4,18 +4,28 @@
 //! before a watermark that matches it; ticks are logical, so a clock that steps back changes nothing. A purge is answered only after its
 //! slot is on disk. Invariant 4 rests here.
 
+mod journal;
+mod slot;
 mod watermarks;
+mod writer;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::key::{KeyHasher, Partition};
+use crate::device::Opener;
+use crate::key::{Key, KeyHasher, Partition};
 use crate::metrics::Metrics;
 
-use watermarks::Watermarks;
-pub(crate) use watermarks::{Facts, Target, Verdict};
+use journal::{Journal, Ledger};
+use slot::Record;
+pub(crate) use watermarks::{Facts, Verdict};
+use watermarks::{Target, Watermarks};
+use writer::Writer;
 
 /// How hard a purge is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +45,18 @@ pub struct Purge {
     pub what: Vec<What>,
     /// Soft or hard.
     pub mode: Mode,
+}
+
+impl Purge {
+    /// A hard purge of the URL of a key.
+    pub fn url(key: &Key) -> Self {
+        let what = vec![What::Url(key.url())];
+        Self {
+            partition: Some(key.partition()),
+            what,
+            mode: Mode::Hard,
+        }
+    }
 }
 
 /// One thing to purge.
@@ -62,7 +84,7 @@ pub struct Purged {
 pub enum PurgeError {
     /// The journal could not be written.
     #[error("the purge journal cannot be written: {0}")]
-    Journal(std::io::Error),
+    Journal(io::Error),
 }
 
 /// A moment in the order of purges: how many groups of purges were durable before it, plus one. Not a time; no clock moves it.
@@ -78,85 +100,135 @@ impl Tick {
 #[derive(Debug)]
 pub(crate) struct Purges {
     keys: KeyHasher,
-    marks: Watermarks,
-    /// What is born now is born at this tick.
-    now: AtomicU64,
-    partitions: Mutex<HashMap<u128, Partition>>,
-    sequence: AtomicU64,
-    metrics: Metrics,
+    identity: u128,
+    state: Arc<State>,
+    writer: Writer,
+    /// Held while partitions are assigned, so that no two names get the same one.
+    assigning: Mutex<()>,
 }
 
 impl Purges {
-    /// Purges that live as long as the process.
-    pub(crate) fn new(keys: KeyHasher, metrics: Metrics) -> Self {
-        Self {
-            keys,
-            marks: Watermarks::default(),
-            now: AtomicU64::new(1),
-            partitions: Mutex::default(),
-            sequence: AtomicU64::new(0),
-            metrics,
-        }
+    /// Opens the journal of a directory and replays it.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub(crate) fn open(
+        directory: &Path,
+        files: Arc<dyn Opener>,
+        metrics: Metrics,
+    ) -> io::Result<Self> {
+        let marks = Watermarks::default();
+        let (journal, ledger) = Journal::open(directory, files, &marks)?;
+        let state = Arc::new(State::new(marks, ledger, metrics));
+        Ok(Self {
+            keys: KeyHasher::new(journal.secret()),
+            identity: journal.identity(),
+            writer: Writer::start(journal, Arc::clone(&state))?,
+            state,
+            assigning: Mutex::default(),
+        })
+    }
+
+    /// The hasher with the secret of the journal.
+    pub(crate) const fn keys(&self) -> &KeyHasher {
+        &self.keys
+    }
+
+    /// Which journal this is: a volume that knows another one holds what this one cannot purge.
+    pub(crate) const fn identity(&self) -> u128 {
+        self.identity
+    }
+
+    /// The number of the session that began last.
+    pub(crate) fn session(&self) -> u128 {
+        self.state.ledger.lock().session
+    }
+
+    /// How many sessions there were, this one included.
+    pub(crate) fn session_number(&self) -> u64 {
+        u64::from(self.state.ledger.lock().sessions)
+    }
+
+    /// Whether a volume failed in service.
+    pub(crate) fn is_expelled(&self, volume: u128) -> bool {
+        self.state.ledger.lock().expelled.contains(&volume)
     }
 
     /// The tick of what is born now: above every purge that was answered, at or below every purge to come.
     pub(crate) fn now(&self) -> Tick {
-        Tick(self.now.load(Ordering::Acquire))
+        self.state.now()
     }
 
     /// What has become of a response with these facts that was born at `birth`.
     pub(crate) fn judge(&self, facts: &Facts<'_>, birth: Tick) -> Verdict {
-        self.marks.judge(facts, birth, &self.keys)
+        self.state.marks.judge(facts, birth, &self.keys)
     }
 
-    /// The hash that a tag has in headers of records and in watermarks.
+    /// The hash that a tag has in watermarks.
     pub(crate) fn tag(&self, tag: &str) -> u128 {
         self.keys.hash(tag.as_bytes())
     }
 
-    /// The partition of a name.
+    /// The partitions of names, in their order. Blocks while new ones are written down, all in one group.
     ///
     /// # Errors
-    /// When it could not be written down.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "it will be written to the journal"
-    )]
-    pub(crate) fn partition(&self, name: &str) -> Result<Partition, PurgeError> {
-        let mut partitions = self.partitions.lock();
-        let next = Partition(u32::try_from(partitions.len()).unwrap_or(u32::MAX - 1) + 1);
-        Ok(*partitions
-            .entry(self.keys.hash(name.as_bytes()))
-            .or_insert(next))
+    /// When they could not be written down; then none is assigned.
+    pub(crate) fn partitions(&self, names: &[&str]) -> Result<Vec<Partition>, PurgeError> {
+        let hashes: Vec<u128> = names
+            .iter()
+            .map(|name| self.keys.hash(name.as_bytes()))
+            .collect();
+        let _assigning = self.assigning.lock();
+        let new = self.state.new_partitions(&hashes);
+        if !new.is_empty() {
+            self.writer
+                .append_blocking(new)
+                .map_err(PurgeError::Journal)?;
+        }
+        let ledger = self.state.ledger.lock();
+        let known = hashes
+            .iter()
+            .filter_map(|hash| ledger.partitions.get(hash).copied());
+        Ok(known.collect())
     }
 
     /// Purges; durable when it returns.
     ///
     /// # Errors
     /// When the journal could not be written; nothing is purged then.
-    #[expect(clippy::unused_async, reason = "it will wait for the journal")]
     pub(crate) async fn purge(&self, purge: &Purge) -> Result<Purged, PurgeError> {
-        let targets: Vec<Target> = purge
-            .what
-            .iter()
-            .map(|what| self.target(purge, what))
-            .collect();
-        let tick = Tick(self.now.load(Ordering::Acquire));
-        for (target, what) in targets.iter().zip(&purge.what) {
-            self.marks.apply(*target, purge.mode, tick);
-            self.metrics
-                .purges
-                .with_label_values(&[what.kind(), purge.mode.as_str()])
-                .inc();
-        }
-        self.now.fetch_max(tick.0 + 1, Ordering::AcqRel);
-        let count = targets.len() as u64;
-        let sequence = self.sequence.fetch_add(count, Ordering::AcqRel) + count;
+        let record = |what| Record::Purge(self.target(purge.partition, what), purge.mode);
+        let records: Vec<Record> = purge.what.iter().map(record).collect();
+        let sequence = self
+            .writer
+            .append(records)
+            .await
+            .map_err(PurgeError::Journal)?;
         Ok(Purged { sequence })
     }
 
-    fn target(&self, purge: &Purge, what: &What) -> Target {
-        let Some(partition) = purge.partition else {
+    /// Begins a session; the volumes know its number already. Blocks.
+    ///
+    /// # Errors
+    /// When the journal could not be written.
+    pub(crate) fn begin_session(&self, number: u128) -> io::Result<()> {
+        let ordinal = self.state.ledger.lock().sessions + 1;
+        let session = Record::Session { number, ordinal };
+        self.writer.append_blocking(vec![session]).map(|_| ())
+    }
+
+    /// Notes that a volume failed in service: it is emptied before it serves again. Blocks.
+    ///
+    /// # Errors
+    /// When the journal could not be written.
+    pub(crate) fn expel(&self, volume: u128) -> io::Result<()> {
+        self.writer
+            .append_blocking(vec![Record::Expelled(volume)])
+            .map(|_| ())
+    }
+
+    fn target(&self, partition: Option<Partition>, what: &What) -> Target {
+        let Some(partition) = partition else {
             return Target::Everything;
         };
         match what {
@@ -172,24 +244,68 @@ impl Purges {
     }
 }
 
-impl Mode {
-    /// `soft` or `hard`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Soft => "soft",
-            Self::Hard => "hard",
-        }
-    }
+/// What the journal's thread writes and everybody reads.
+#[derive(Debug)]
+struct State {
+    marks: Watermarks,
+    ledger: Mutex<Ledger>,
+    /// What is born now is born at this tick: one above the newest durable purge. Never more, or a purge that a crash tears could be
+    /// repeated below births that it did not see.
+    now: AtomicU64,
+    metrics: Metrics,
 }
 
-impl What {
-    /// `all`, `url`, `prefix` or `tag`.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Url(_) => "url",
-            Self::Prefix(_) => "prefix",
-            Self::Tag(_) => "tag",
+impl State {
+    fn new(marks: Watermarks, ledger: Ledger, metrics: Metrics) -> Self {
+        let now = AtomicU64::new(ledger.tick.0 + 1);
+        metrics
+            .purge_applied_sequence
+            .set(ledger.sequence.cast_signed());
+        Self {
+            marks,
+            ledger: Mutex::new(ledger),
+            now,
+            metrics,
         }
+    }
+
+    fn now(&self) -> Tick {
+        Tick(self.now.load(Ordering::Acquire))
+    }
+
+    /// Takes in a group that is durable; the sequence of its last purge.
+    fn apply(&self, records: &[Record], tick: Tick) -> u64 {
+        let mut ledger = self.ledger.lock();
+        for record in records {
+            if let Record::Purge(target, mode) = *record {
+                self.marks.apply(target, mode, tick);
+                ledger.sequence += 1;
+            }
+            if let Some(labels) = record.labels() {
+                self.metrics.purges.with_label_values(&labels).inc();
+            }
+            ledger.apply(*record);
+        }
+        ledger.tick = tick;
+        self.now.store(tick.0 + 1, Ordering::Release);
+        self.metrics
+            .purge_applied_sequence
+            .set(ledger.sequence.cast_signed());
+        ledger.sequence
+    }
+
+    /// Partitions for those of the names that have none.
+    fn new_partitions(&self, hashes: &[u128]) -> Vec<Record> {
+        let ledger = self.ledger.lock();
+        let mut next = ledger.partition_max;
+        let mut seen = HashSet::new();
+        let unknown = hashes
+            .iter()
+            .filter(|&hash| !ledger.partitions.contains_key(hash) && seen.insert(*hash));
+        let assign = |hash: &u128| {
+            next += 1;
+            Record::Partition(*hash, Partition(next))
+        };
+        unknown.map(assign).collect()
     }
 }

@@ -5,17 +5,20 @@
 //! Invariant 4: whatever it returns is younger than every watermark that matches it, whichever tier it came from.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use log::{error, warn};
 
 use crate::collapse::{Collapse, Follower, InFlight, Lead, Seat};
-use crate::fill::{BodyReader, Fill, content_of};
+use crate::device::{self, Device, Opener, RealFiles};
+use crate::disk::{self, Disk, Mount};
+use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
 use crate::memory::{Content, Found, MemoryTier, Variant, Version};
 use crate::metrics::Metrics;
-use crate::purge::{Mode, Purge, PurgeError, Purged, Purges, Tick, Verdict, What};
+use crate::purge::{Purge, PurgeError, Purged, Purges, Tick, Verdict};
 use crate::semantics::vary::SelectingFields;
 use crate::stored::StoredResponse;
 
@@ -57,13 +60,16 @@ pub enum OpenError {
 /// The store of one node.
 pub struct Cache {
     keys: KeyHasher,
-    purges: Purges,
+    purges: Arc<Purges>,
     memory: MemoryTier,
+    disk: Disk,
     fills: InFlight,
     /// Grows by one with every commit.
     versions: AtomicU64,
     kept_max: u64,
     metrics: Metrics,
+    /// Keeps other processes from the same directory; given back last.
+    _lock: Arc<dyn Device>,
 }
 
 /// What a look-up found.
@@ -127,8 +133,10 @@ pub enum Body {
     Stream(BodyReader),
 }
 
-/// The first version that a commit gets; versions found on disk are below.
-const FIRST_VERSION: u64 = 1 << 48;
+/// Locked while a process has the store open.
+const LOCK_FILE: &str = "store.lock";
+/// Versions that one session may give out: those of a later session are above all of them.
+const VERSIONS_PER_SESSION: u64 = 1 << 40;
 
 impl Cache {
     /// Opens the store and replays the purge journal. Volumes load their index in the background; until then they miss.
@@ -139,22 +147,44 @@ impl Cache {
         config: CacheConfig,
         registry: &prometheus::Registry,
     ) -> Result<Arc<Self>, OpenError> {
-        let metrics = Metrics::register(registry).map_err(|error| OpenError::DataDir {
+        Self::open_on(&config, registry, &(Arc::new(RealFiles) as Arc<dyn Opener>))
+    }
+
+    /// The same on files of another kind.
+    pub(crate) fn open_on(
+        config: &CacheConfig,
+        registry: &prometheus::Registry,
+        files: &Arc<dyn Opener>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let data_dir = |source| OpenError::DataDir {
             path: config.data_dir.clone(),
-            source: std::io::Error::other(error),
-        })?;
-        let keys = KeyHasher::new([0; 16]);
-        let with_disk = false;
+            source,
+        };
+        let metrics = metrics(registry).map_err(data_dir)?;
+        std::fs::create_dir_all(&config.data_dir).map_err(data_dir)?;
+        let lock = files
+            .open_locked(&config.data_dir.join(LOCK_FILE))
+            .map_err(data_dir)?;
+        let purges = Purges::open(&config.data_dir, Arc::clone(files), metrics.clone());
+        let purges = Arc::new(purges.map_err(data_dir)?);
+        let disk = open_disk(config, files, &purges, &metrics).map_err(data_dir)?;
+        let keys = purges.keys().clone();
+        let with_disk = disk.is_present();
         let memory = MemoryTier::new(config.memory, with_disk, keys.clone(), metrics.clone());
-        let kept_max = config.max_object.min(memory.content_max());
+        let kept_max = config
+            .max_object
+            .min(memory.content_max().max(disk.content_max()));
+        let first_version = purges.session_number().saturating_mul(VERSIONS_PER_SESSION);
         Ok(Arc::new(Self {
-            purges: Purges::new(keys.clone(), metrics.clone()),
             keys,
+            purges,
             memory,
+            disk,
             fills: InFlight::new(),
-            versions: AtomicU64::new(FIRST_VERSION),
+            versions: AtomicU64::new(first_version),
             kept_max,
             metrics,
+            _lock: lock,
         }))
     }
 
@@ -163,12 +193,21 @@ impl Cache {
         &self.keys
     }
 
-    /// The partition of a name (a site's id); durable, the same after a restart, never reused.
+    /// The partition of a name (a site's id); durable, the same after a restart, never reused. Blocks when it is new.
     ///
     /// # Errors
     /// When it could not be written down.
     pub fn partition(&self, name: &str) -> Result<Partition, PurgeError> {
-        self.purges.partition(name)
+        self.partitions(&[name]).map(|partitions| partitions[0])
+    }
+
+    /// The partitions of many names, in their order; new ones are written down together. Blocks while they are: prefer it to many
+    /// calls of [`Self::partition`].
+    ///
+    /// # Errors
+    /// When they could not be written down; then none of the new ones is assigned.
+    pub fn partitions(&self, names: &[&str]) -> Result<Vec<Partition>, PurgeError> {
+        self.purges.partitions(names)
     }
 
     /// The stored response for a key and selecting fields, from memory if it is there, without waiting for anything.
@@ -181,7 +220,10 @@ impl Cache {
 
     /// The stored response for a key and selecting fields, from memory or disk.
     pub async fn lookup(&self, key: &Key, selecting: &SelectingFields<'_>) -> Lookup {
-        let found = self.find_in_memory(key, selecting);
+        let mut found = self.find_in_memory(key, selecting);
+        if !matches!(found, Lookup::Hit(_)) {
+            found = self.find_on_disk(key, selecting).await.unwrap_or(found);
+        }
         match found {
             Lookup::Hit(_) => {}
             Lookup::Miss => self.metrics.misses.inc(),
@@ -220,16 +262,8 @@ impl Cache {
     pub async fn freshen(&self, handle: &StoredHandle, response: StoredResponse) -> bool {
         let old = &handle.variant;
         let judged = self.purges.judge(&old.facts(), old.birth);
-        if judged == Verdict::Dead || old.response.vary != response.vary {
-            return false;
-        }
-        let Some(variants) = self.memory.variants(old.key.primary()) else {
-            return false;
-        };
-        if !variants
-            .iter()
-            .any(|variant| variant.version == old.version)
-        {
+        let is_same_vary = old.response.vary == response.vary;
+        if judged == Verdict::Dead || !is_same_vary || !self.is_stored(old) {
             return false;
         }
         let variant = Arc::new(Variant {
@@ -245,7 +279,11 @@ impl Cache {
             birth: handle.seen,
             version: self.next_version(),
         });
-        self.memory.insert(Arc::clone(&variant), || true)
+        let stored = self.keep(variant);
+        if let Some(stored) = &stored {
+            self.write_to_disk(stored).await;
+        }
+        stored.is_some()
     }
 
     /// Purges; durable when it returns.
@@ -261,37 +299,43 @@ impl Cache {
     /// # Errors
     /// When the journal could not be written.
     pub async fn invalidate(&self, key: &Key) -> Result<(), PurgeError> {
-        let known = [Scheme::Http, Scheme::Https].into_iter().any(|scheme| {
+        let is_known = [Scheme::Http, Scheme::Https].into_iter().any(|scheme| {
             let host = Arc::clone(key.host());
             let path = key.path_and_query().clone();
             let primary = self.keys.key(key.partition(), scheme, host, path).primary();
-            self.fills.has(primary) || self.memory.variants(primary).is_some()
+            self.fills.has(primary)
+                || self.memory.variants(primary).is_some()
+                || self.disk.may_have(primary)
         });
-        if !known {
+        if !is_known {
             return Ok(());
         }
-        let purge = Purge {
-            partition: Some(key.partition()),
-            what: vec![What::Url(key.url())],
-            mode: Mode::Hard,
-        };
-        self.purges.purge(&purge).await.map(|_| ())
+        self.purge(Purge::url(key)).await.map(|_| ())
     }
 
     /// Whether the index of every volume is loaded.
-    pub const fn is_loaded(&self) -> bool {
-        true
+    pub fn is_loaded(&self) -> bool {
+        self.disk.is_loaded()
     }
 
     /// Waits until the index of every volume is loaded.
-    pub async fn loaded(&self) {}
+    pub async fn loaded(&self) {
+        self.disk.loaded().await;
+    }
 
-    /// Writes what is not yet on disk and closes the volumes cleanly.
-    pub async fn close(&self) {}
+    /// Writes what is not yet on disk and closes the volumes cleanly. The store still answers from memory afterwards.
+    pub async fn close(&self) {
+        self.disk.close().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn flush_disk(&self) {
+        self.disk.flush().await;
+    }
 
     // What `collapse` and `fill` need.
 
-    pub(crate) const fn purges(&self) -> &Purges {
+    pub(crate) fn purges(&self) -> &Purges {
         &self.purges
     }
 
@@ -304,24 +348,52 @@ impl Cache {
         self.kept_max
     }
 
-    /// Stores what a fill has gathered, unless it was purged meanwhile.
-    pub(crate) async fn commit(&self, fill: &Fill) {
+    /// The largest content that is held in memory, in bytes.
+    pub(crate) const fn held_max(&self) -> u64 {
+        self.memory.content_max()
+    }
+
+    /// The version that the pieces of a long fill carry, and where they go.
+    pub(crate) fn place_for(&self, key: &Key) -> (Version, Weak<Mount>) {
+        let mount = self.disk.mount_of(key.primary()).map(Arc::downgrade);
+        (self.next_version(), mount.unwrap_or_default())
+    }
+
+    /// Stores what a fill has gathered, unless it was purged meanwhile or a younger one was stored. In memory only: what it gives
+    /// goes to [`Self::write_to_disk`].
+    pub(crate) fn commit(&self, fill: &Fill, content: Content) -> Option<Stored> {
         if self.purges.judge(&fill.facts(), fill.birth) == Verdict::Dead {
-            return;
+            return None;
         }
-        let Some(pieces) = fill.gathered() else {
-            return;
-        };
-        let variant = Arc::new(Variant {
+        self.keep(Arc::new(Variant {
             key: fill.key.detached(),
             response: Arc::clone(&fill.response),
             selected_by: fill.variant,
-            content: content_of(pieces),
+            content,
             birth: fill.birth,
             version: self.next_version(),
             tags: Arc::clone(&fill.tags),
-        });
-        self.memory.insert(variant, || true);
+        }))
+    }
+
+    /// Writes what was committed to disk. When that stalls, the older version there is killed for good.
+    pub(crate) async fn write_to_disk(&self, stored: &Stored) {
+        let write = self.disk.write(&stored.variant);
+        if tokio::time::timeout(STALLED_DISK_MAX, write).await.is_ok() || !stored.replaced {
+            return;
+        }
+        if let Err(error) = self.purge(Purge::url(&stored.variant.key)).await {
+            error!("an old version on a stalled disk could not be purged: {error}");
+        }
+    }
+
+    /// Puts a variant into memory, and what it replaces out of reach.
+    fn keep(&self, variant: Arc<Variant>) -> Option<Stored> {
+        if !self.memory.insert(Arc::clone(&variant), || true) {
+            return None;
+        }
+        let replaced = self.disk.supersede(&variant);
+        Some(Stored { variant, replaced })
     }
 
     fn next_version(&self) -> Version {
@@ -342,21 +414,42 @@ impl Cache {
         }
     }
 
-    /// A variant as a hit, unless it is dead; then it leaves memory at once.
+    /// What is on disk, if anything is known of the key there. A hit is kept in memory.
+    async fn find_on_disk(&self, key: &Key, selecting: &SelectingFields<'_>) -> Option<Lookup> {
+        let entry = match self.disk.find(key, selecting) {
+            disk::Found::Entry(entry) => entry,
+            disk::Found::OtherVariants => return Some(Lookup::VaryMiss),
+            disk::Found::Nothing => return None,
+        };
+        let variant = Arc::new(self.disk.read(key, &entry, self.held_max()).await?);
+        if variant.content.is_on_disk() || variant.content.length() <= self.held_max() {
+            self.memory
+                .insert(Arc::clone(&variant), || self.disk.may_promote(&variant));
+        }
+        let hit = self.hit(variant, Tier::Disk)?;
+        self.metrics.hits_disk.inc();
+        Some(Lookup::Hit(hit))
+    }
+
+    /// A variant as a hit, unless it is dead or a part of it is gone; then it leaves memory at once.
     fn hit(&self, variant: Arc<Variant>, tier: Tier) -> Option<Hit> {
         // Taken before the verdict: a purge between the two counts against whoever freshens what is handed out here.
         let seen = self.purges.now();
-        let purging = match self.purges.judge(&variant.facts(), variant.birth) {
-            Verdict::Live => Purging::None,
-            Verdict::Stale => Purging::Soft,
-            Verdict::Dead => {
-                self.memory.remove(&variant);
-                return None;
-            }
-        };
         let body = match &variant.content {
-            Content::Whole(content) => Body::Whole(content.clone()),
-            Content::Pieces(pieces) => Body::Stream(BodyReader::of_pieces(Arc::clone(pieces))),
+            Content::Whole(content) => Some(Body::Whole(content.clone())),
+            Content::Pieces(pieces) => {
+                Some(Body::Stream(BodyReader::of_pieces(Arc::clone(pieces))))
+            }
+            Content::OnDisk(content) => content.pin().map(BodyReader::of_disk).map(Body::Stream),
+        };
+        let purging = match self.purges.judge(&variant.facts(), variant.birth) {
+            Verdict::Live => Some(Purging::None),
+            Verdict::Stale => Some(Purging::Soft),
+            Verdict::Dead => None,
+        };
+        let (Some(body), Some(purging)) = (body, purging) else {
+            self.memory.remove(&variant);
+            return None;
         };
         let response = Arc::clone(&variant.response);
         Some(Hit {
@@ -368,6 +461,15 @@ impl Cache {
         })
     }
 
+    /// Whether exactly this version is what is stored.
+    fn is_stored(&self, variant: &Variant) -> bool {
+        let primary = variant.key.primary();
+        let is_it = |other: &Arc<Variant>| other.version == variant.version;
+        let in_memory = self.memory.variants(primary);
+        in_memory.is_some_and(|variants| variants.iter().any(is_it))
+            || self.disk.holds(primary, variant.version)
+    }
+
     /// Whether a response that the request would select is stored which it has not seen.
     fn stored_since(
         &self,
@@ -375,12 +477,45 @@ impl Cache {
         selecting: &SelectingFields<'_>,
         seen: Option<Version>,
     ) -> bool {
-        let Found::Variant(variant) = self.memory.find(key, selecting) else {
-            return false;
-        };
-        seen != Some(variant.version)
-            && self.purges.judge(&variant.facts(), variant.birth) != Verdict::Dead
+        match self.memory.find(key, selecting) {
+            Found::Variant(variant) => {
+                seen != Some(variant.version)
+                    && self.purges.judge(&variant.facts(), variant.birth) != Verdict::Dead
+            }
+            Found::OtherVariants | Found::Nothing => false,
+        }
     }
+}
+
+/// What was committed, on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    variant: Arc<Variant>,
+    /// An older version may be on disk.
+    replaced: bool,
+}
+
+fn open_disk(
+    config: &CacheConfig,
+    files: &Arc<dyn Opener>,
+    purges: &Arc<Purges>,
+    metrics: &Metrics,
+) -> std::io::Result<Disk> {
+    let session = u128::from_le_bytes(device::random()?);
+    let disk = Disk::open(&config.disk, session, purges, &**files, metrics);
+    purges.begin_session(session)?;
+    disk.load();
+    Ok(disk)
+}
+
+/// Metrics that the registry does not take are counted all the same.
+fn metrics(registry: &prometheus::Registry) -> std::io::Result<Metrics> {
+    Metrics::register(registry)
+        .or_else(|error| {
+            warn!("the store's metrics cannot be registered: {error}");
+            Metrics::unregistered()
+        })
+        .map_err(std::io::Error::other)
 }
 
 impl std::fmt::Debug for Cache {
@@ -388,3 +523,6 @@ impl std::fmt::Debug for Cache {
         f.debug_struct("Cache").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

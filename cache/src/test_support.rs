@@ -4,38 +4,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 
 use crate::collapse::{Collapse, Follower, Lead};
 use crate::fill::{BodyReader, FillWriter, Filling, ReadError};
 use crate::key::{Key, Partition, Scheme};
 use crate::semantics::vary::SelectingFields;
 use crate::store::{Body, Cache, CacheConfig, Hit, Lookup};
-use crate::stored::{Reuse, StoredResponse, Times, Validators};
+use crate::stored::{Parts, StoredResponse, Times};
 use crate::time::Timestamp;
 
 /// A head that says `name` in a field, so that tests can tell versions apart.
 pub(crate) fn response(name: &str, tags: &[&str], vary: &[&'static str]) -> StoredResponse {
     let mut fields = HeaderMap::new();
     fields.insert("x-name", HeaderValue::from_str(name).unwrap());
-    StoredResponse {
-        status: StatusCode::OK,
-        http1_head: Bytes::from(format!("HTTP/1.1 200 OK\r\nx-name: {name}\r\n")),
-        fields,
-        times: Times {
-            request_time: Timestamp::from_unix_seconds(1),
-            response_time: Timestamp::from_unix_seconds(1),
-            initial_age: Duration::ZERO,
-            lifetime: Duration::from_secs(60),
-        },
-        reuse: Reuse::default(),
-        validators: Validators::default(),
-        vary: vary
-            .iter()
-            .map(|name| HeaderName::from_static(name))
-            .collect(),
-        tags: tags.iter().map(|tag| Box::from(*tag)).collect(),
+    for field in vary {
+        fields.append("vary", HeaderValue::from_static(field));
     }
+    let times = Times {
+        request_time: Timestamp::from_unix_seconds(1),
+        response_time: Timestamp::from_unix_seconds(1),
+        initial_age: Duration::ZERO,
+        lifetime: Duration::from_secs(60),
+    };
+    let tags = tags.iter().map(|tag| Box::from(*tag)).collect();
+    StoredResponse::assemble(Parts {
+        fields,
+        times,
+        tags,
+        ..Parts::default()
+    })
+    .unwrap()
 }
 
 /// The name that [`response`] was given.
@@ -45,14 +44,16 @@ pub(crate) fn name(response: &StoredResponse) -> String {
 
 /// `length` bytes that differ by `seed` and position.
 pub(crate) fn content(seed: u64, length: usize) -> Bytes {
+    let mut bytes = Vec::with_capacity(length + 8);
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = |_| {
+    while bytes.len() < length {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    (0..length).map(next).collect()
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
 }
 
 /// A store and the site that the tests use.
@@ -108,8 +109,14 @@ impl Bench {
             .collapse(&self.key(path), &self.selecting(), None)
     }
 
+    /// Leads as one who knows what is in memory and wants it anew.
     pub(crate) fn lead(&self, path: &str) -> Lead {
-        match self.collapse(path) {
+        let (key, selecting) = (self.key(path), self.selecting());
+        let seen = self
+            .cache
+            .lookup_memory(&key, &selecting)
+            .map(|hit| hit.handle);
+        match self.cache.collapse(&key, &selecting, seen.as_ref()) {
             Collapse::Lead(lead) => lead,
             Collapse::Follow(_) => panic!("{path} is being fetched already"),
         }
@@ -142,6 +149,13 @@ impl Bench {
         drop(filling);
         writer.write(content).await.unwrap();
         writer.finish().await.unwrap();
+    }
+}
+
+impl Bench {
+    /// Waits until everything stored is on disk, as the passing of half a second would do.
+    pub(crate) async fn flushed(&self) {
+        self.cache.flush_disk().await;
     }
 }
 

@@ -1,18 +1,21 @@
 //! What the writer of a fill and its readers share: the content so far, who has read how much, and how it ended.
 //!
 //! Content is kept as sealed pieces of [`PIECE`] bytes plus a tail of the very `Bytes` that were written. All waiting is by notification:
-//! readers wait for progress, the writer for relief. A fill that may keep everything is *held*; one that is larger than its share
+//! readers wait for progress, the writer for relief. With a disk, sealed pieces are written there as they come and then dropped from
+//! memory; a reader that lags reads them back. A fill that may keep everything is *held*; one that is larger than its share
 //! becomes a *window*: what all readers have read is dropped, and nobody new can join.
 //! Invariant 3: what is found at an offset is what was written there.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use crate::disk::{Location, Mount};
 use crate::key::Key;
+use crate::memory::Version;
 use crate::purge::{Facts, Purges, Tick};
 use crate::stored::StoredResponse;
 
@@ -29,6 +32,10 @@ pub(crate) struct Fill {
     pub(crate) tags: Arc<[u128]>,
     /// The announced length.
     pub(crate) length: Option<u64>,
+    /// The version that pieces on disk carry.
+    pub(crate) object: Version,
+    /// The volume that pieces go to; dangling without one.
+    pub(crate) mount: Weak<Mount>,
     state: Mutex<State>,
     /// Told whenever there is more to read, or an end.
     progress: watch::Sender<()>,
@@ -47,12 +54,17 @@ struct State {
     /// How far each reader is.
     places: HashMap<u64, u64>,
     next_place: u64,
+    /// Bytes handed to the disk and not written yet.
+    unflushed: u64,
+    /// A piece did not reach the disk.
+    disk_failed: bool,
 }
 
 /// One sealed piece of content.
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
     Memory(Bytes),
+    OnDisk(Location),
     /// Dropped from a window.
     Gone,
 }
@@ -77,6 +89,8 @@ pub(crate) enum Keeping {
 #[derive(Debug)]
 pub(crate) enum At {
     Bytes(Bytes),
+    /// On disk, in the piece of this number.
+    OnDisk(u32, Location),
     /// Nothing yet: wait for progress.
     Wait,
     End,
@@ -96,6 +110,7 @@ impl Fill {
         length: Option<u64>,
         keeping: Keeping,
         purges: &Purges,
+        disk: (Version, Weak<Mount>),
     ) -> Self {
         let tags = response.tags.iter().map(|tag| purges.tag(tag)).collect();
         let state = State {
@@ -106,6 +121,8 @@ impl Fill {
             keeping,
             places: HashMap::new(),
             next_place: 0,
+            unflushed: 0,
+            disk_failed: false,
         };
         Self {
             key,
@@ -114,6 +131,8 @@ impl Fill {
             birth,
             tags,
             length,
+            object: disk.0,
+            mount: disk.1,
             state: Mutex::new(state),
             progress: watch::Sender::new(()),
             relief: Notify::new(),
@@ -190,50 +209,98 @@ impl Fill {
         self.state.lock().keeping == Keeping::Held
     }
 
-    /// Adds content. Whenever a whole piece is together it is sealed: one copy, made outside the lock.
-    pub(crate) fn push(&self, mut content: Bytes) {
+    /// Adds content. Gives the pieces that were sealed by it, with their numbers.
+    pub(crate) fn push(&self, mut content: Bytes) -> Vec<(u32, Bytes)> {
+        let mut sealed = Vec::new();
         while !content.is_empty() {
-            let (filled, tail) = {
+            let is_full = {
                 let mut state = self.state.lock();
                 let filled = state.tail_length();
                 let part = content.split_to(content.len().min(PIECE - filled));
                 state.written += part.len() as u64;
                 let reached = filled + part.len();
                 state.tail.push((filled, part));
-                (reached, (reached == PIECE).then(|| state.tail.clone()))
+                reached == PIECE
             };
-            if let Some(tail) = tail {
-                let piece = join_up(&tail, filled);
-                drop(tail);
-                let mut state = self.state.lock();
-                state.sealed.push(Piece::Memory(piece));
-                state.tail.clear();
+            if is_full {
+                sealed.extend(self.seal());
             }
             self.progress.send_replace(());
         }
+        sealed
     }
 
-    /// All content in memory: sealed pieces, and the tail joined up.
-    pub(crate) fn gathered(&self) -> Option<Vec<Bytes>> {
-        let (sealed, tail, length) = {
+    /// Joins the tail up to a sealed piece, if there is any: one copy, made outside the lock.
+    pub(crate) fn seal(&self) -> Option<(u32, Bytes)> {
+        let (tail, length) = {
             let state = self.state.lock();
-            (
-                state.sealed.clone(),
-                state.tail.clone(),
-                state.tail_length(),
-            )
+            (state.tail.clone(), state.tail_length())
         };
-        let mut pieces = Vec::with_capacity(sealed.len() + 1);
-        for piece in sealed {
-            match piece {
-                Piece::Memory(bytes) => pieces.push(bytes),
-                Piece::Gone => return None,
+        if length == 0 {
+            return None;
+        }
+        let piece = join_up(&tail, length);
+        drop(tail);
+        let mut state = self.state.lock();
+        let number = u32::try_from(state.sealed.len()).ok()?;
+        state.sealed.push(Piece::Memory(piece.clone()));
+        state.tail.clear();
+        Some((number, piece))
+    }
+
+    /// All content, if it is in memory: sealed pieces, and the tail joined up.
+    pub(crate) fn gathered(&self) -> Option<Vec<Bytes>> {
+        self.seal();
+        let state = self.state.lock();
+        let in_memory = |piece: &Piece| match piece {
+            Piece::Memory(bytes) => Some(bytes.clone()),
+            Piece::OnDisk(_) | Piece::Gone => None,
+        };
+        state.sealed.iter().map(in_memory).collect()
+    }
+
+    /// The places of all pieces, if all of them are on disk.
+    pub(crate) fn on_disk(&self) -> Option<Vec<Location>> {
+        let state = self.state.lock();
+        let location = |piece: &Piece| match piece {
+            Piece::OnDisk(location) => Some(*location),
+            Piece::Memory(_) | Piece::Gone => None,
+        };
+        state.sealed.iter().map(location).collect()
+    }
+
+    /// Whether any piece was sealed.
+    pub(crate) fn has_sealed(&self) -> bool {
+        !self.state.lock().sealed.is_empty()
+    }
+
+    /// Notes that a piece was handed to the disk.
+    pub(crate) fn handed_to_disk(&self, bytes: usize) {
+        self.state.lock().unflushed += bytes as u64;
+    }
+
+    /// Notes what the disk did with a piece; what it took leaves memory.
+    pub(crate) fn flushed(&self, number: u32, bytes: usize, location: Option<Location>) {
+        {
+            let mut state = self.state.lock();
+            state.unflushed = state.unflushed.saturating_sub(bytes as u64);
+            match (location, state.sealed.get_mut(number as usize)) {
+                (Some(location), Some(piece @ Piece::Memory(_))) => {
+                    *piece = Piece::OnDisk(location);
+                }
+                (Some(_), _) => {}
+                (None, _) => state.disk_failed = true,
             }
         }
-        if length > 0 {
-            pieces.push(join_up(&tail, length));
-        }
-        Some(pieces)
+        self.relief.notify_waiters();
+    }
+
+    pub(crate) fn unflushed(&self) -> u64 {
+        self.state.lock().unflushed
+    }
+
+    pub(crate) fn disk_failed(&self) -> bool {
+        self.state.lock().disk_failed
     }
 
     pub(crate) fn finish(&self) {
@@ -327,6 +394,9 @@ impl State {
         let within = usize::try_from(offset % PIECE as u64).unwrap_or(usize::MAX);
         match self.sealed.get(piece) {
             Some(Piece::Memory(bytes)) => At::Bytes(bytes.slice(within..)),
+            Some(Piece::OnDisk(location)) => {
+                At::OnDisk(u32::try_from(piece).unwrap_or(u32::MAX), *location)
+            }
             Some(Piece::Gone) => At::Broken,
             None => {
                 let index = self.tail.partition_point(|(start, _)| *start <= within) - 1;

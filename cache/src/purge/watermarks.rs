@@ -66,6 +66,18 @@ pub(crate) enum Target {
     },
 }
 
+impl Target {
+    /// `all`, `url`, `tag` or `prefix`.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::Everything | Self::Partition(_) => "all",
+            Self::Url(..) => "url",
+            Self::Tag(..) => "tag",
+            Self::Prefix { .. } => "prefix",
+        }
+    }
+}
+
 /// The newest hard and the newest soft purge of one thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {

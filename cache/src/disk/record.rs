@@ -1,0 +1,366 @@
+//! The bytes of a record: a checksummed header, checksums of the content in blocks of 64 KiB, what describes it, and the content.
+//!
+//! Encoded by `writer` at the place where it is put, decoded by whoever reads it back. The header's checksum is seeded with the volume's
+//! identity and covers the record's own offset and its segment's lap, so that leftovers of an earlier lap, of an emptied volume, or at
+//! a wrong place are nothing. Integers are little-endian. Pure: no file. Invariant 3: what decodes is what was encoded.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::key::{Key, KeyHasher, Partition, Scheme};
+use crate::memory::Version;
+use crate::purge::Tick;
+use crate::stored::StoredResponse;
+
+/// Records begin at multiples of this.
+pub(super) const ALIGNMENT: u64 = 512;
+/// Bytes of a header.
+pub(super) const HEADER_BYTES: usize = 144;
+/// Content is checked in blocks of this many bytes.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Larger records are none.
+pub(super) const RECORD_BYTES_MAX: usize = 4 << 20;
+const MAGIC: u32 = u32::from_le_bytes(*b"J9RC");
+
+/// What a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The head of a stored response, and its content if that is short.
+    Head,
+    /// A piece of the content of a long one; the head names its place.
+    Chunk,
+}
+
+/// Where a record is, and in which lap of its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) segment: u32,
+    /// The lap's sequence number.
+    pub(crate) lap: u64,
+    /// From the start of the volume, in bytes.
+    pub(crate) offset: u64,
+    /// Of the whole record, without the padding after it.
+    pub(crate) bytes: u32,
+}
+
+/// The fixed part of a record that its writer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    pub(super) primary: u128,
+    pub(super) selected_by: u128,
+    pub(super) url: u128,
+    pub(super) birth: Tick,
+    /// Of a chunk: of the object that it belongs to.
+    pub(super) version: Version,
+    pub(super) partition: Partition,
+    pub(super) chunk: u32,
+}
+
+/// A record before it has a place.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) facts: Facts,
+    pub(super) meta: Vec<u8>,
+    pub(super) content: Bytes,
+}
+
+/// A header as it is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) facts: Facts,
+    pub(super) lap: u64,
+    pub(super) offset: u64,
+    pub(super) meta_bytes: u32,
+    pub(super) content_bytes: u32,
+    /// Of the table of checksums and what describes the content.
+    meta_crc: u32,
+}
+
+impl Draft {
+    /// Bytes of the record, without padding.
+    pub(super) fn length(&self) -> usize {
+        HEADER_BYTES + table_bytes(self.content.len()) + self.meta.len() + self.content.len()
+    }
+
+    /// Appends the record, as it is at `offset` in lap `lap` of its segment, and pads it.
+    pub(super) fn encode(&self, identity: u128, lap: u64, offset: u64, out: &mut Vec<u8>) {
+        let start = out.len();
+        let mut described = Encoder::default();
+        for block in self.content.chunks(BLOCK_BYTES) {
+            described.u32(crc32c::crc32c(block));
+        }
+        described.bytes.extend(&self.meta);
+        let header = Header {
+            facts: self.facts,
+            lap,
+            offset,
+            meta_bytes: u32::try_from(self.meta.len()).unwrap_or(u32::MAX),
+            content_bytes: u32::try_from(self.content.len()).unwrap_or(u32::MAX),
+            meta_crc: crc32c::crc32c(&described.bytes),
+        };
+        out.extend(header.encode(identity));
+        out.extend(described.bytes);
+        out.extend_from_slice(&self.content);
+        out.resize(start + padded(out.len() - start), 0);
+    }
+}
+
+impl Header {
+    /// Bytes of the whole record, without padding.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.described_bytes() + self.content_bytes as usize
+    }
+
+    /// Bytes of everything before the content.
+    pub(super) fn described_bytes(&self) -> usize {
+        HEADER_BYTES + table_bytes(self.content_bytes as usize) + self.meta_bytes as usize
+    }
+
+    fn encode(&self, identity: u128) -> Vec<u8> {
+        let mut out = Encoder {
+            bytes: Vec::with_capacity(HEADER_BYTES),
+        };
+        out.u32(MAGIC);
+        out.u32(0);
+        out.u64(self.lap);
+        out.u64(self.offset);
+        let facts = self.facts;
+        out.u32(match facts.kind {
+            Kind::Head => 1,
+            Kind::Chunk => 2,
+        });
+        out.u32(facts.partition.0);
+        out.u128(facts.primary);
+        out.u128(facts.selected_by);
+        out.u128(facts.url);
+        out.u64(facts.birth.0);
+        out.u64(facts.version.0);
+        out.u32(facts.chunk);
+        out.u32(self.meta_bytes);
+        out.u32(self.content_bytes);
+        out.u32(self.meta_crc);
+        out.bytes.resize(HEADER_BYTES, 0);
+        let crc = checksum(identity, &out.bytes);
+        out.bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        out.bytes
+    }
+
+    /// The header at `offset`, whatever its lap; `None` if there is none.
+    pub(super) fn decode(bytes: &[u8], identity: u128, offset: u64) -> Option<Self> {
+        let bytes = bytes.get(..HEADER_BYTES)?;
+        let mut from = Decoder::new(bytes);
+        if from.u32()? != MAGIC || from.u32()? != checksum(identity, bytes) {
+            return None;
+        }
+        let lap = from.u64()?;
+        let own_offset = from.u64()?;
+        let kind = match from.u32()? {
+            1 => Kind::Head,
+            2 => Kind::Chunk,
+            _ => return None,
+        };
+        let partition = Partition(from.u32()?);
+        let facts = Facts {
+            kind,
+            partition,
+            primary: from.u128()?,
+            selected_by: from.u128()?,
+            url: from.u128()?,
+            birth: Tick(from.u64()?),
+            version: Version(from.u64()?),
+            chunk: from.u32()?,
+        };
+        let header = Self {
+            facts,
+            lap,
+            offset: own_offset,
+            meta_bytes: from.u32()?,
+            content_bytes: from.u32()?,
+            meta_crc: from.u32()?,
+        };
+        (own_offset == offset && header.record_bytes() <= RECORD_BYTES_MAX).then_some(header)
+    }
+
+    /// What describes the content, if `record` holds it as it was written.
+    pub(super) fn meta<'a>(&self, record: &'a [u8]) -> Option<&'a [u8]> {
+        let described = record.get(HEADER_BYTES..self.described_bytes())?;
+        let table = table_bytes(self.content_bytes as usize);
+        (crc32c::crc32c(described) == self.meta_crc).then(|| &described[table..])
+    }
+
+    /// The content, if `record` holds it as it was written; check [`Self::meta`] first.
+    pub(super) fn content(&self, record: &Bytes) -> Option<Bytes> {
+        let start = self.described_bytes();
+        if record.len() < self.record_bytes() {
+            return None;
+        }
+        let content = record.slice(start..self.record_bytes());
+        let mut table = Decoder::new(&record[HEADER_BYTES..]);
+        let good = content
+            .chunks(BLOCK_BYTES)
+            .all(|block| table.u32() == Some(crc32c::crc32c(block)));
+        good.then_some(content)
+    }
+}
+
+/// A record's length with the padding after it.
+pub(super) const fn padded(bytes: usize) -> usize {
+    bytes.next_multiple_of(ALIGNMENT as usize)
+}
+
+const fn table_bytes(content: usize) -> usize {
+    content.div_ceil(BLOCK_BYTES) * 4
+}
+
+fn checksum(identity: u128, header: &[u8]) -> u32 {
+    let seed = crc32c::crc32c(&identity.to_le_bytes());
+    let with_magic = crc32c::crc32c_append(seed, &header[..4]);
+    crc32c::crc32c_append(with_magic, &header[8..HEADER_BYTES])
+}
+
+/// What a head record says besides its header: the key in full, where the content is, and the response.
+#[derive(Clone, Debug)]
+pub(super) struct Meta {
+    pub(super) key: Key,
+    pub(super) place: Place,
+    pub(super) response: StoredResponse,
+}
+
+/// Where the content of a stored response is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Empty: in the head record itself.
+    pub(super) chunks: Vec<Location>,
+    /// The version that the chunks carry: a freshened head has a newer one of its own.
+    pub(super) object: Version,
+    /// Bytes of the whole content.
+    pub(super) length: u64,
+}
+
+impl Meta {
+    pub(super) fn encode(key: &Key, place: &Place, response: &StoredResponse) -> Vec<u8> {
+        let mut out = Encoder::default();
+        out.u32(match key.scheme() {
+            Scheme::Http => 0,
+            Scheme::Https => 1,
+        });
+        out.text(key.host().as_bytes());
+        out.text(key.path_and_query());
+        out.u64(place.object.0);
+        out.u64(place.length);
+        out.u32(u32::try_from(place.chunks.len()).unwrap_or(u32::MAX));
+        for chunk in &place.chunks {
+            out.u32(chunk.segment);
+            out.u64(chunk.lap);
+            out.u64(chunk.offset);
+            out.u32(chunk.bytes);
+        }
+        response.encode(&mut out.bytes);
+        out.bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8], partition: Partition, keys: &KeyHasher) -> Option<Self> {
+        let mut from = Decoder::new(bytes);
+        let scheme = match from.u32()? {
+            0 => Scheme::Http,
+            1 => Scheme::Https,
+            _ => return None,
+        };
+        let host = Arc::from(std::str::from_utf8(from.text()?).ok()?);
+        let path = Bytes::copy_from_slice(from.text()?);
+        let object = Version(from.u64()?);
+        let length = from.u64()?;
+        let count = from.u32()? as usize;
+        if count > bytes.len() {
+            return None;
+        }
+        let mut chunks = Vec::with_capacity(count);
+        for _ in 0..count {
+            chunks.push(Location {
+                segment: from.u32()?,
+                lap: from.u64()?,
+                offset: from.u64()?,
+                bytes: from.u32()?,
+            });
+        }
+        let response = StoredResponse::decode(from.rest())?;
+        let key = keys.key(partition, scheme, host, path);
+        Some(Self {
+            key,
+            place: Place {
+                chunks,
+                object,
+                length,
+            },
+            response,
+        })
+    }
+}
+
+/// Writes integers and texts.
+#[derive(Debug, Default)]
+pub(super) struct Encoder {
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Encoder {
+    pub(super) fn u32(&mut self, value: u32) {
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    pub(super) fn u64(&mut self, value: u64) {
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    pub(super) fn u128(&mut self, value: u128) {
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        self.bytes.extend(text);
+    }
+}
+
+/// Reads what [`Encoder`] wrote; `None` where the bytes end too soon.
+#[derive(Debug)]
+pub(super) struct Decoder<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn u128(&mut self) -> Option<u128> {
+        self.array().map(u128::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = self.u32()? as usize;
+        let (text, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(text)
+    }
+
+    const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*array)
+    }
+}

@@ -1,0 +1,168 @@
+//! The first two pages of a volume: what it is, and whether this node may believe it.
+//!
+//! Read and written by `volume` when a store opens and closes. Two copies are written in turn, so that a torn write leaves the other. A
+//! volume remembers the journal that it belongs to and the last two sessions that it took part in: one that was away during a session
+//! may hold what was purged or replaced then, and is emptied. Emptying is a new identity: no old record's checksum fits it.
+
+use std::io;
+
+use crate::device::{Device, random};
+
+use super::record::{Decoder, Encoder};
+
+/// Bytes of one copy.
+pub(super) const COPY_BYTES: u64 = 4096;
+const MAGIC: u64 = u64::from_le_bytes(*b"JET9VOL\0");
+const VERSION: u32 = 1;
+const USED: usize = 8 + 4 + 4 + 16 + 8 + 4 + 4 + 16 + 32 + 8;
+
+/// What a volume knows about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Superblock {
+    /// Random; new whenever the volume is emptied.
+    pub(super) identity: u128,
+    pub(super) segment_bytes: u64,
+    pub(super) segments: u32,
+    /// The journal that can purge what is here.
+    pub(super) journal: u128,
+    /// The session before the one that began last, and that one: a crash may fall between the two notes of a beginning.
+    pub(super) sessions: [u128; 2],
+    /// Grows with every write; the higher one counts.
+    pub(super) serial: u64,
+}
+
+/// Why a volume is emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Emptied {
+    #[error("it has no readable superblock")]
+    Unreadable,
+    #[error("its format has version {0}, known is version {VERSION}")]
+    Version(u32),
+    #[error("its size was changed")]
+    Size,
+    #[error("it belongs to another purge journal")]
+    Journal,
+    #[error("it was away while the store was in use")]
+    Away,
+    #[error("writes to it failed when it was last in use")]
+    Failed,
+}
+
+impl Superblock {
+    pub(super) fn new(segment_bytes: u64, segments: u32, journal: u128) -> io::Result<Self> {
+        let identity = u128::from_le_bytes(random()?);
+        Ok(Self {
+            identity,
+            segment_bytes,
+            segments,
+            journal,
+            sessions: [0; 2],
+            serial: 0,
+        })
+    }
+
+    /// Reads the copy that counts.
+    pub(super) fn read(device: &dyn Device) -> Result<Self, Emptied> {
+        let copies = [0, COPY_BYTES].map(|offset| {
+            let mut page = [0; USED + 4];
+            device
+                .read_at(&mut page, offset)
+                .map_err(|_| Emptied::Unreadable)?;
+            Self::decode(&page)
+        });
+        let [a, b] = copies;
+        match (a, b) {
+            (Ok(a), Ok(b)) => Ok(if a.serial >= b.serial { a } else { b }),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+            (Err(Emptied::Unreadable), Err(why)) | (Err(why), Err(_)) => Err(why),
+        }
+    }
+
+    /// Writes it over the older copy and waits until it is durable.
+    pub(super) fn write(&mut self, device: &dyn Device) -> io::Result<()> {
+        self.serial += 1;
+        let offset = (self.serial % 2) * COPY_BYTES;
+        device.write_at(&self.encode(), offset)?;
+        device.sync()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::default();
+        out.u64(MAGIC);
+        out.u32(VERSION);
+        out.u32(0);
+        out.u128(self.identity);
+        out.u64(self.segment_bytes);
+        out.u32(self.segments);
+        out.u32(0);
+        out.u128(self.journal);
+        out.u128(self.sessions[0]);
+        out.u128(self.sessions[1]);
+        out.u64(self.serial);
+        let crc = crc32c::crc32c(&out.bytes);
+        out.u32(crc);
+        out.bytes
+    }
+
+    fn decode(page: &[u8]) -> Result<Self, Emptied> {
+        let mut from = Decoder::new(page);
+        let mut fields = || {
+            let magic = from.u64()?;
+            let version = from.u32()?;
+            from.u32()?;
+            let identity = from.u128()?;
+            let segment_bytes = from.u64()?;
+            let segments = from.u32()?;
+            from.u32()?;
+            let journal = from.u128()?;
+            let sessions = [from.u128()?, from.u128()?];
+            let serial = from.u64()?;
+            let crc = from.u32()?;
+            let it = Self {
+                identity,
+                segment_bytes,
+                segments,
+                journal,
+                sessions,
+                serial,
+            };
+            Some((magic, version, it, crc))
+        };
+        let (magic, version, superblock, crc) = fields().ok_or(Emptied::Unreadable)?;
+        if magic != MAGIC {
+            return Err(Emptied::Unreadable);
+        }
+        if version != VERSION {
+            return Err(Emptied::Version(version));
+        }
+        if crc != crc32c::crc32c(&page[..USED]) {
+            return Err(Emptied::Unreadable);
+        }
+        Ok(superblock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_superblock_is_read_as_it_was_written_and_any_flipped_bit_is_noticed() {
+        let superblock = Superblock {
+            identity: 1,
+            segment_bytes: 2,
+            segments: 3,
+            journal: 4,
+            sessions: [5, 6],
+            serial: 7,
+        };
+        let page = superblock.encode();
+        assert_eq!(page.len(), USED + 4);
+        assert_eq!(Superblock::decode(&page), Ok(superblock));
+        for bit in 0..page.len() * 8 {
+            let mut bad = page.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Superblock::decode(&bad).is_err(), "bit {bit}");
+        }
+    }
+}
