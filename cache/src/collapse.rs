@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::fill::{Fill, FillWriter, Filling, Keeping};
+use crate::fill::{Fill, FillWriter, Filling, Subject};
 use crate::key::{Key, KeyHasher};
 use crate::purge::{Facts, Purges, Tick, Verdict};
 use crate::reason::Reason;
@@ -73,16 +73,21 @@ impl Lead {
         length: Option<u64>,
     ) -> (FillWriter, Filling) {
         let kept = length.is_none_or(|length| length <= self.cache.kept_max());
-        let fill = Arc::new(Fill::new(
-            self.flight.key.clone(),
-            response,
+        let (object, mount) = self.cache.place_for(&self.flight.key);
+        let tags = response.tags.iter();
+        let fill = Arc::new(Fill::new(Subject {
+            key: self.flight.key.clone(),
+            tags: tags.map(|tag| self.cache.purges().tag(tag)).collect(),
+            response: Arc::new(response),
             variant,
-            self.flight.birth(),
+            birth: self.flight.birth(),
             length,
-            if kept { Keeping::Held } else { Keeping::Window },
-            self.cache.purges(),
-            self.cache.place_for(&self.flight.key),
-        ));
+            object,
+            mount,
+        }));
+        if !kept {
+            fill.become_window();
+        }
         let filling = Filling::join(&fill);
         if kept {
             self.tell(Fate::Filling(Arc::clone(&fill)));
@@ -266,10 +271,12 @@ fn facts_of(key: &Key) -> Facts<'_> {
     }
 }
 
+type Flights = HashMap<u128, Vec<Arc<Flight>>>;
+
 /// The fetches under way, by primary key.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    shards: Box<[Mutex<HashMap<u128, Vec<Arc<Flight>>>>]>,
+    shards: Box<[Mutex<Flights>]>,
 }
 
 /// The place that [`InFlight::take`] found.
@@ -336,11 +343,7 @@ impl InFlight {
         self.shard(primary).lock().contains_key(&primary)
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "any bits of the hash will do"
-    )]
-    fn shard(&self, primary: u128) -> &Mutex<HashMap<u128, Vec<Arc<Flight>>>> {
+    fn shard(&self, primary: u128) -> &Mutex<Flights> {
         &self.shards[primary as usize % SHARDS]
     }
 }

@@ -285,10 +285,6 @@ impl Drop for Disk {
 }
 
 /// Rendezvous: when a volume comes or goes, only its own keys move.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "any bits of the hash will do"
-)]
 fn mix(primary: u128, identity: u128) -> u64 {
     let mixed = (primary ^ identity) as u64;
     mixed

@@ -19,7 +19,7 @@ use crate::store::Cache;
 use crate::stored::StoredResponse;
 
 use flow::{At, Place};
-pub(crate) use flow::{Fill, Keeping, PIECE};
+pub(crate) use flow::{Fill, Keeping, PIECE, Subject};
 
 /// How far the slowest reader of a fill that is not kept may lag, in bytes.
 pub(crate) const WINDOW_MAX: u64 = 8 << 20;

@@ -221,7 +221,7 @@ impl MemoryTier {
     }
 
     /// Puts a variant in, unless a newer version of it is there or `allowed`, asked under the lock of the key, says no.
-    pub(crate) fn insert(&self, variant: Arc<Variant>, allowed: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn insert(&self, variant: &Arc<Variant>, allowed: impl FnOnce() -> bool) -> bool {
         let mut inserted = false;
         self.entries
             .entry(variant.key.primary())
@@ -230,7 +230,7 @@ impl MemoryTier {
                 if !allowed() {
                     return Op::Nop;
                 }
-                match self.with_variant(present.as_deref(), &variant) {
+                match self.with_variant(present.as_deref(), variant) {
                     Some(variants) => {
                         inserted = true;
                         Op::Put(variants)
@@ -341,7 +341,6 @@ impl std::hash::Hasher for LowerHalf {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     fn write_u128(&mut self, hash: u128) {
         self.0 = hash as u64;
     }

@@ -143,6 +143,10 @@ impl Cache {
     ///
     /// # Errors
     /// Only when the data directory cannot be used; a volume that cannot is logged, counted and left out.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the configuration has no other use afterwards"
+    )]
     pub fn open(
         config: CacheConfig,
         registry: &prometheus::Registry,
@@ -389,7 +393,7 @@ impl Cache {
 
     /// Puts a variant into memory, and what it replaces out of reach.
     fn keep(&self, variant: Arc<Variant>) -> Option<Stored> {
-        if !self.memory.insert(Arc::clone(&variant), || true) {
+        if !self.memory.insert(&variant, || true) {
             return None;
         }
         let replaced = self.disk.supersede(&variant);
@@ -424,7 +428,7 @@ impl Cache {
         let variant = Arc::new(self.disk.read(key, &entry, self.held_max()).await?);
         if variant.content.is_on_disk() || variant.content.length() <= self.held_max() {
             self.memory
-                .insert(Arc::clone(&variant), || self.disk.may_promote(&variant));
+                .insert(&variant, || self.disk.may_promote(&variant));
         }
         let hit = self.hit(variant, Tier::Disk)?;
         self.metrics.hits_disk.inc();

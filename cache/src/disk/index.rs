@@ -211,10 +211,6 @@ impl Index {
         self.entries.fetch_sub(before as u64, Ordering::Relaxed);
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "any bits of the hash will do"
-    )]
     fn shard(&self, primary: u128) -> &Mutex<Shard> {
         &self.shards[primary as usize % SHARDS]
     }

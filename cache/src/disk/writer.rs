@@ -255,7 +255,7 @@ impl Log {
                 Next::Job(Job::Flush(told)) => {
                     self.write();
                     self.sync();
-                    drop(told.send(()));
+                    let _ = told.send(());
                 }
                 Next::Idle => self.linger(),
                 Next::End(End::Clean) => {

@@ -16,15 +16,15 @@ use tokio::sync::{Notify, watch};
 use crate::disk::{Location, Mount};
 use crate::key::Key;
 use crate::memory::Version;
-use crate::purge::{Facts, Purges, Tick};
+use crate::purge::{Facts, Tick};
 use crate::stored::StoredResponse;
 
 /// Content is sealed, stored and read in pieces of this many bytes.
 pub(crate) const PIECE: usize = 1 << 20;
 
-/// A fill in flight.
+/// What is filled: known from the start, and never changed.
 #[derive(Debug)]
-pub(crate) struct Fill {
+pub(crate) struct Subject {
     pub(crate) key: Key,
     pub(crate) response: Arc<StoredResponse>,
     pub(crate) variant: u128,
@@ -36,11 +36,25 @@ pub(crate) struct Fill {
     pub(crate) object: Version,
     /// The volume that pieces go to; dangling without one.
     pub(crate) mount: Weak<Mount>,
+}
+
+/// A fill in flight.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    subject: Subject,
     state: Mutex<State>,
     /// Told whenever there is more to read, or an end.
     progress: watch::Sender<()>,
     /// Told whenever a reader moved on or left.
     relief: Notify,
+}
+
+impl std::ops::Deref for Fill {
+    type Target = Subject;
+
+    fn deref(&self) -> &Subject {
+        &self.subject
+    }
 }
 
 #[derive(Debug)]
@@ -102,37 +116,20 @@ pub(crate) enum At {
 pub(crate) struct Place(u64);
 
 impl Fill {
-    pub(crate) fn new(
-        key: Key,
-        response: StoredResponse,
-        variant: u128,
-        birth: Tick,
-        length: Option<u64>,
-        keeping: Keeping,
-        purges: &Purges,
-        disk: (Version, Weak<Mount>),
-    ) -> Self {
-        let tags = response.tags.iter().map(|tag| purges.tag(tag)).collect();
+    pub(crate) fn new(subject: Subject) -> Self {
         let state = State {
             sealed: Vec::new(),
             tail: Vec::new(),
             written: 0,
             end: End::Open,
-            keeping,
+            keeping: Keeping::Held,
             places: HashMap::new(),
             next_place: 0,
             unflushed: 0,
             disk_failed: false,
         };
         Self {
-            key,
-            response: Arc::new(response),
-            variant,
-            birth,
-            tags,
-            length,
-            object: disk.0,
-            mount: disk.1,
+            subject,
             state: Mutex::new(state),
             progress: watch::Sender::new(()),
             relief: Notify::new(),

@@ -329,7 +329,7 @@ struct Unreadable {
 }
 
 impl Unreadable {
-    fn new(why: impl ToString) -> Self {
+    fn new(why: &dyn ToString) -> Self {
         Self {
             why: why.to_string(),
             sequence: 0,
@@ -345,13 +345,15 @@ struct Replay {
 
 impl Replay {
     fn read(device: &dyn Device) -> Result<Self, Unreadable> {
-        let length = device.length().map_err(Unreadable::new)?;
+        let length = device.length().map_err(|error| Unreadable::new(&error))?;
         if length > offset_of(SLOTS_MAX) {
-            return Err(Unreadable::new("it is too long"));
+            return Err(Unreadable::new(&"it is too long"));
         }
-        let mut bytes = vec![0; usize::try_from(length).map_err(Unreadable::new)?];
-        device.read_at(&mut bytes, 0).map_err(Unreadable::new)?;
-        let header = Header::decode(&bytes).map_err(Unreadable::new)?;
+        let mut bytes = vec![0; usize::try_from(length).map_err(|error| Unreadable::new(&error))?];
+        device
+            .read_at(&mut bytes, 0)
+            .map_err(|error| Unreadable::new(&error))?;
+        let header = Header::decode(&bytes).map_err(|error| Unreadable::new(&error))?;
         Ok(Self {
             header,
             slots: bytes.split_off(HEADER_BYTES.min(bytes.len())),
