@@ -13,11 +13,13 @@ use http::Method;
 use jet9_config::limits::Limits;
 
 mod connection;
+mod node;
 mod stream;
 mod timer;
 mod transport;
 mod writer;
 
+pub use node::Node;
 pub use stream::{ContentError, FrontStream};
 pub use transport::Transport;
 

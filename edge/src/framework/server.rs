@@ -1,9 +1,45 @@
 //! The composition root: a checked node file becomes a running process.
+//!
+//! Called by `commands::run`. Everything that can be wrong is found before anything runs: addresses are bound, certificates read, the store
+//! and the state opened, in this order; then Pingora's server runs two services, the requests and the control plane, each in a runtime of
+//! its own, so that load on one cannot starve the other. Invariant 10: what the process shared by all is here, and passed down from here.
 
+use std::net::TcpListener;
 use std::path::Path;
+use std::process;
+use std::sync::Arc;
 
-use jet9_config::Problems;
-use jet9_config::node::Node;
+use http::HeaderValue;
+use jet9_cache::store::VolumeConfig;
+use jet9_cache::{Cache, CacheConfig};
+use jet9_config::node::{Node, State};
+use jet9_config::{Problem, Problems};
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server};
+use prometheus::Registry;
+
+use self::control::Control;
+use self::reload::Reload;
+use self::stop::Signals;
+use crate::clock;
+use crate::control::api::Api;
+use crate::control::health::{Drain, Health};
+use crate::control::mastership::{self, Masters};
+use crate::control::sites::{self, Sites};
+use crate::exchange::RequestIds;
+use crate::framework::front;
+use crate::framework::listeners::{self, Accepting, AdminListener, Bound};
+use crate::framework::phases::Phases;
+use crate::framework::tls::{Acceptor, Certificates};
+use crate::origin::connect::SideConnections;
+use crate::origin::fetch::Origins;
+use crate::parts::Edge;
+use crate::record::{self, Recorder};
+
+mod control;
+mod notify;
+mod reload;
+mod stop;
 
 /// Why the node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -11,12 +47,181 @@ pub enum StartError {
     /// Addresses or certificates of the node file cannot be used: all of them.
     #[error(transparent)]
     Node(#[from] Problems),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Cache(#[from] jet9_cache::store::OpenError),
+    /// The sites cannot be read.
+    #[error(transparent)]
+    Sites(#[from] sites::StartError),
+    /// The cluster state cannot be followed.
+    #[error(transparent)]
+    Masters(#[from] mastership::StartError),
+    /// The access log cannot be written.
+    #[error(transparent)]
+    Record(#[from] record::OpenError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] jet9_tls::TlsError),
+    /// Two metrics have one name.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// Runs the node until a signal ends it. `file` is the node file that `node` was read from.
 ///
 /// # Errors
 /// Why it did not start.
-pub fn run(_file: &Path, _node: Node) -> Result<(), StartError> {
-    unimplemented!()
+pub fn run(file: &Path, node: Node) -> Result<(), StartError> {
+    let registry = Registry::new();
+    let tls_metrics = jet9_tls::Metrics::register(&registry)?;
+    let (bound, certificates) = prepare(file, &node, &tls_metrics)?;
+    let certificates = Arc::new(certificates);
+    let edge = Arc::new(parts(&node, &bound, &certificates, &registry)?);
+    edge.health.sites_loaded();
+    let announcement = announcement(&bound);
+
+    let mut server = Server::new_with_opt_and_conf(None, ServerConf::default());
+    let proxy = Phases::proxy(Arc::clone(&edge));
+    server.add_service(Accepting::new(
+        Arc::new(front::Node::new(Arc::clone(&edge), proxy)),
+        bound.http,
+        bound.https,
+        &Acceptor::new(
+            certificates.server_config(node.tls.min_version)?,
+            node.limits.handshake_timeout,
+            tls_metrics,
+        ),
+        listeners::Metrics::register(&registry)?,
+        threads(&node),
+    ));
+    let api = Api {
+        edge: Arc::clone(&edge),
+        registry,
+        certificates: Arc::clone(&certificates),
+        data_dir: node.data_dir.clone(),
+    };
+    server.add_service(Control::new(api, bound.admin, bound.metrics));
+    let reload = Reload {
+        file: file.to_owned(),
+        node,
+        edge: Arc::clone(&edge),
+        certificates,
+    };
+    let shutdown_signal = Box::new(Signals {
+        edge,
+        reload: Arc::new(reload),
+    });
+    println!("{announcement}");
+    server.run(RunArgs { shutdown_signal });
+    Ok(())
+}
+
+/// Binds the addresses and reads the certificates; says all that is wrong with either.
+fn prepare(
+    file: &Path,
+    node: &Node,
+    metrics: &jet9_tls::Metrics,
+) -> Result<(Bound, Certificates), Problems> {
+    let bound = listeners::bind(&file.display().to_string(), &node.listen);
+    let certificates = Certificates::load(&node.tls, metrics.clone());
+    match (bound, certificates) {
+        (Ok(bound), Ok(certificates)) => Ok((bound, certificates)),
+        (bound, certificates) => {
+            let problems = |problems: Problems| problems.0;
+            let mut all: Vec<Problem> = bound.err().map_or_else(Vec::new, problems);
+            all.extend(certificates.err().map_or_else(Vec::new, problems));
+            Err(Problems(all))
+        }
+    }
+}
+
+/// The parts that every exchange has at hand.
+fn parts(
+    node: &Node,
+    bound: &Bound,
+    certificates: &Certificates,
+    registry: &Registry,
+) -> Result<Edge, StartError> {
+    let State::Directory(state) = &node.state;
+    let limits = &node.limits;
+    let cache = Cache::open(cache_config(node), registry)?;
+    let side_connections = Arc::new(SideConnections::new(limits.side_connections));
+    let masters = Masters::open(
+        &state.join("clusters"),
+        &node.data_dir,
+        limits.flap,
+        Arc::clone(&side_connections),
+        registry,
+    )?;
+    let sites = Sites::open(&state.join("sites"), Arc::clone(&cache), registry)?;
+    let recorder = Recorder::open(&node.id, &node.zone, &node.log, limits.log_queue, registry)?;
+    let drain = Drain::new();
+    Ok(Edge {
+        id: node.id.clone(),
+        zone: node.zone.clone(),
+        via: via(&node.id),
+        https_port: https_port(&bound.https),
+        max_object: node.cache.max_object,
+        limits: limits.clone(),
+        certificates: certificates.resolver(),
+        sites,
+        masters,
+        cache,
+        origins: Origins::new(limits),
+        side_connections,
+        recorder,
+        health: Health::new(drain.clone(), clock::monotonic()),
+        drain,
+        request_ids: RequestIds::new(&node.id, process::id(), clock::wall()),
+    })
+}
+
+fn cache_config(node: &Node) -> CacheConfig {
+    let volume = |volume: &jet9_config::node::Volume| VolumeConfig {
+        path: volume.path.clone(),
+        size: volume.size,
+    };
+    CacheConfig {
+        data_dir: node.data_dir.clone(),
+        memory: node.cache.memory,
+        disk: node.cache.disk.iter().map(volume).collect(),
+        max_object: node.cache.max_object,
+    }
+}
+
+/// This node in `Via` (RFC 9110 §7.6.3). A node's id is a token, so it is always a value.
+fn via(id: &str) -> HeaderValue {
+    HeaderValue::try_from(format!("1.1 {id}")).unwrap_or(HeaderValue::from_static("1.1 jet9"))
+}
+
+/// The port that a redirect to https names.
+fn https_port(https: &[TcpListener]) -> Option<u16> {
+    let address = https.first()?.local_addr().ok()?;
+    Some(address.port()).filter(|port| *port != 443)
+}
+
+fn threads(node: &Node) -> usize {
+    match node.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
+/// The bound addresses as one line of JSON: with port 0 in the node file, nobody else can know them.
+fn announcement(bound: &Bound) -> serde_json::Value {
+    let address = |listener: &TcpListener| listener.local_addr().ok().map(|a| a.to_string());
+    let admin = |listener: &AdminListener| match listener {
+        AdminListener::Tcp(listener) => address(listener),
+        AdminListener::Unix(listener) => {
+            let path = listener.local_addr().ok()?;
+            Some(format!("unix:{}", path.as_pathname()?.display()))
+        }
+    };
+    serde_json::json!({
+        "event": "listening",
+        "http": bound.http.iter().filter_map(address).collect::<Vec<_>>(),
+        "https": bound.https.iter().filter_map(address).collect::<Vec<_>>(),
+        "admin": bound.admin.iter().filter_map(admin).collect::<Vec<_>>(),
+        "metrics": bound.metrics.as_ref().and_then(address),
+    })
 }

@@ -46,7 +46,8 @@ async fn given(lending: &mut Lending, bytes: usize) -> String {
 
 /// Reads until `ahead` bytes of what follows have arrived at our side, and checks that none of them is given.
 async fn check_silent(lending: &mut Lending, ahead: usize) {
-    loop {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while tokio::time::Instant::now() < deadline {
         let mut byte = [0];
         let read = std::pin::pin!(lending.stream.read(&mut byte));
         assert!(futures_util::poll!(read).is_pending());
@@ -55,6 +56,7 @@ async fn check_silent(lending: &mut Lending, ahead: usize) {
         }
         tokio::task::yield_now().await;
     }
+    panic!("{ahead} bytes did not arrive");
 }
 
 const POST: &str = "POST /u HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n";

@@ -1,0 +1,88 @@
+//! The control plane's service: the admin API, and the facts that readiness is judged by.
+//!
+//! In a runtime of its own with one thread, so that no load of requests delays it.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jet9_cluster::Mastership;
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
+
+use super::notify;
+use crate::control::api::{self, Api};
+use crate::framework::listeners::AdminListener;
+use crate::parts::Edge;
+
+/// How often the live clusters are counted for readiness.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// The service.
+pub(super) struct Control {
+    api: Arc<Api>,
+    admin: Vec<AdminListener>,
+    metrics: Option<TcpListener>,
+}
+
+impl Control {
+    pub(super) fn new(api: Api, admin: Vec<AdminListener>, metrics: Option<TcpListener>) -> Self {
+        Self {
+            api: Arc::new(api),
+            admin,
+            metrics,
+        }
+    }
+}
+
+#[async_trait]
+impl ServiceWithDependents for Control {
+    async fn start_service(
+        &mut self,
+        _fds: Option<ListenFds>,
+        _shutdown: ShutdownWatch,
+        _listeners_per_fd: usize,
+        ready: ServiceReadyNotifier,
+    ) {
+        ready.notify_ready();
+        notify::ready();
+        let (admin, metrics) = (std::mem::take(&mut self.admin), self.metrics.take());
+        let edge = &self.api.edge;
+        tokio::join!(
+            api::serve(Arc::clone(&self.api), admin, metrics),
+            watch_cache(edge),
+            count_clusters(edge),
+            notify::keep_alive(),
+        );
+    }
+
+    fn name(&self) -> &'static str {
+        "control"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}
+
+async fn watch_cache(edge: &Edge) {
+    edge.cache.loaded().await;
+    edge.health.cache_loaded();
+}
+
+/// Counts clusters that sites use, and those whose live master is known.
+async fn count_clusters(edge: &Edge) {
+    loop {
+        let sites = edge.sites.all();
+        let mut clusters: Vec<_> = sites.iter().map(|site| &site.site.origin.cluster).collect();
+        clusters.sort_unstable();
+        clusters.dedup();
+        let is_live = |cluster: &&&jet9_config::ClusterId| {
+            matches!(edge.masters.current(cluster), Mastership::Live { .. })
+        };
+        let live = clusters.iter().filter(is_live).count();
+        edge.health.clusters(clusters.len(), live);
+        tokio::time::sleep(COUNT_EVERY).await;
+    }
+}

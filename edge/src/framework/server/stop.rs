@@ -1,0 +1,117 @@
+//! Signals: a stop that loses no answer under way, and reading everything again.
+//!
+//! Pingora waits in [`Signals::recv`] for the end; that drains the node first and then tells it to end at once, because its own graceful stop
+//! sleeps its whole period whatever is under way. SIGTERM or SIGINT begins the stop, a second one ends it, SIGHUP reloads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::notify;
+use super::reload::Reload;
+use crate::parts::Edge;
+
+/// How long the store and the log may take to write down what they have.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// Waits for signals.
+pub(super) struct Signals {
+    pub(super) edge: Arc<Edge>,
+    pub(super) reload: Arc<Reload>,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Stop,
+    Reload,
+}
+
+struct Sources {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Sources {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await != Wish::Stop {}
+    }
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        match Sources::new() {
+            Ok(mut sources) => self.until_stopped(&mut sources).await,
+            Err(error) => {
+                log::error!("no signals can be received: {error}; only SIGKILL ends this process");
+                std::future::pending().await
+            }
+        }
+        ShutdownSignal::FastShutdown
+    }
+}
+
+impl Signals {
+    async fn until_stopped(&self, sources: &mut Sources) {
+        while sources.next().await == Wish::Reload {
+            let reload = Arc::clone(&self.reload);
+            tokio::spawn(async move { reload.run().await });
+        }
+        notify::stopping();
+        self.drain(sources).await;
+        self.write_down().await;
+    }
+
+    /// Waits until nothing is under way, or the limit passed, or a second signal came.
+    async fn drain(&self, sources: &mut Sources) {
+        let limit = self.edge.limits.drain;
+        log::info!(
+            "stopping: {} exchanges under way, {limit:?} for them",
+            self.edge.drain.under_way()
+        );
+        self.edge.drain.start();
+        tokio::select! {
+            () = self.edge.drain.idle() => log::info!("nothing is under way any more"),
+            () = tokio::time::sleep(limit) => {
+                log::warn!("limits.drain passed: {} exchanges are cut", self.edge.drain.under_way());
+            }
+            () = sources.stop() => {
+                log::warn!("a second signal: {} exchanges are cut", self.edge.drain.under_way());
+            }
+        }
+    }
+
+    async fn write_down(&self) {
+        let edge = Arc::clone(&self.edge);
+        let log_lines = tokio::task::spawn_blocking(move || edge.recorder.flush());
+        let both = async {
+            self.edge.cache.close().await;
+            // It can only fail by a panic, which was reported.
+            let _ = log_lines.await;
+        };
+        if tokio::time::timeout(FLUSH, both).await.is_err() {
+            log::error!("the store or the access log did not finish writing in {FLUSH:?}");
+        }
+    }
+}
