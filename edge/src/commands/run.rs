@@ -49,7 +49,7 @@ pub fn read_node(file: &Path) -> Result<Node, Failure> {
 fn set_up_log() {
     let environment = env_logger::Env::new().filter_or(
         "JET9_LOG",
-        "info,pingora=warn,pingora_core=warn,pingora_proxy=warn",
+        "info,pingora=warn,pingora_core=warn,pingora_proxy=warn,notify=warn",
     );
     // An error says that a log is set up already, as in tests.
     let _ = env_logger::Builder::from_env(environment)

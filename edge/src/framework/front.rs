@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use http::Method;
 use jet9_config::limits::Limits;
+use prometheus::IntGauge;
 
 mod connection;
 mod node;
@@ -29,7 +30,7 @@ use crate::clock;
 use crate::control::health::{Drain, UnderWay};
 use crate::exchange::{Asked, Exchange, RequestIds};
 use crate::framework::phases::Passing;
-use crate::message::{Framing, Request, Response};
+use crate::message::{Framing, Protocol, Request, Response};
 use crate::request::client::Client;
 use crate::request::guard::{self, Refusal};
 use crate::story::Answer;
@@ -44,6 +45,9 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Names for exchanges.
     fn request_ids(&self) -> &RequestIds;
+
+    /// The gauge of open connections of a protocol; `None`: it is not known yet.
+    fn connections_open(&self, protocol: Option<Protocol>) -> &IntGauge;
 
     /// Answers a request; dropped when the client leaves.
     fn answer(
@@ -242,7 +246,7 @@ impl<H: Handler> Turn<'_, H> {
         response: Response,
     ) -> Next {
         let terms = Terms {
-            protocol: crate::message::Protocol::Http11,
+            protocol: Protocol::Http11,
             head_only: false,
             close: true,
             idle: self.handler.limits().client_idle,

@@ -18,15 +18,16 @@ use jet9_config::node::{AdminListen, Listen};
 use jet9_config::{Problem, Problems};
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::control::health::UnderWay;
 use crate::framework::front::{self, Handler, Transport};
 use crate::framework::tls::{self, Acceptor};
+use crate::message::Protocol;
 use crate::request::client::Client;
 
 /// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
@@ -130,7 +131,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<StdListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
-        Some(Protocol::TCP),
+        Some(socket2::Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -166,43 +167,26 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// What is counted of connections.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    open: IntGaugeVec,
-    refused: IntCounterVec,
-}
-
-impl Metrics {
-    /// Registers them.
-    ///
-    /// # Errors
-    /// When a metric of the same name is there already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let open = Opts::new(
-            "jet9_edge_connections_open",
-            "Client connections open now, by the protocol that they speak.",
-        );
-        let refused = Opts::new(
-            "jet9_edge_accept_errors_total",
-            "Connections that could not be accepted: `descriptors` ran out, or another error.",
-        );
-        let metrics = Self {
-            open: IntGaugeVec::new(open, &["protocol"])?,
-            refused: IntCounterVec::new(refused, &["error"])?,
-        };
-        registry.register(Box::new(metrics.open.clone()))?;
-        registry.register(Box::new(metrics.refused.clone()))?;
-        Ok(metrics)
-    }
+/// Connections that could not be accepted, by the reason.
+///
+/// # Errors
+/// When a metric of the same name is there already.
+pub fn accept_errors(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let options = Opts::new(
+        "jet9_edge_accept_errors_total",
+        "Connections that could not be accepted: `descriptors` ran out, or `other`.",
+    );
+    let errors = IntCounterVec::new(options, &["error"])?;
+    registry.register(Box::new(errors.clone()))?;
+    Ok(errors)
 }
 
 /// Counts a connection as open until it is dropped.
-struct Open(prometheus::IntGauge);
+struct Open(IntGauge);
 
 impl Open {
-    fn count(metrics: &Metrics, protocol: &str) -> Self {
-        let gauge = metrics.open.with_label_values(&[protocol]);
+    fn count(handler: &impl Handler, protocol: Option<Protocol>) -> Self {
+        let gauge = handler.connections_open(protocol).clone();
         gauge.inc();
         Self(gauge)
     }
@@ -224,7 +208,7 @@ pub struct Accepting<H> {
 /// What the accept loops share.
 struct Shared<H> {
     handler: Arc<H>,
-    metrics: Metrics,
+    errors: IntCounterVec,
     places: Arc<Semaphore>,
 }
 
@@ -235,7 +219,7 @@ impl<H: Handler> Accepting<H> {
         http: Vec<StdListener>,
         https: Vec<StdListener>,
         acceptor: &Acceptor,
-        metrics: Metrics,
+        errors: IntCounterVec,
         threads: usize,
     ) -> Self {
         let places = Arc::new(Semaphore::new(
@@ -249,7 +233,7 @@ impl<H: Handler> Accepting<H> {
             listeners: clear.chain(tls).collect(),
             shared: Arc::new(Shared {
                 handler,
-                metrics,
+                errors,
                 places,
             }),
             threads,
@@ -348,7 +332,7 @@ impl<H: Handler> Shared<H> {
             Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
         );
         let word = if exhausted { "descriptors" } else { "other" };
-        self.metrics.refused.with_label_values(&[word]).inc();
+        self.errors.with_label_values(&[word]).inc();
         if !exhausted {
             return;
         }
@@ -370,10 +354,9 @@ impl<H: Handler> Shared<H> {
         // Counted from here, so that a stop cannot take an accepted connection for nothing.
         let under_way = self.handler.drain().begin();
         let handler = Arc::clone(&self.handler);
-        let metrics = self.metrics.clone();
         tokio::spawn(async move {
             let _place = place;
-            serve(handler, &metrics, stream, address, acceptor, under_way).await;
+            serve(handler, stream, address, acceptor, under_way).await;
         });
     }
 }
@@ -381,7 +364,6 @@ impl<H: Handler> Shared<H> {
 /// Serves one connection: the handshake first, then the protocol that it chose.
 async fn serve<H: Handler>(
     handler: Arc<H>,
-    metrics: &Metrics,
     stream: TcpStream,
     address: SocketAddr,
     acceptor: Option<Acceptor>,
@@ -393,7 +375,7 @@ async fn serve<H: Handler>(
         tls: None,
     };
     let Some(acceptor) = acceptor else {
-        let _open = Open::count(metrics, "http/1.1");
+        let _open = Open::count(&*handler, Some(Protocol::Http11));
         return front::serve(
             handler,
             Transport::Clear(stream),
@@ -402,17 +384,20 @@ async fn serve<H: Handler>(
         )
         .await;
     };
+    let shaking = Open::count(&*handler, None);
     let Some((stream, facts)) = acceptor.accept(stream).await else {
         return;
     };
+    drop(shaking);
     client.tls = Some(facts);
     let http2 = tls::chose_http2(&stream);
-    let _open = Open::count(metrics, if http2 { "h2" } else { "http/1.1" });
     let (transport, client) = (Transport::Tls(stream), Arc::new(client));
     if http2 {
+        let _open = Open::count(&*handler, Some(Protocol::Http2));
         drop(under_way);
         handler.http2(transport, client).await;
     } else {
+        let _open = Open::count(&*handler, Some(Protocol::Http11));
         front::serve(handler, transport, client, under_way).await;
     }
 }

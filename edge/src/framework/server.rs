@@ -4,6 +4,8 @@
 //! and the state opened, in this order; then Pingora's server runs two services, the requests and the control plane, each in a runtime of
 //! its own, so that load on one cannot starve the other. Invariant 10: what the process shared by all is here, and passed down from here.
 
+use std::fs::{self, File};
+use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process;
@@ -17,6 +19,8 @@ use jet9_config::{Problem, Problems};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use prometheus::Registry;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use self::control::Control;
 use self::reload::Reload;
@@ -26,6 +30,7 @@ use crate::control::api::Api;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::{self, Masters};
 use crate::control::sites::{self, Sites};
+use crate::control::tokens::{TokenError, Tokens};
 use crate::exchange::RequestIds;
 use crate::framework::front;
 use crate::framework::listeners::{self, Accepting, AdminListener, Bound};
@@ -62,6 +67,17 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] jet9_tls::TlsError),
+    /// The admin token can neither be read nor made.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The data directory cannot be used, or another process uses it.
+    #[error("the data directory {path}: {source}")]
+    DataDir {
+        /// The directory.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Two metrics have one name.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -76,6 +92,7 @@ pub fn run(file: &Path, node: Node) -> Result<(), StartError> {
     let tls_metrics = jet9_tls::Metrics::register(&registry)?;
     let (bound, certificates) = prepare(file, &node, &tls_metrics)?;
     let certificates = Arc::new(certificates);
+    let _lock = lock(&node.data_dir)?;
     let edge = Arc::new(parts(&node, &bound, &certificates, &registry)?);
     edge.health.sites_loaded();
     let announcement = announcement(&bound);
@@ -91,7 +108,7 @@ pub fn run(file: &Path, node: Node) -> Result<(), StartError> {
             node.limits.handshake_timeout,
             tls_metrics,
         ),
-        listeners::Metrics::register(&registry)?,
+        listeners::accept_errors(&registry)?,
         threads(&node),
     ));
     let api = Api {
@@ -135,6 +152,25 @@ fn prepare(
     }
 }
 
+/// Keeps every other process out of the data directory for as long as what it returns lives.
+fn lock(directory: &Path) -> Result<File, StartError> {
+    let locked = || -> io::Result<File> {
+        fs::create_dir_all(directory)?;
+        let file = File::create(directory.join("lock"))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+            match error {
+                Errno::WOULDBLOCK => io::Error::other("another process uses it"),
+                other => other.into(),
+            }
+        })?;
+        Ok(file)
+    };
+    locked().map_err(|source| StartError::DataDir {
+        path: directory.display().to_string(),
+        source,
+    })
+}
+
 /// The parts that every exchange has at hand.
 fn parts(
     node: &Node,
@@ -172,6 +208,7 @@ fn parts(
         recorder,
         health: Health::new(drain.clone(), clock::monotonic()),
         drain,
+        tokens: Tokens::open(&node.data_dir)?,
         request_ids: RequestIds::new(&node.id, process::id(), clock::wall()),
     })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jet9_config::limits::Limits;
 use pingora_proxy::HttpProxy;
+use prometheus::IntGauge;
 use tokio::sync::watch;
 
 use super::stream::FrontStream;
@@ -14,7 +15,7 @@ use crate::control::health::Drain;
 use crate::exchange::{Exchange, RequestIds};
 use crate::framework::http2;
 use crate::framework::phases::{self, Passing, Phases};
-use crate::message::{Request, Response};
+use crate::message::{Protocol, Request, Response};
 use crate::parts::Edge;
 use crate::request::client::Client;
 use crate::request::guard::Refusal;
@@ -56,6 +57,10 @@ impl Handler for Node {
 
     fn request_ids(&self) -> &RequestIds {
         &self.edge.request_ids
+    }
+
+    fn connections_open(&self, protocol: Option<Protocol>) -> &IntGauge {
+        self.edge.recorder.edge().connections_open(protocol)
     }
 
     async fn answer(&self, exchange: &mut Exchange, request: &Request) -> Answer {

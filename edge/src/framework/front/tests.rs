@@ -20,6 +20,7 @@ struct Fake {
     ids: RequestIds,
     finished: Mutex<Vec<(String, u16, Option<&'static str>)>>,
     never: AtomicUsize,
+    open: IntGauge,
 }
 
 impl Fake {
@@ -30,6 +31,7 @@ impl Fake {
             ids: RequestIds::new("test", 1, clock::wall()),
             finished: Mutex::new(Vec::new()),
             never: AtomicUsize::new(0),
+            open: IntGauge::new("open", "open").unwrap(),
         })
     }
 }
@@ -55,6 +57,10 @@ impl Handler for Fake {
 
     fn request_ids(&self) -> &RequestIds {
         &self.ids
+    }
+
+    fn connections_open(&self, _protocol: Option<Protocol>) -> &IntGauge {
+        &self.open
     }
 
     async fn answer(&self, _exchange: &mut Exchange, request: &Request) -> Answer {

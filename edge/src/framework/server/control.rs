@@ -49,8 +49,9 @@ impl ServiceWithDependents for Control {
         notify::ready();
         let (admin, metrics) = (std::mem::take(&mut self.admin), self.metrics.take());
         let edge = &self.api.edge;
+        // A task of its own: what breaks there must not take readiness along.
+        tokio::spawn(api::serve(Arc::clone(&self.api), admin, metrics));
         tokio::join!(
-            api::serve(Arc::clone(&self.api), admin, metrics),
             watch_cache(edge),
             count_clusters(edge),
             notify::keep_alive(),
