@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -26,10 +26,12 @@ use crate::origin::connect::SideConnections;
 mod epochs;
 mod follow;
 mod metrics;
+mod publish;
 
 use epochs::Epochs;
 use follow::{EndEpoch, Follower};
 use metrics::Metrics;
+pub use publish::PublishError;
 
 /// The file in the data directory that keeps the highest epochs.
 const EPOCHS_FILE: &str = "epochs.json";
@@ -39,6 +41,10 @@ const EPOCHS_FILE: &str = "epochs.json";
 pub struct Masters {
     clusters: Arc<Clusters>,
     watch: Option<Watch>,
+    /// Where documents are published.
+    directory: Option<PathBuf>,
+    /// One publication at a time.
+    publishing: tokio::sync::Mutex<()>,
 }
 
 /// All clusters that were published or asked for. The map changes when a cluster appears; what is known of one changes inside it.
@@ -156,6 +162,8 @@ impl Masters {
         Ok(Arc::new(Self {
             clusters,
             watch: Some(watch),
+            directory: Some(directory.to_owned()),
+            publishing: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -171,6 +179,8 @@ impl Masters {
         Arc::new(Self {
             clusters: Arc::new(clusters),
             watch: None,
+            directory: None,
+            publishing: tokio::sync::Mutex::default(),
         })
     }
 

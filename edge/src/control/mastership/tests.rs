@@ -226,3 +226,30 @@ async fn nothing_is_sent_under_an_epoch_that_is_not_written_down_yet() {
     };
     assert_eq!(masters.current(&id("c1")), held);
 }
+
+#[tokio::test]
+async fn a_document_is_published_only_over_the_epoch_that_it_was_made_for() {
+    let mut place = Place::new();
+    let masters = place.start().expect("start");
+    let publish = async |text: String, expected: u64| {
+        let published = masters
+            .publish(&id("c1"), text.as_bytes(), Epoch(expected))
+            .await;
+        published.map_err(|error| error.to_string())
+    };
+    assert_eq!(publish(serving("c1", 1, "a"), 0).await, Ok(()));
+    assert_eq!(live(&masters, "c1"), Some((Side::A, 1)));
+    assert_eq!(publish(serving("c1", 3, "b"), 1).await, Ok(()));
+    assert_eq!(live(&masters, "c1"), Some((Side::B, 3)));
+    let check = async |text: String, expected: u64, why: &str| {
+        let refused = publish(text, expected).await.expect_err(why);
+        assert!(refused.contains(why), "{refused}");
+        assert_eq!(live(&masters, "c1"), Some((Side::B, 3)));
+    };
+    check(serving("c1", 4, "a"), 1, "epoch 3 is there, not 1").await;
+    check(serving("c1", 3, "a"), 3, "epoch 3 is not above 3").await;
+    check(serving("c2", 4, "a"), 3, "/cluster").await;
+    check("{}".into(), 3, "/v").await;
+    let document = masters.published(&id("c1")).await.expect("published");
+    assert_eq!(document["epoch"], 3);
+}

@@ -1,0 +1,101 @@
+//! `/v1/clusters`: state as this node sees it, and publishing by compare-and-swap.
+
+use http::StatusCode;
+use http::header::IF_MATCH;
+use jet9_cluster::{Doubt, Epoch, Mastership};
+use jet9_config::ClusterId;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use super::{Answer, Call};
+use crate::control::mastership::{PublishError, Seen};
+use crate::control::purge::FieldError;
+
+/// `GET /v1/clusters`.
+pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
+    let seen = call.api.edge.masters.all();
+    let clusters: Vec<Value> = seen.iter().map(describe).collect();
+    Ok(Answer::ok(json!({ "clusters": clusters })))
+}
+
+/// `GET /v1/clusters/{id}`: also the document as it was published.
+pub(super) async fn one(call: Call<'_>) -> Result<Answer, Problem> {
+    let masters = &call.api.edge.masters;
+    let id = ClusterId::parse(call.name).map_err(|_| unknown(call.name))?;
+    let seen = masters.seen(&id).ok_or_else(|| unknown(call.name))?;
+    let mut body = describe(&seen);
+    body["document"] = masters.published(&id).await.unwrap_or(Value::Null);
+    Ok(Answer::ok(body).tagged(seen.epoch.0))
+}
+
+/// `PUT /v1/clusters/{id}`: `If-Match` names the epoch that is there (`"0"`: none).
+pub(super) async fn publish(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = ClusterId::parse(call.name)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let expected = expected(&call)?;
+    let masters = &call.api.edge.masters;
+    masters
+        .publish(&id, call.body, expected)
+        .await
+        .map_err(refusal)?;
+    let seen = masters.seen(&id).ok_or_else(|| unknown(call.name))?;
+    Ok(Answer::ok(describe(&seen)).tagged(seen.epoch.0))
+}
+
+fn expected(call: &Call<'_>) -> Result<Epoch, Problem> {
+    let field = call.fields.get(IF_MATCH).ok_or_else(|| {
+        let detail = "If-Match must name the epoch that is there, \"0\" for none";
+        Problem::new(StatusCode::PRECONDITION_REQUIRED, detail)
+    })?;
+    let text = field.to_str().unwrap_or_default();
+    let number = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let epoch = number.and_then(|number| number.parse().ok()).map(Epoch);
+    epoch.ok_or_else(|| {
+        let detail = "expected one entity tag in If-Match, such as \"42\"";
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })
+}
+
+fn refusal(error: PublishError) -> Problem {
+    let told = error.to_string();
+    match error {
+        PublishError::Moved { .. } => Problem::new(StatusCode::PRECONDITION_FAILED, told),
+        PublishError::Older { .. } => Problem::new(StatusCode::CONFLICT, told),
+        PublishError::Document(error) => Problem::unprocessable(vec![FieldError {
+            pointer: error.pointer,
+            message: error.message,
+        }]),
+        PublishError::ReadOnly => Problem::new(StatusCode::METHOD_NOT_ALLOWED, told),
+        PublishError::Write(_) | PublishError::NotSeen => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, told)
+        }
+    }
+}
+
+fn unknown(id: &str) -> Problem {
+    Problem::not_found(format!("nothing was published of a cluster `{id}`"))
+}
+
+fn describe(seen: &Seen) -> Value {
+    let document = seen.document.as_ref();
+    let (word, master, doubt) = match &seen.mastership {
+        Mastership::Live { side, .. } => ("live", Some(side.as_str()), None),
+        Mastership::Switching { .. } => ("switching", None, None),
+        Mastership::Doubtful(doubt) => ("doubtful", None, Some(Doubt::as_str(*doubt))),
+        Mastership::Vacant { .. } => ("vacant", None, None),
+    };
+    json!({
+        "cluster": seen.cluster.as_str(),
+        "mastership": word,
+        "master": master,
+        "doubt": doubt,
+        "epoch": seen.epoch.0,
+        "phase": document.map(|document| document.phase.as_str()),
+        "fencing": document.map(|document| document.fencing.as_str()),
+        "reason": document.and_then(|document| document.reason.as_deref()),
+        "adopted_unix_ms": seen.adopted.map(jet9_cache::Timestamp::unix_millis),
+        "refused": seen.refused,
+    })
+}

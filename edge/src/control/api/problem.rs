@@ -1,0 +1,67 @@
+//! What went wrong with a call, as RFC 9457 says it: `application/problem+json`, with a JSON pointer for each value that is wrong.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::control::purge::FieldError;
+
+/// A call that was not done.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: String,
+    errors: Vec<FieldError>,
+    fields: HeaderMap,
+}
+
+impl Problem {
+    /// A problem with the call as a whole.
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+            fields: HeaderMap::new(),
+        }
+    }
+
+    /// Values of the body that are wrong.
+    pub(super) fn unprocessable(errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "nothing was done");
+        problem.errors = errors;
+        problem
+    }
+
+    /// What is asked for is not there.
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// With a field of the response.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.insert(name, value);
+        self
+    }
+
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) const fn fields(&self) -> &HeaderMap {
+        &self.fields
+    }
+
+    pub(super) fn body(&self) -> Value {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Problem"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if !self.errors.is_empty() {
+            let one = |e: &FieldError| json!({ "pointer": e.pointer, "detail": e.message });
+            body["errors"] = self.errors.iter().map(one).collect();
+        }
+        body
+    }
+}

@@ -1,0 +1,53 @@
+//! `/v1/purges`.
+
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use serde_json::json;
+
+use super::problem::Problem;
+use super::{Answer, Call};
+use crate::control::purge::{self, CallError, Performed};
+
+/// `POST`: purges, all or nothing; durable when it answers 200.
+pub(super) async fn create(call: Call<'_>) -> Result<Answer, Problem> {
+    let edge = &call.api.edge;
+    let wanted = purge::Call::parse(call.body).map_err(|error| match error {
+        CallError::Syntax(message) => Problem::new(StatusCode::BAD_REQUEST, message),
+        CallError::Fields(errors) => Problem::unprocessable(errors),
+    })?;
+    let site = edge.sites.by_id(&wanted.site);
+    let site = site.ok_or_else(|| Problem::not_found(format!("no site `{}`", wanted.site)))?;
+    let what = wanted
+        .what(edge.cache.keys(), &site)
+        .map_err(Problem::unprocessable)?;
+    let count = what.len();
+    let purge = purge::of_site(&site, what, wanted.mode);
+    let performed = purge::perform(edge, purge, wanted.timeout).await;
+    let performed = performed.map_err(|error| {
+        log::error!("{error}");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with(RETRY_AFTER, 5.into())
+    })?;
+    log::info!(
+        "purged site={} things={count} mode={}",
+        wanted.site,
+        wanted.mode.as_str()
+    );
+    let common = json!({ "site": wanted.site, "mode": wanted.mode.as_str(), "things": count });
+    Ok(answer(&edge.id, common, performed))
+}
+
+fn answer(node: &str, mut body: serde_json::Value, performed: Performed) -> Answer {
+    match performed {
+        Performed::Applied(purged) => {
+            body["sequence"] = purged.sequence.into();
+            body["applied"] = json!([node]);
+            body["lagging"] = json!([]);
+            Answer::ok(body)
+        }
+        Performed::Lagging => {
+            body["applied"] = json!([]);
+            body["lagging"] = json!([node]);
+            Answer::of(StatusCode::ACCEPTED, body)
+        }
+    }
+}
