@@ -75,3 +75,11 @@ pub(crate) const fn of_site(site: &SiteRuntime, what: Vec<What>, mode: Mode) -> 
         mode,
     }
 }
+
+/// The word of a mode, as calls and metrics have it.
+pub(crate) const fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Soft => "soft",
+        Mode::Hard => "hard",
+    }
+}

@@ -11,7 +11,7 @@ pub(super) struct Problem {
     status: StatusCode,
     detail: String,
     errors: Vec<FieldError>,
-    fields: HeaderMap,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -21,7 +21,7 @@ impl Problem {
             status,
             detail: detail.into(),
             errors: Vec::new(),
-            fields: HeaderMap::new(),
+            fields: Vec::new(),
         }
     }
 
@@ -39,7 +39,7 @@ impl Problem {
 
     /// With a field of the response.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.fields.insert(name, value);
+        self.fields.push((name, value));
         self
     }
 
@@ -47,8 +47,8 @@ impl Problem {
         self.status
     }
 
-    pub(super) const fn fields(&self) -> &HeaderMap {
-        &self.fields
+    pub(super) fn fields(&self) -> HeaderMap {
+        self.fields.iter().cloned().collect()
     }
 
     pub(super) fn body(&self) -> Value {

@@ -20,19 +20,15 @@ pub(super) async fn create(call: Call<'_>) -> Result<Answer, Problem> {
     let what = wanted
         .what(edge.cache.keys(), &site)
         .map_err(Problem::unprocessable)?;
-    let count = what.len();
+    let (count, mode) = (what.len(), purge::mode_word(wanted.mode));
     let purge = purge::of_site(&site, what, wanted.mode);
     let performed = purge::perform(edge, purge, wanted.timeout).await;
     let performed = performed.map_err(|error| {
         log::error!("{error}");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with(RETRY_AFTER, 5.into())
     })?;
-    log::info!(
-        "purged site={} things={count} mode={}",
-        wanted.site,
-        wanted.mode.as_str()
-    );
-    let common = json!({ "site": wanted.site, "mode": wanted.mode.as_str(), "things": count });
+    log::info!("purged site={} things={count} mode={}", wanted.site, mode);
+    let common = json!({ "site": wanted.site, "mode": mode, "things": count });
     Ok(answer(&edge.id, common, performed))
 }
 

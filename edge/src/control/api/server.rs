@@ -133,7 +133,7 @@ async fn admin(api: &Api, peer: Peer, request: Request<Incoming>) -> Response<Fu
             json(answer.status, &answer.body, "application/json", fields)
         }
         Err(problem) => {
-            let (status, fields) = (problem.status(), problem.fields().clone());
+            let (status, fields) = (problem.status(), problem.fields());
             json(status, &problem.body(), "application/problem+json", fields)
         }
     }
