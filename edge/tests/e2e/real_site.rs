@@ -38,11 +38,11 @@ struct Found(HashMap<String, Response>);
 fn a_crawl_through_the_edge_equals_a_direct_one_then_hits_and_hits_from_disk_after_a_crash() {
     scene(Duration::from_secs(150), |scene| {
         let sides = start_sides(scene);
-        let mut edge = setup(&sides).start(scene);
         let targets = targets(&documentation());
         assert!(targets.len() > 1_000, "{} files", targets.len());
-
         let direct = crawl(&targets, || Client::clear(sides.a.address));
+
+        let mut edge = setup(&sides).start(scene);
         let first = crawl(&targets, || edge.tls(HOST));
         first.check_equals(&direct);
 

@@ -43,11 +43,11 @@ pub(crate) fn scene(limit: Duration, play: impl FnOnce(&Scene) + Send + 'static)
     if outcome.is_err() {
         print_words(&processes);
     }
-    check_for_panics(&processes);
-    processes.lock().clear();
+    let processes = std::mem::take(&mut *processes.lock());
     if let Err(reason) = outcome {
         std::panic::resume_unwind(reason);
     }
+    check_for_panics(&processes);
 }
 
 impl Scene {
@@ -90,8 +90,8 @@ fn print_words(processes: &Mutex<Vec<Arc<Process>>>) {
     }
 }
 
-fn check_for_panics(processes: &Mutex<Vec<Arc<Process>>>) {
-    for process in processes.lock().iter() {
+fn check_for_panics(processes: &[Arc<Process>]) {
+    for process in processes {
         let panicked = process
             .err
             .find(|line| line.contains("panicked at").then(|| line.to_owned()));
