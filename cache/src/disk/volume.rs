@@ -263,7 +263,14 @@ impl Volume {
         if inserted && !places.all(|part| self.is_there(part)) {
             self.index.remove(primary, version);
         }
+        self.measure();
         inserted
+    }
+
+    fn measure(&self) {
+        let responses = i64::try_from(self.index.len()).unwrap_or(i64::MAX);
+        let gauge = &self.metrics.stored_responses;
+        gauge.with_label_values(&["disk"]).set(responses);
     }
 
     /// Begins lap `lap` of a segment (0: none): nothing of the last one is found any more.
