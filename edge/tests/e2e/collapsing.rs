@@ -59,7 +59,7 @@ fn fifty_readers_of_one_cold_object_cost_one_fetch_and_read_while_it_arrives() {
             })
         });
         let edge = Setup::of(Cluster::of_one("c-1", origin.address))
-            .memory("128MiB")
+            .disk("128MiB")
             .start(scene);
         let begun = AtomicUsize::new(0);
         let connections: Vec<Client> = (0..READERS).map(|_| edge.clear()).collect();
@@ -108,7 +108,7 @@ fn an_origin_that_dies_midway_gives_every_reader_a_broken_transfer_and_nothing_i
             _ => wire.answer("200 OK", "Cache-Control: max-age=600\r\n", b"whole"),
         });
         let edge = Setup::of(Cluster::of_one("c-1", origin.address))
-            .memory("128MiB")
+            .disk("128MiB")
             .start(scene);
         let begun = AtomicUsize::new(0);
         let has_begun = || {

@@ -17,17 +17,18 @@ use super::process::Process;
 
 /// What a play may use.
 pub(crate) struct Scene {
-    dir: TempDir,
+    dir: Arc<TempDir>,
     processes: Arc<Mutex<Vec<Arc<Process>>>>,
 }
 
 /// Plays a test within `limit`.
 pub(crate) fn scene(limit: Duration, play: impl FnOnce(&Scene) + Send + 'static) {
     let scene = Scene {
-        dir: TempDir::with_prefix("jet9-e2e-").expect("a directory"),
+        dir: Arc::new(TempDir::with_prefix("jet9-e2e-").expect("a directory")),
         processes: Arc::default(),
     };
-    let processes = Arc::clone(&scene.processes);
+    // The directory outlives the processes.
+    let (_dir, processes) = (Arc::clone(&scene.dir), Arc::clone(&scene.processes));
     let (over, is_over) = mpsc::channel::<()>();
     let actor = thread::spawn(move || {
         let _over = over;
