@@ -45,12 +45,14 @@ pub fn read_node(file: &Path) -> Result<Node, Failure> {
     jet9_config::check::node(&shown, base, &text).map_err(Failure::new)
 }
 
+/// What is logged unless `JET9_LOG` says otherwise. Pingora calls a pooled connection that the side has closed an error: every second of a
+/// quiet node has some.
+const LEVELS: &str =
+    "info,pingora_core=warn,pingora_proxy=warn,pingora_core::connectors=off,notify=warn";
+
 /// The process log: to standard error, one line an event, with the level from `JET9_LOG` (`info` by default).
 fn set_up_log() {
-    let environment = env_logger::Env::new().filter_or(
-        "JET9_LOG",
-        "info,pingora=warn,pingora_core=warn,pingora_proxy=warn,notify=warn",
-    );
+    let environment = env_logger::Env::new().filter_or("JET9_LOG", LEVELS);
     // An error says that a log is set up already, as in tests.
     let _ = env_logger::Builder::from_env(environment)
         .format(|out, record| {

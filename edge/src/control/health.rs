@@ -16,11 +16,11 @@ pub use drain::{Drain, DrainWatch, UnderWay};
 /// How long readiness waits for the index of the disk volumes after the start. A node without its index serves, only with more misses.
 pub const CACHE_LOAD_WAIT: Duration = Duration::from_secs(5);
 
-/// Below this share of clusters with a live master the node is no longer ready, in percent.
-pub const LIVE_SHARE_LOW: usize = 50;
+/// Below this share of clusters whose state is known the node is no longer ready, in percent.
+pub const KNOWN_SHARE_LOW: usize = 50;
 
-/// From this share on it is ready again, in percent. The distance to [`LIVE_SHARE_LOW`] keeps routers from flapping.
-pub const LIVE_SHARE_HIGH: usize = 75;
+/// From this share on it is ready again, in percent. The distance to [`KNOWN_SHARE_LOW`] keeps routers from flapping.
+pub const KNOWN_SHARE_HIGH: usize = 75;
 
 /// Why a node is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,9 @@ pub enum NotReady {
     SitesLoading,
     /// The index of the store is being read, and [`CACHE_LOAD_WAIT`] has not passed.
     CacheLoading,
-    /// Too few clusters have a live master that this node knows of.
-    ClustersWithoutMaster,
+    /// Of too few clusters it is known who is master, or that nobody is: this node is cut off from their state. A cluster that switches or is
+    /// down is known to do so, by all nodes alike, and no reason to send its visitors elsewhere.
+    ClustersDoubtful,
     /// The node is stopping.
     Draining,
 }
@@ -41,7 +42,7 @@ impl NotReady {
         match self {
             Self::SitesLoading => "sites-loading",
             Self::CacheLoading => "cache-loading",
-            Self::ClustersWithoutMaster => "clusters-without-master",
+            Self::ClustersDoubtful => "clusters-doubtful",
             Self::Draining => "draining",
         }
     }
@@ -60,9 +61,9 @@ pub struct Facts {
     pub draining: bool,
     /// Clusters that sites of this node use.
     pub clusters: usize,
-    /// Those of them whose live master is known.
-    pub clusters_live: usize,
-    /// Whether the share of live clusters was good enough the last time.
+    /// Those of them whose state is known.
+    pub clusters_known: usize,
+    /// Whether the share of known clusters was good enough the last time.
     pub clusters_were_ready: bool,
 }
 
@@ -76,7 +77,7 @@ pub fn judge(facts: &Facts) -> Vec<NotReady> {
         reasons.push(NotReady::CacheLoading);
     }
     if !clusters_ready(facts) {
-        reasons.push(NotReady::ClustersWithoutMaster);
+        reasons.push(NotReady::ClustersDoubtful);
     }
     if facts.draining {
         reasons.push(NotReady::Draining);
@@ -84,14 +85,14 @@ pub fn judge(facts: &Facts) -> Vec<NotReady> {
     reasons
 }
 
-/// Whether enough clusters have a live master; what is enough depends on the last answer.
+/// Whether enough clusters are known; what is enough depends on the last answer.
 fn clusters_ready(facts: &Facts) -> bool {
     let threshold = if facts.clusters_were_ready {
-        LIVE_SHARE_LOW
+        KNOWN_SHARE_LOW
     } else {
-        LIVE_SHARE_HIGH
+        KNOWN_SHARE_HIGH
     };
-    facts.clusters == 0 || facts.clusters_live * 100 >= facts.clusters * threshold
+    facts.clusters == 0 || facts.clusters_known * 100 >= facts.clusters * threshold
 }
 
 /// The health of the node, as its metrics listener tells it. Cheap to clone.
@@ -107,7 +108,7 @@ struct State {
     sites_loaded: bool,
     cache_loaded: bool,
     clusters: usize,
-    clusters_live: usize,
+    clusters_known: usize,
     clusters_were_ready: bool,
 }
 
@@ -119,7 +120,7 @@ impl Health {
             sites_loaded: false,
             cache_loaded: false,
             clusters: 0,
-            clusters_live: 0,
+            clusters_known: 0,
             clusters_were_ready: true,
         };
         Self {
@@ -138,11 +139,11 @@ impl Health {
         self.state.lock().cache_loaded = true;
     }
 
-    /// How many clusters sites of this node use, and how many of them have a live master.
-    pub fn clusters(&self, used: usize, live: usize) {
+    /// How many clusters sites of this node use, and of how many of them the state is known.
+    pub fn clusters(&self, used: usize, known: usize) {
         let mut state = self.state.lock();
         state.clusters = used;
-        state.clusters_live = live;
+        state.clusters_known = known;
     }
 
     /// `/livez`: whether the process works. It does when this is executed at all; a stuck runtime does not answer.
@@ -158,7 +159,7 @@ impl Health {
         let mut state = self.state.lock();
         let facts = state.facts(now, self.drain.is_draining());
         let reasons = judge(&facts);
-        state.clusters_were_ready = !reasons.contains(&NotReady::ClustersWithoutMaster);
+        state.clusters_were_ready = !reasons.contains(&NotReady::ClustersDoubtful);
         if reasons.is_empty() {
             Ok(())
         } else {
@@ -175,7 +176,7 @@ impl State {
             running: now.saturating_duration_since(self.started),
             draining,
             clusters: self.clusters,
-            clusters_live: self.clusters_live,
+            clusters_known: self.clusters_known,
             clusters_were_ready: self.clusters_were_ready,
         }
     }
@@ -191,7 +192,7 @@ mod tests {
         running: Duration::from_secs(60),
         draining: false,
         clusters: 4,
-        clusters_live: 4,
+        clusters_known: 4,
         clusters_were_ready: true,
     };
 
@@ -205,7 +206,7 @@ mod tests {
         check(
             Facts {
                 clusters: 0,
-                clusters_live: 0,
+                clusters_known: 0,
                 ..READY
             },
             &[],
@@ -245,9 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_live_clusters_has_hysteresis() {
+    fn the_share_of_known_clusters_has_hysteresis() {
         let half = Facts {
-            clusters_live: 2,
+            clusters_known: 2,
             ..READY
         };
         check(half, &[]);
@@ -256,18 +257,18 @@ mod tests {
                 clusters_were_ready: false,
                 ..half
             },
-            &[NotReady::ClustersWithoutMaster],
+            &[NotReady::ClustersDoubtful],
         );
         check(
             Facts {
-                clusters_live: 1,
+                clusters_known: 1,
                 ..READY
             },
-            &[NotReady::ClustersWithoutMaster],
+            &[NotReady::ClustersDoubtful],
         );
         check(
             Facts {
-                clusters_live: 3,
+                clusters_known: 3,
                 clusters_were_ready: false,
                 ..READY
             },
@@ -281,9 +282,9 @@ mod tests {
         let health = Health::new(Drain::new(), now);
         health.sites_loaded();
         health.cache_loaded();
-        for (live, ready) in [(4, true), (2, true), (1, false), (2, false), (3, true)] {
-            health.clusters(4, live);
-            assert_eq!(health.ready(now).is_ok(), ready, "{live} of 4");
+        for (known, ready) in [(4, true), (2, true), (1, false), (2, false), (3, true)] {
+            health.clusters(4, known);
+            assert_eq!(health.ready(now).is_ok(), ready, "{known} of 4");
         }
     }
 }

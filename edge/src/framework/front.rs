@@ -196,7 +196,10 @@ impl<H: Handler> Turn<'_, H> {
                 self.respond(connection, exchange, &request, response, close)
                     .await
             }
-            Ok(Answer::PassThrough) => self.pass(connection, exchange, request, close).await,
+            Ok(Answer::PassThrough) => {
+                // On the heap, so that connections which never need it are smaller.
+                Box::pin(self.pass(connection, exchange, request, close)).await
+            }
             Err(gone) => self.abandoned(&mut exchange, gone),
         }
     }
@@ -294,6 +297,7 @@ impl<H: Handler> Turn<'_, H> {
         let close =
             close || self.last || request.upgrade.is_some() || self.handler.drain().is_draining();
         let content_max = self.handler.content_max(&exchange);
+        let is_http10 = request.protocol == Protocol::Http10;
         let (stream, home) = FrontStream::lend(connection, &request, content_max, limits);
         let passing = Passing {
             request,
@@ -304,6 +308,13 @@ impl<H: Handler> Turn<'_, H> {
             return Next::Gone;
         };
         let sent = lent.send_held(limits.client_idle).await;
+        if is_http10 && !lent.ended {
+            // The end of the connection may be all that ends the content.
+            return Next::Abort {
+                connection: lent.connection,
+                reset: true,
+            };
+        }
         match sent {
             Err(_) => Next::Abort {
                 connection: lent.connection,

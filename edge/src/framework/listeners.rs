@@ -394,8 +394,11 @@ async fn serve<H: Handler>(
     let (transport, client) = (Transport::Tls(stream), Arc::new(client));
     if http2 {
         let _open = Open::count(&*handler, Some(Protocol::Http2));
-        drop(under_way);
-        handler.http2(transport, client).await;
+        // Held to the end of the connection: what a stream has written is on its way only when the connection has sent it. A stop announces
+        // the end, and a connection without streams then closes.
+        let _under_way = under_way;
+        // On the heap, or every connection would be as large as those that speak HTTP/2.
+        Box::pin(handler.http2(transport, client)).await;
     } else {
         let _open = Open::count(&*handler, Some(Protocol::Http11));
         front::serve(handler, transport, client, under_way).await;

@@ -6,6 +6,7 @@
 //! Invariant 1: the route is asked for again in the last callback before the head is written. Invariant 2: see [`passage`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,6 +39,9 @@ use passage::Passage;
 
 /// Idle connections to sides that pass-through keeps; fetches have a pool of their own.
 const IDLE_MAX: usize = 4096;
+
+/// How long a client may be silent in a tunnel (WebSocket). Its ends keep it alive as they see fit; this only bounds what they forgot.
+const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 
 /// A request on its way through `HttpProxy`, with its facts.
 #[derive(Debug)]
@@ -130,8 +134,11 @@ impl ProxyHttp for Phases {
         if let Some(passing) = handed.and_then(|handed| handed.0.lock().take()) {
             ctx.take_in(passing);
         }
+        let upgrades = ctx
+            .parts()
+            .is_ok_and(|(passing, _)| passing.request.upgrade.is_some());
         let idle = Some(self.edge.limits.client_idle);
-        session.set_read_timeout(idle);
+        session.set_read_timeout(if upgrades { Some(TUNNEL_IDLE) } else { idle });
         session.set_write_timeout(idle);
         session.set_total_drain_timeout(idle);
         Ok(())
@@ -371,6 +378,10 @@ async fn respond(
         _ => Bytes::new(),
     };
     downstream.write_response_body(content, true).await.ok()?;
+    if !downstream.is_http2() {
+        // Says that the answer is whole: a stream that is only dropped was broken off.
+        downstream.shutdown().await;
+    }
     Some(status.as_u16())
 }
 

@@ -96,6 +96,10 @@ impl Handler for Fake {
         };
         let line = head.split("\r\n").next().unwrap_or_default();
         let body = format!("passed {line} +{}", content.len());
+        if passing.exchange.asked.path == "/breaks" {
+            let begun = b"HTTP/1.1 200 OK\r\n\r\npart";
+            return stream.write_all(begun).await.is_err();
+        }
         let connection = if close { "close" } else { "keep-alive" };
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: {connection}\r\n\r\n{body}",
@@ -105,7 +109,12 @@ impl Handler for Fake {
         self.finished
             .lock()
             .push((passing.exchange.asked.path, 200, None));
-        written.is_ok() && stream.flush().await.is_ok() && !close
+        let usable = written.is_ok() && !close && passing.request.protocol != Protocol::Http10;
+        if usable {
+            return stream.flush().await.is_ok();
+        }
+        pingora_core::protocols::Shutdown::shutdown(&mut stream).await;
+        false
     }
 
     async fn http2(&self, _transport: Transport, _client: Arc<Client>) {}
@@ -285,6 +294,20 @@ async fn http_1_0_ends_after_one_answer_unless_it_asks_for_more() {
         &["200 passed GET /miss HTTP/1.0 +0"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn content_that_only_the_end_of_the_connection_ends_is_reset_when_it_breaks_off() {
+    let fake = Fake::new(Limits::default());
+    let (mut client, serving) = start(&fake).await;
+    client
+        .write_all(b"GET /breaks HTTP/1.0\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut transcript = Vec::new();
+    let error = client.read_to_end(&mut transcript).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    serving.await.unwrap();
 }
 
 #[tokio::test]

@@ -62,3 +62,15 @@ fn a_stale_socket_file_is_replaced_and_one_in_use_is_not() {
     drop(first);
     assert_eq!(bind("node.toml", &wanted).unwrap().admin.len(), 1);
 }
+
+#[test]
+fn a_connection_takes_little_memory_whatever_it_will_speak() {
+    fn size_of_return<F, A, B, C, D, E, R>(_: &F) -> usize
+    where
+        F: Fn(A, B, C, D, E) -> R,
+    {
+        size_of::<R>()
+    }
+    let size = size_of_return(&serve::<front::Node>);
+    assert!(size < 4096, "{size} bytes");
+}

@@ -16,7 +16,7 @@ use crate::control::api::{self, Api};
 use crate::framework::listeners::AdminListener;
 use crate::parts::Edge;
 
-/// How often the live clusters are counted for readiness.
+/// How often the known clusters are counted for readiness.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// The service.
@@ -72,18 +72,18 @@ async fn watch_cache(edge: &Edge) {
     edge.health.cache_loaded();
 }
 
-/// Counts clusters that sites use, and those whose live master is known.
+/// Counts clusters that sites use, and those whose state is known.
 async fn count_clusters(edge: &Edge) {
     loop {
         let sites = edge.sites.all();
         let mut clusters: Vec<_> = sites.iter().map(|site| &site.site.origin.cluster).collect();
         clusters.sort_unstable();
         clusters.dedup();
-        let is_live = |cluster: &&&jet9_config::ClusterId| {
-            matches!(edge.masters.current(cluster), Mastership::Live { .. })
+        let is_known = |cluster: &&&jet9_config::ClusterId| {
+            !matches!(edge.masters.current(cluster), Mastership::Doubtful(_))
         };
-        let live = clusters.iter().filter(is_live).count();
-        edge.health.clusters(clusters.len(), live);
+        let known = clusters.iter().filter(is_known).count();
+        edge.health.clusters(clusters.len(), known);
         tokio::time::sleep(COUNT_EVERY).await;
     }
 }
