@@ -118,8 +118,8 @@ pub async fn serve<H: Handler>(
             client: &client,
             last: served >= limits.requests_per_connection,
         };
-        let next = turn.take(connection, arrived).await;
-        match next {
+        // On the heap for as long as the exchange takes: a connection that waits for its next request holds none of it.
+        match Box::pin(turn.take(connection, arrived)).await {
             Next::Request(back) => connection = back,
             Next::Close {
                 mut connection,
@@ -196,10 +196,7 @@ impl<H: Handler> Turn<'_, H> {
                 self.respond(connection, exchange, &request, response, close)
                     .await
             }
-            Ok(Answer::PassThrough) => {
-                // On the heap, so that connections which never need it are smaller.
-                Box::pin(self.pass(connection, exchange, request, close)).await
-            }
+            Ok(Answer::PassThrough) => self.pass(connection, exchange, request, close).await,
             Err(gone) => self.abandoned(&mut exchange, gone),
         }
     }

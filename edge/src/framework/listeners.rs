@@ -385,7 +385,7 @@ async fn serve<H: Handler>(
         .await;
     };
     let shaking = Open::count(&*handler, None);
-    let Some((stream, facts)) = acceptor.accept(stream).await else {
+    let Some((stream, facts)) = Box::pin(acceptor.accept(stream)).await else {
         return;
     };
     drop(shaking);

@@ -410,7 +410,7 @@ fn an_idle_connection_takes_little_memory() {
     let future =
         |transport, client, under_way| serve(Arc::clone(&fake), transport, client, under_way);
     let size = size_of_return(&future);
-    assert!(size < 4096, "{size} bytes");
+    assert!(size < 1024, "{size} bytes");
 }
 
 fn size_of_return<F, A, B, C, R>(_: &F) -> usize

@@ -72,5 +72,5 @@ fn a_connection_takes_little_memory_whatever_it_will_speak() {
         size_of::<R>()
     }
     let size = size_of_return(&serve::<front::Node>);
-    assert!(size < 4096, "{size} bytes");
+    assert!(size < 1536, "{size} bytes");
 }
