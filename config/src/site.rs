@@ -209,8 +209,6 @@ pub struct Route {
     pub cache: Option<Profile>,
     /// `default`.
     pub default: Option<Vec<(StatusCode, Duration)>>,
-    /// `browser_max_age`.
-    pub browser_max_age: Option<Duration>,
     /// `host`.
     pub host: Option<HostName>,
 }
@@ -345,7 +343,6 @@ mod tests {
             path: path.into(),
             cache: None,
             default: None,
-            browser_max_age: None,
             host: None,
         }
     }

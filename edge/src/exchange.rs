@@ -178,6 +178,11 @@ impl Exchange {
         self.because(Some(why));
     }
 
+    /// The port that the client reached us on.
+    pub fn client_port(&self) -> Option<u16> {
+        self.client.local.map(|local| local.port())
+    }
+
     /// The address of the client.
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.client.address.map(|a| a.ip())

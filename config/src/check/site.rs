@@ -299,12 +299,13 @@ fn route(table: &mut Table<'_>) -> Option<Route> {
         "which requests the route is for, such as \"/wp-admin/*\"",
     );
     let path = path.and_then(|item| item.parse(route_path));
-    let any = Duration::ZERO..=DURATION_MAX;
+    if let Some(item) = table.take("browser_max_age") {
+        item.not_yet("browser_max_age; leave it out");
+    }
     let route = Route {
         path: String::new(),
         cache: table.value("cache", None, |item| item.word(&PROFILES).map(Some)),
         default: table.value("default", None, |item| lifetimes(&item).map(Some)),
-        browser_max_age: table.value("browser_max_age", None, |item| item.duration(any).map(Some)),
         host: table.value("host", None, |item| item.parse(HostName::parse).map(Some)),
     };
     Some(Route {

@@ -385,7 +385,6 @@ fn every_key_of_a_site_is_read() {
         path = "/a"
         cache = "rfc"
         default = { "200" = "2s" }
-        browser_max_age = "9s"
         host = "x.test"
         [[route]]
         path = "/a/*"
@@ -440,7 +439,6 @@ fn every_key_of_a_site_is_read() {
     );
     assert_eq!(cache.key.ignore_parameters, ["a*"]);
     assert!(cache.key.ignore_cookies.is_empty());
-    assert_eq!(site.routes[0].browser_max_age, Some(Duration::from_secs(9)));
     assert_eq!(
         (site.routes[0].cache, site.routes[1].cache),
         (Some(Profile::Rfc), None)

@@ -178,6 +178,7 @@ impl ProxyHttp for Phases {
             epoch: route.epoch,
             request_id: &passing.exchange.request_id,
             client: passing.exchange.client_ip(),
+            port: passing.exchange.client_port(),
         };
         let outgoing = forward::compose(&passing.request, &site.site, &facts, For::Client);
         *head = request_header(outgoing)?;
@@ -244,6 +245,7 @@ impl ProxyHttp for Phases {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        head.set_version(http::Version::HTTP_11); // RFC 9110 §2.5: our own version, not the side's
         let (passing, _) = ctx.parts()?;
         let mut added = HeaderMap::new();
         deliver::add_via(&self.edge, &mut added);

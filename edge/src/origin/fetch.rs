@@ -262,6 +262,7 @@ pub async fn fetch(
             epoch: route.epoch,
             request_id: &exchange.request_id,
             client: exchange.client_ip(),
+            port: exchange.client_port(),
         };
         let outgoing = forward::compose(request, &site.site, &facts, wanted);
         let means = Means {

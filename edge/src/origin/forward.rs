@@ -4,7 +4,6 @@
 //! left them and replaces whatever speaks for the edge: a client cannot forge its address, its scheme or an epoch (RFC 9110 §7.6.3,
 //! RFC 7239 is not sent). Knows nothing of connections; framing and the hop-by-hop fields of our own connection are added here last.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -37,6 +36,8 @@ pub struct Facts<'a> {
     pub request_id: &'a str,
     /// Where the client is; `None` for a fetch of our own.
     pub client: Option<IpAddr>,
+    /// The port that the client reached us on: the only one that its Host may name towards the side.
+    pub port: Option<u16>,
 }
 
 /// What the answer is for.
@@ -53,7 +54,7 @@ pub enum For<'a> {
 
 /// Composes the head of a request that a site's side will get.
 pub fn compose(request: &Request, site: &Site, facts: &Facts<'_>, purpose: For<'_>) -> Outgoing {
-    let asked_host = named_host(request);
+    let asked_host = named_host(request, facts);
     let mut fields = HeaderMap::with_capacity(request.fields.len() + 10);
     let host = origin_host(site, &request.path_and_query).unwrap_or(&asked_host);
     put(&mut fields, header::HOST, host);
@@ -102,14 +103,14 @@ fn method(request: &Request, purpose: For<'_>) -> Method {
     }
 }
 
-/// The host and port that the client named.
-fn named_host(request: &Request) -> String {
-    let mut host = request.host.as_str().to_owned();
-    if let Some(port) = request.port {
-        // Writing to a string cannot fail.
-        let _ = write!(host, ":{port}");
+/// The host that the client named, with its port only if that is where it reached us. Any other port is the client's invention: sides
+/// write it into links, and keys do not know ports, so that everybody would get those links from the store.
+fn named_host(request: &Request, facts: &Facts<'_>) -> String {
+    let host = request.host.as_str();
+    match request.port.filter(|_| request.port == facts.port) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
-    host
 }
 
 /// The Host that the site wants its side to see: the first matching route's, else the origin's; `None`: the client's own.
@@ -286,6 +287,7 @@ mod tests {
             epoch: Epoch(42),
             request_id: "r-1",
             client: Some("203.0.113.7".parse().unwrap()),
+            port: Some(8080),
         }
     }
 
@@ -451,15 +453,11 @@ mod tests {
             asked.path_and_query = Bytes::from_static(path.as_bytes());
             let fields = compose(&asked, site, &facts(), For::Client).fields;
             assert_eq!(fields["host"], expected);
-            let asked_host = port.map_or_else(
-                || "example.test".to_owned(),
-                |p| format!("example.test:{p}"),
-            );
-            assert_eq!(fields["x-forwarded-host"], asked_host.as_str());
         };
         let preserve = testing::site();
         check(None, &preserve, "/", "example.test");
-        check(Some(8443), &preserve, "/", "example.test:8443");
+        check(Some(8080), &preserve, "/", "example.test:8080");
+        check(Some(1337), &preserve, "/", "example.test");
         let mut fixed = testing::site();
         fixed.origin.host = OriginHost::Fixed(HostName::parse("inner.test").unwrap());
         fixed.routes = vec![

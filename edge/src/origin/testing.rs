@@ -72,7 +72,6 @@ pub(crate) fn route(path: &str, host: Option<&str>) -> Route {
         path: path.to_owned(),
         cache: None,
         default: None,
-        browser_max_age: None,
         host: host.map(|host| HostName::parse(host).unwrap()),
     }
 }
