@@ -115,6 +115,15 @@ pub fn sites<'s>(sites: impl IntoIterator<Item = &'s Site>) -> Result<(), Proble
     }
 }
 
+/// Where the value of a JSON pointer stands in a TOML text, as line and column from 1: for a problem that shows only beside other documents,
+/// when only the types are left. `None` when there is no such value.
+pub fn place(text: &str, pointer: &str) -> Option<(usize, usize)> {
+    let root = Value::from_toml(text).ok()?;
+    let steps = pointer.split('/').skip(1);
+    let found = steps.fold(Some(&root), |value, step| value?.child(step))?;
+    Some(crate::reader::place(text, found.at?))
+}
+
 fn contradiction(site: &Site, pointer: String, message: String) -> Problem {
     Problem {
         file: site.file_name(),

@@ -87,6 +87,23 @@ impl Value {
         from_json(json, DEPTH_MAX)
     }
 
+    /// The member of this name, or the element of this number.
+    pub(crate) fn child(&self, step: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Table(fields) => (fields.iter())
+                .find(|field| field.key == step)
+                .map(|field| &field.value),
+            Kind::Array(values) => values.get(step.parse::<usize>().ok()?),
+            Kind::Null
+            | Kind::Boolean(_)
+            | Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::String(_)
+            | Kind::TooDeep
+            | Kind::Datetime => None,
+        }
+    }
+
     /// What was found, for messages: `the integer 5`. Long strings are cut.
     pub(crate) fn describe(&self) -> String {
         match &self.kind {

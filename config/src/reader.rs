@@ -116,6 +116,11 @@ impl Report {
     }
 }
 
+/// The line and column of a byte offset, from 1.
+pub(crate) fn place(text: &str, at: usize) -> (usize, usize) {
+    Places::new(text).of(at)
+}
+
 /// Turns rising byte offsets into lines and columns in one walk over the text.
 struct Places<'t> {
     rest: std::iter::Peekable<std::str::CharIndices<'t>>,

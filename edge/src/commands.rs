@@ -7,9 +7,15 @@ use std::fmt;
 use std::process::ExitCode;
 
 pub mod check;
-pub mod purge;
 pub mod quickstart;
 pub mod run;
+
+pub mod cluster;
+pub mod node;
+pub mod purge;
+pub mod site;
+
+pub mod output;
 
 /// What a command's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,7 @@ pub mod record;
 pub mod request;
 pub mod response;
 
+pub mod client;
 pub mod commands;
 pub mod control;
 pub mod framework;

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use jet9_edge::commands::{Failure, check, purge, quickstart, run};
+use jet9_edge::commands::{Failure, check, cluster, node, purge, quickstart, run, site};
 
 /// Jet9 Edge: a caching reverse proxy that follows the live master of each site.
 #[derive(Debug, Parser)]
@@ -26,6 +26,15 @@ enum Command {
     Quickstart(quickstart::Arguments),
     /// Purge stored responses of a site.
     Purge(purge::Arguments),
+    /// Sites of a running edge.
+    #[command(subcommand)]
+    Site(site::Command),
+    /// Cluster state: as the edge sees it, and published by compare-and-swap.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Nodes of the fleet.
+    #[command(subcommand)]
+    Node(node::Command),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +58,8 @@ fn execute(command: &Command) -> Result<ExitCode, Failure> {
             Err(error) => Err(Failure::new(error)),
         },
         Command::Purge(arguments) => purge::run(arguments),
+        Command::Site(command) => site::run(command),
+        Command::Cluster(command) => cluster::run(command),
+        Command::Node(command) => node::run(command),
     }
 }

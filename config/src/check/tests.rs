@@ -689,3 +689,18 @@ fn deep_documents_are_refused_and_never_exhaust_the_stack() {
         assert!(read_site(&text).is_err());
     }
 }
+
+#[test]
+fn the_place_of_a_pointer_is_that_of_its_value() {
+    let text = "id = \"s\"\ndomains = [\"a.test\",\n  \"b.test\"]\n[origin]\ncluster = \"c\"\n";
+    let check = |pointer: &str, expected: Option<(usize, usize)>| {
+        assert_eq!(place(text, pointer), expected, "{pointer}");
+    };
+    check("/id", Some((1, 6)));
+    check("/domains/0", Some((2, 12)));
+    check("/domains/1", Some((3, 3)));
+    check("/origin/cluster", Some((5, 11)));
+    check("/domains/2", None);
+    check("/origin/x", None);
+    check("/id/x", None);
+}

@@ -227,7 +227,10 @@ fn captured<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod routes {
     use super::*;
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -225,6 +226,11 @@ impl TestNode {
             edge: Arc::new(edge),
             place,
         }
+    }
+
+    /// Where its files are.
+    pub(crate) fn place(&self) -> &Path {
+        self.place.path()
     }
 
     /// Publishes a state of the cluster (`phase` and `master` as the document has them) and waits until it is in force.

@@ -54,6 +54,7 @@ pub(super) struct Loader {
 
 struct Waiting {
     file: String,
+    text: String,
     site: Site,
 }
 
@@ -110,8 +111,8 @@ impl Loader {
                 self.refuse(name, whole(&file, error.to_string()).into());
             }
             Content::Bytes(bytes) => match parse(&file, &bytes) {
-                Ok(site) => {
-                    self.waiting.insert(name, Waiting { file, site });
+                Ok((text, site)) => {
+                    self.waiting.insert(name, Waiting { file, text, site });
                 }
                 Err(problems) => self.refuse(name, problems),
             },
@@ -145,13 +146,15 @@ impl Loader {
         waiting: &Waiting,
         generation: u64,
     ) -> Result<bool, Problems> {
-        let Waiting { file, site } = waiting;
+        let Waiting { file, text, site } = waiting;
         if table.by_id(name).is_some_and(|old| old.site == *site) {
             return Ok(false);
         }
         let taken = table.taken(site);
         if !taken.is_empty() {
-            return Err(Problems(taken.iter().map(|t| t.problem(file)).collect()));
+            return Err(Problems(
+                taken.iter().map(|t| t.problem(file, text)).collect(),
+            ));
         }
         if self.full.contains_key(name) {
             let message =
@@ -200,19 +203,20 @@ impl Loader {
 }
 
 impl Taken {
-    fn problem(&self, file: &str) -> Problem {
+    fn problem(&self, file: &str, text: &str) -> Problem {
+        let pointer = format!("/domains/{}", self.index);
         Problem {
             file: file.to_owned(),
-            place: None,
-            pointer: format!("/domains/{}", self.index),
+            place: check::place(text, &pointer),
+            pointer,
             message: format!("{} belongs to site `{}` already", self.domain, self.by),
         }
     }
 }
 
-fn parse(file: &str, bytes: &[u8]) -> Result<Site, Problems> {
+fn parse(file: &str, bytes: &[u8]) -> Result<(String, Site), Problems> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => check::site_file(file, text),
+        Ok(text) => Ok((text.to_owned(), check::site_file(file, text)?)),
         Err(error) => {
             let valid = &bytes[..error.valid_up_to()];
             let line = valid.iter().filter(|&&byte| byte == b'\n').count() + 1;

@@ -166,7 +166,7 @@ async fn a_domain_stays_with_the_site_that_has_it_until_that_gives_it_up() {
     sites.reload().await;
     check(&sites, &[("b.test", Some("old")), ("c.test", None)]);
     let problems = sites.problems_of("new").expect("taken").to_string();
-    let expected = "/domains/1: b.test belongs to site `old` already";
+    let expected = "new.toml:2:22: /domains/1: b.test belongs to site `old` already";
     assert!(problems.ends_with(expected), "{problems}");
     place.write("old", &document("old", &["a.test"]));
     sites.reload().await;

@@ -1,0 +1,335 @@
+//! The client of the admin API: how the commands of `jet9` ask a running edge.
+//!
+//! Finds the edge (`--admin`, `--config`, `JET9_ADMIN`, else `./data/admin.sock`) and the token (`JET9_TOKEN`, else the file that the edge wrote
+//! beside its data). One call is one connection. A refusal becomes a [`Failure`] with the exit code that scripts rely on.
+//! Knows no command and prints nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use jet9_config::node::{AdminListen, Node};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::commands::run::read_node;
+use crate::commands::{Code, Failure};
+use crate::control::tokens::read_admin_token;
+
+/// The socket of an edge whose data directory is `./data`.
+const SOCKET_DEFAULT: &str = "data/admin.sock";
+
+/// Bytes of an answer. A list of ten thousand sites has some three million.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// How long a call may take on top of what it asks the edge to wait.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which edge is asked; the arguments that all commands share.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Target {
+    /// The admin API: `unix:<socket>` or `<host>:<port>` [env: JET9_ADMIN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// The node file of the edge, to find its admin API and its token
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// An edge that can be asked.
+#[derive(Debug)]
+pub struct Client {
+    address: Address,
+    token: Option<String>,
+}
+
+/// Where an admin API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A Unix socket; the peer is known by its uid.
+    Unix(PathBuf),
+    /// Host and port; a token is needed.
+    Tcp(String),
+}
+
+/// What the edge answered, a status of 2xx.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Value,
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: &'a str,
+    /// The body, if it has one.
+    pub body: Option<&'a Value>,
+    /// The number in `If-Match`.
+    pub if_match: Option<u64>,
+    /// How long the call asks the edge to wait.
+    pub wait: Duration,
+}
+
+impl<'a> Ask<'a> {
+    /// Reads what is there.
+    pub const fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            body: None,
+            if_match: None,
+            wait: Duration::ZERO,
+        }
+    }
+
+    /// Sends a body.
+    pub const fn send(method: Method, path: &'a str, body: &'a Value) -> Self {
+        Self {
+            method,
+            path,
+            body: Some(body),
+            if_match: None,
+            wait: Duration::ZERO,
+        }
+    }
+}
+
+impl Client {
+    /// The edge that the arguments and the environment name.
+    ///
+    /// # Errors
+    /// When none is named, or the node file has problems.
+    pub fn find(target: &Target) -> Result<Self, Failure> {
+        let token = environment("JET9_TOKEN");
+        if let Some(file) = &target.config {
+            let node = read_node(file)?;
+            let address = match &target.admin {
+                Some(address) => Address::parse(address),
+                None => Address::of(&node)?,
+            };
+            let token = token.or_else(|| read_admin_token(&node.data_dir).ok());
+            return Ok(Self { address, token });
+        }
+        let named = target.admin.clone().or_else(|| environment("JET9_ADMIN"));
+        let address = match named {
+            Some(address) => Address::parse(&address),
+            None if Path::new(SOCKET_DEFAULT).exists() => Address::Unix(SOCKET_DEFAULT.into()),
+            None => {
+                let message = "which edge? give --config node.toml, --admin or JET9_ADMIN";
+                return Err(Failure::with(Code::Usage, message));
+            }
+        };
+        let token = token.or_else(|| read_admin_token(Path::new("data")).ok());
+        Ok(Self { address, token })
+    }
+
+    /// The edge at an address.
+    pub const fn of(address: Address, token: Option<String>) -> Self {
+        Self { address, token }
+    }
+
+    /// Asks, and waits for the answer. Blocks.
+    ///
+    /// # Errors
+    /// When the edge cannot be reached, or refuses; with the exit code that says which.
+    pub fn ask(&self, ask: &Ask<'_>) -> Result<Answered, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::new)?;
+        runtime.block_on(self.call(ask))
+    }
+
+    /// As [`Self::ask`], inside a runtime.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn call(&self, ask: &Ask<'_>) -> Result<Answered, Failure> {
+        let exchange = async {
+            match &self.address {
+                Address::Unix(path) => self.exchange(UnixStream::connect(path).await?, ask).await,
+                Address::Tcp(address) => {
+                    self.exchange(TcpStream::connect(address).await?, ask).await
+                }
+            }
+        };
+        let (status, body) = match tokio::time::timeout(ask.wait + PATIENCE, exchange).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(self.unreachable(&error)),
+            Err(_) => {
+                let message = format!("{} does not answer", self.address);
+                return Err(Failure::with(Code::Partial, message));
+            }
+        };
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if status.is_success() {
+            Ok(Answered { status, body })
+        } else {
+            Err(refusal(status, &body))
+        }
+    }
+
+    async fn exchange<S>(&self, stream: S, ask: &Ask<'_>) -> io::Result<(StatusCode, Bytes)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let request = self.request(ask).map_err(io::Error::other)?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(io::Error::other)?;
+        let connection = tokio::spawn(connection);
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_MAX).collect().await;
+        connection.abort();
+        Ok((head.status, body.map_err(io::Error::other)?.to_bytes()))
+    }
+
+    fn request(&self, ask: &Ask<'_>) -> http::Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
+            .method(ask.method.clone())
+            .uri(ask.path)
+            .header(HOST, "localhost");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(number) = ask.if_match {
+            request = request.header(IF_MATCH, format!("\"{number}\""));
+        }
+        let body = ask.body.map(Value::to_string).unwrap_or_default();
+        if ask.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        request.body(Full::new(body.into()))
+    }
+
+    fn unreachable(&self, error: &io::Error) -> Failure {
+        Failure::new(format!("{}: {error}; is the edge running?", self.address))
+    }
+}
+
+impl Address {
+    /// `unix:<socket>`, or host and port with or without a scheme.
+    pub fn parse(text: &str) -> Self {
+        match text.strip_prefix("unix:") {
+            Some(path) => Self::Unix(path.into()),
+            None => {
+                let bare = text.strip_prefix("http://").unwrap_or(text);
+                Self::Tcp(bare.trim_end_matches('/').to_owned())
+            }
+        }
+    }
+
+    /// Where a node listens: its socket, else its first address with a fixed port.
+    fn of(node: &Node) -> Result<Self, Failure> {
+        let unix = node.listen.admin.iter().find_map(|listen| match listen {
+            AdminListen::Unix(path) => Some(Self::Unix(path.clone())),
+            AdminListen::Tcp(_) => None,
+        });
+        let tcp = || {
+            node.listen.admin.iter().find_map(|listen| match listen {
+                AdminListen::Tcp(address) if address.port() != 0 => {
+                    Some(Self::Tcp(address.to_string()))
+                }
+                AdminListen::Tcp(_) | AdminListen::Unix(_) => None,
+            })
+        };
+        unix.or_else(tcp).ok_or_else(|| {
+            Failure::new(
+                "the node file has no admin address that is known beforehand; give --admin",
+            )
+        })
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => f.write_str(address),
+        }
+    }
+}
+
+/// A set variable of the environment; an empty one counts as none.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What a problem document (RFC 9457) says, one line and one more for each value.
+fn refusal(status: StatusCode, body: &Value) -> Failure {
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let mut message = match text(body, "title") {
+        title if title.is_empty() => status.to_string(),
+        title => title,
+    };
+    let detail = text(body, "detail");
+    if !detail.is_empty() {
+        message = format!("{message}: {detail}");
+    }
+    for error in body["errors"].as_array().into_iter().flatten() {
+        let (pointer, detail) = (text(error, "pointer"), text(error, "detail"));
+        message += &format!("\n  {pointer}: {detail}");
+    }
+    Failure::with(code_of(status), message)
+}
+
+const fn code_of(status: StatusCode) -> Code {
+    match status {
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Code::Conflict,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Code::Partial,
+        _ => Code::Failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_socket_or_a_host_with_a_port() {
+        let check = |text: &str, expected: Address| assert_eq!(Address::parse(text), expected);
+        check("unix:/run/x.sock", Address::Unix("/run/x.sock".into()));
+        check("127.0.0.1:9443", Address::Tcp("127.0.0.1:9443".into()));
+        check("http://[::1]:9443/", Address::Tcp("[::1]:9443".into()));
+    }
+
+    #[test]
+    fn a_refusal_says_all_that_is_wrong_and_has_its_code() {
+        let check = |status: u16, body: Value, code: Code, message: &str| {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(refusal(status, &body), Failure::with(code, message));
+        };
+        let body = json!({
+            "title": "Unprocessable Entity", "detail": "nothing was done",
+            "errors": [{"pointer": "/urls/0", "detail": "no URL"}],
+        });
+        let told = "Unprocessable Entity: nothing was done\n  /urls/0: no URL";
+        check(422, body, Code::Failure, told);
+        check(
+            404,
+            json!({"title": "Not Found"}),
+            Code::NotFound,
+            "Not Found",
+        );
+        check(412, Value::Null, Code::Conflict, "412 Precondition Failed");
+    }
+}

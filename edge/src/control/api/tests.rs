@@ -1,0 +1,233 @@
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use jet9_config::node::{Tls, TlsVersion};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::client::{Address, Answered, Ask, Client};
+use crate::commands::{Code, Failure};
+use crate::control::tokens::read_admin_token;
+use crate::origin::testing::TestNode;
+
+/// A node whose control plane is served.
+struct Served {
+    node: TestNode,
+    socket: Client,
+    tcp: String,
+    metrics: String,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let node = TestNode::new(|_| {});
+        let path = node.place().join("admin.sock");
+        let unix = UnixListener::bind(&path).expect("a socket");
+        unix.set_nonblocking(true).expect("non-blocking");
+        let (admin, tcp) = bound();
+        let (metrics, metrics_address) = bound();
+        let api = Api {
+            edge: Arc::clone(&node.edge),
+            registry: Registry::new(),
+            certificates: certificates(&node),
+            data_dir: node.place().to_owned(),
+        };
+        let admin = vec![AdminListener::Unix(unix), AdminListener::Tcp(admin)];
+        tokio::spawn(serve(Arc::new(api), admin, Some(metrics)));
+        Self {
+            node,
+            socket: Client::of(Address::Unix(path), None),
+            tcp,
+            metrics: metrics_address,
+        }
+    }
+
+    async fn post(&self, body: &Value) -> Result<Answered, Failure> {
+        self.socket
+            .call(&Ask::send(Method::POST, "/v1/purges", body))
+            .await
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.socket
+            .call(&Ask::get(path))
+            .await
+            .map(|answered| answered.body)
+    }
+}
+
+fn certificates(node: &TestNode) -> Arc<Certificates> {
+    let tls = Tls {
+        min_version: TlsVersion::V1_2,
+        default_certificate: None,
+        certificates: node.place().join("certificates"),
+    };
+    let metrics = jet9_tls::Metrics::register(&Registry::new()).expect("free names");
+    Arc::new(Certificates::load(&tls, metrics).expect("none"))
+}
+
+fn bound() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("non-blocking");
+    let address = listener.local_addr().expect("an address").to_string();
+    (listener, address)
+}
+
+/// Sends bytes and reads all that comes back.
+async fn raw(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("connect");
+    stream.write_all(request.as_bytes()).await.expect("write");
+    let mut answer = String::new();
+    let reading = stream.read_to_string(&mut answer);
+    tokio::time::timeout(Duration::from_secs(20), reading)
+        .await
+        .expect("in time")
+        .expect("text");
+    answer
+}
+
+#[tokio::test]
+async fn a_purge_is_durable_when_it_is_answered_and_numbers_grow() {
+    let served = Served::start().await;
+    let one = json!({"site": "s-1", "urls": ["https://example.test/x"], "mode": "hard"});
+    let first = served.post(&one).await.expect("purged");
+    assert_eq!(first.status, StatusCode::OK);
+    assert_eq!(first.body["applied"], json!(["edge-1"]));
+    let all = json!({"site": "s-1", "all": true});
+    let second = served.post(&all).await.expect("purged");
+    let number = |answered: &Answered| answered.body["sequence"].as_u64().expect("a number");
+    assert!(number(&second) > number(&first));
+}
+
+#[tokio::test]
+async fn a_call_with_a_problem_says_which_and_does_nothing() {
+    let served = Served::start().await;
+    let check = async |body: Value, code: Code, word: &str| {
+        let failure = served.post(&body).await.expect_err(word);
+        assert_eq!(failure.code, code, "{failure}");
+        assert!(failure.message.contains(word), "{failure}");
+    };
+    let foreign = json!({"site": "s-1", "urls": ["https://other.test/"]});
+    check(foreign, Code::Failure, "/urls/0: `other.test`").await;
+    check(
+        json!({"site": "s-9", "all": true}),
+        Code::NotFound,
+        "no site `s-9`",
+    )
+    .await;
+    check(
+        json!({"sight": "s-1"}),
+        Code::Failure,
+        "/sight: unknown member",
+    )
+    .await;
+    let long = json!({"site": "s-1", "tags": ["x".repeat(2 << 20)]});
+    check(long, Code::Failure, "limits.admin_body").await;
+}
+
+#[tokio::test]
+async fn over_tcp_only_the_token_opens() {
+    let served = Served::start().await;
+    let token = read_admin_token(served.node.place()).expect("a token");
+    let address = Address::Tcp(served.tcp.clone());
+    let check = async |token: Option<&str>, good: bool| {
+        let client = Client::of(address.clone(), token.map(str::to_owned));
+        let answered = client.call(&Ask::get("/v1/nodes")).await;
+        assert_eq!(answered.is_ok(), good, "{answered:?}");
+    };
+    check(Some(&token), true).await;
+    check(Some("wrong"), false).await;
+    check(None, false).await;
+    let answer = raw(
+        &served.tcp,
+        "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    let answer = answer.await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    assert!(answer.contains("www-authenticate: Bearer"), "{answer}");
+}
+
+#[tokio::test]
+async fn sites_clusters_and_nodes_are_shown_as_they_are() {
+    let served = Served::start().await;
+    let sites = served.get("/v1/sites").await.expect("sites");
+    assert_eq!(sites["sites"][0]["id"], "s-1");
+    let site = served.get("/v1/sites/s-1").await.expect("a site");
+    assert_eq!(
+        (&site["status"], &site["domains"]),
+        (&json!("in-force"), &json!(["example.test"]))
+    );
+    let nodes = served.get("/v1/nodes").await.expect("nodes");
+    assert_eq!(nodes["nodes"][0]["id"], "edge-1");
+    for path in [
+        "/v1/sites/none",
+        "/v1/clusters/c-1",
+        "/v1/clusters/%20",
+        "/v2",
+    ] {
+        let failure = served.get(path).await.expect_err(path);
+        assert_eq!(failure.code, Code::NotFound, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_is_published_by_compare_and_swap() {
+    let served = Served::start().await;
+    let document = |epoch: u64, master: &str| {
+        json!({
+            "v": 1, "cluster": "c-1", "epoch": epoch, "phase": "serving", "master": master,
+            "sides": {"a": {"addrs": ["192.0.2.1:80"]}, "b": {"addrs": ["192.0.2.2:80"]}},
+            "fencing": "confirmed",
+        })
+    };
+    let put = async |document: &Value, expected: Option<u64>| {
+        let mut ask = Ask::send(Method::PUT, "/v1/clusters/c-1", document);
+        ask.if_match = expected;
+        served.socket.call(&ask).await
+    };
+    let first = put(&document(1, "a"), Some(0)).await.expect("published");
+    assert_eq!(
+        (&first.body["master"], &first.body["epoch"]),
+        (&json!("a"), &json!(1))
+    );
+    let check = async |document: Value, expected: Option<u64>, code: Code| {
+        let failure = put(&document, expected).await.expect_err("refused");
+        assert_eq!(failure.code, code, "{failure}");
+    };
+    check(document(2, "b"), Some(7), Code::Conflict).await;
+    check(document(1, "b"), Some(1), Code::Conflict).await;
+    check(document(2, "b"), None, Code::Failure).await;
+    check(json!({"v": 1}), Some(1), Code::Failure).await;
+    put(&document(2, "b"), Some(1)).await.expect("published");
+    let seen = served.get("/v1/clusters/c-1").await.expect("seen");
+    assert_eq!(
+        (&seen["master"], &seen["document"]["epoch"]),
+        (&json!("b"), &json!(2))
+    );
+    let all = served.get("/v1/clusters").await.expect("seen");
+    assert_eq!(all["clusters"][0]["mastership"], "live");
+}
+
+#[tokio::test]
+async fn the_metrics_listener_tells_and_changes_nothing() {
+    let served = Served::start().await;
+    let check = async |method: &str, path: &str, status: &str, word: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = raw(&served.metrics, &request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(answer.contains(word), "{answer}");
+    };
+    check("GET", "/metrics", "200", "jet9_build_info{").await;
+    check("GET", "/metrics", "200", "process_open_fds ").await;
+    check("GET", "/livez", "200", "ok\n").await;
+    check("GET", "/readyz", "503", "sites-loading\n").await;
+    check("HEAD", "/livez", "200", "").await;
+    check("POST", "/metrics", "405", "allow: GET, HEAD").await;
+    check("GET", "/", "404", "/readyz").await;
+}
