@@ -119,8 +119,8 @@ pub fn sites<'s>(sites: impl IntoIterator<Item = &'s Site>) -> Result<(), Proble
 /// when only the types are left. `None` when there is no such value.
 pub fn place(text: &str, pointer: &str) -> Option<(usize, usize)> {
     let root = Value::from_toml(text).ok()?;
-    let steps = pointer.split('/').skip(1);
-    let found = steps.fold(Some(&root), |value, step| value?.child(step))?;
+    let mut steps = pointer.split('/').skip(1);
+    let found = steps.try_fold(&root, |value, step| value.child(step))?;
     Some(crate::reader::place(text, found.at?))
 }
 
