@@ -316,12 +316,12 @@ fn guide(home: &Home, listening: &Listening, sides: &Sides) -> String {
 fn failover_guide(jet9: &str, config: &str, https: SocketAddr) -> String {
     format!(
         "\n3. A failover: the state says that b is master now, and the next forwarded request goes there.\n\
-         \x20  {jet9} cluster publish --config {config} --cluster demo --phase serving --master b --expect-epoch 1\n\
+         \x20  {jet9} cluster publish --config {config} --cluster demo --phase serving --master b --expect-epoch 1 --ended demoted\n\
          \x20  curl -sk https://{https}/who\n\
          \n4. A failure: nobody is master. What is stored is still served (even when stale), the rest is a 503 that says when to retry.\n\
          \x20  {jet9} cluster publish --config {config} --cluster demo --phase down --expect-epoch 2\n\
          \x20  curl -ski https://{https}/page\n   curl -ski https://{https}/who\n\
-         \x20  {jet9} cluster publish --config {config} --cluster demo --phase serving --master a --expect-epoch 3\n"
+         \x20  {jet9} cluster publish --config {config} --cluster demo --phase serving --master a --expect-epoch 3 --ended demoted\n"
     )
 }
 
