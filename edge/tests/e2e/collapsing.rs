@@ -92,7 +92,7 @@ fn fifty_readers_of_one_cold_object_cost_one_fetch_and_read_while_it_arrives() {
             "the reader that stopped got other content"
         );
         assert_eq!(origin.count("/big"), 1);
-        assert!(edge.get("site.test", "/big").is_hit());
+        assert!(edge.get("site.test", "/big").is_shared());
         assert_eq!(origin.count("/big"), 1);
     });
 }
@@ -144,7 +144,7 @@ fn an_origin_that_dies_midway_gives_every_reader_a_broken_transfer_and_nothing_i
         assert_eq!(origin.count("/dies"), 2);
         for mut client in [edge.clear(), edge.tls("site.test")] {
             let next = client.ask(get("site.test", "/dies"));
-            assert!(!next.is_hit(), "{next:?}");
+            assert!(!next.is_shared(), "{next:?}");
             assert_eq!(next.text(), "whole");
         }
     });
@@ -195,7 +195,7 @@ fn a_private_answer_is_never_shared_even_with_those_who_waited_for_it() {
             answers.sort_unstable();
             answers.dedup();
             assert_eq!(answers.len(), 5, "{directive}: shared: {answers:?}");
-            assert!(!edge.get("site.test", "/mine").is_hit());
+            assert!(!edge.get("site.test", "/mine").is_shared());
             edge.process.kill();
         }
     });

@@ -50,11 +50,11 @@ fn sites_are_found_by_name_and_both_protocols_hit() {
                 (200, content.clone()),
                 "{first:?}"
             );
-            assert!(!first.is_hit());
+            assert!(!first.is_shared());
             let second = edge.tls(host).ask(get(host, "/x"));
-            assert!(second.is_hit(), "{second:?}");
+            assert!(second.is_shared(), "{second:?}");
             let third = edge.http2(host).get(host, "/x");
-            assert!(third.is_hit(), "{third:?}");
+            assert!(third.is_shared(), "{third:?}");
             assert_eq!(
                 (third.content, third.end),
                 (content.into_bytes(), End::Clean)

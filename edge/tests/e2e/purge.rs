@@ -116,7 +116,7 @@ fn check_fetched_anew(edge: &Jet9, origin: &Origin, target: &str, version: usize
         );
     }
     let stored = edge.get("site.test", target);
-    assert!(stored.is_hit(), "{target}: {stored:?}");
+    assert!(stored.is_shared(), "{target}: {stored:?}");
     assert_eq!(stored.text(), format!("version {version}"));
     assert_eq!(origin.count(target), version, "{target}");
 }
@@ -235,8 +235,8 @@ fn a_purge_of_a_site_leaves_other_sites_alone_and_strangers_may_not_purge() {
         }
         let all = json!({ "site": "s-1", "all": true });
         assert_eq!(edge.admin("POST", "/v1/purges", &all).status, 200);
-        assert!(!edge.get("site.test", "/site.test").is_hit());
-        assert!(edge.get("closed.test", "/closed.test").is_hit());
+        assert!(!edge.get("site.test", "/site.test").is_shared());
+        assert!(edge.get("closed.test", "/closed.test").is_shared());
 
         let mut stranger = Client::clear(edge.bound.admin);
         let refused = stranger
@@ -254,7 +254,7 @@ fn a_purge_of_a_site_leaves_other_sites_alone_and_strangers_may_not_purge() {
             let refused = edge.admin("POST", "/v1/purges", &body);
             assert!(status.contains(&refused.status), "{body}: {refused:?}");
         }
-        assert!(edge.get("closed.test", "/closed.test").is_hit());
+        assert!(edge.get("closed.test", "/closed.test").is_shared());
     });
 }
 

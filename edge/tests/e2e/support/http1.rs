@@ -319,7 +319,18 @@ impl Head {
 
     /// Whether the edge answered from the store.
     pub(crate) fn is_hit(&self) -> bool {
-        self.cache_status().split(';').any(|p| p.trim() == "hit")
+        self.says("hit")
+    }
+
+    /// Whether it answered without a fetch for this request: from the store, or from a fetch that another began and that may not have been
+    /// put away yet.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.says("hit") || self.says("collapsed")
+    }
+
+    fn says(&self, word: &str) -> bool {
+        let mut words = self.cache_status().split(';');
+        words.any(|said| said.trim() == word)
     }
 }
 

@@ -147,10 +147,13 @@ impl Fetched {
         self.head.status.as_u16()
     }
 
-    /// Whether the edge answered from the store.
-    pub(crate) fn is_hit(&self) -> bool {
+    /// As [`super::http1::Head::is_shared`].
+    pub(crate) fn is_shared(&self) -> bool {
         let status = self.head.headers.get("cache-status");
-        status.is_some_and(|value| value.to_str().is_ok_and(|text| text.contains("; hit")))
+        let text = status
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        text.contains("; hit") || text.contains("; collapsed")
     }
 }
 
