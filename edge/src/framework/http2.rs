@@ -91,6 +91,8 @@ impl Carrier {
         let (running, _) = watch::channel(());
         let (mut malformed, mut served) = (0, 0);
         let mut closing = false;
+        // Not only the streams are under way: what they wrote may wait for the socket when they are over, and a stop must not cut it off.
+        let mut under_way = None;
         loop {
             if served >= limits.requests_per_connection && !closing {
                 closing = true;
@@ -115,6 +117,7 @@ impl Carrier {
             match accepted {
                 Ok(Some(H2Accept::Session(session))) => {
                     served += 1;
+                    under_way.get_or_insert_with(|| self.edge.drain.begin());
                     let (carrier, held) = (self.clone(), running.subscribe());
                     tokio::spawn(async move {
                         carrier.exchange(session).await;
