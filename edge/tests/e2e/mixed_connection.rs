@@ -1,5 +1,6 @@
 //! One connection, many kinds of requests: answers in order, nothing past the guard, nothing of one message in another.
 
+use std::thread;
 use std::time::Duration;
 
 use super::support::cluster::Cluster;
@@ -133,7 +134,8 @@ fn a_websocket_opens_and_is_the_last_of_its_connection() {
     scene(LIMIT, |scene| {
         let origin = Origin::start(websocket);
         let edge = Setup::of(Cluster::of_one("c-1", origin.address)).start(scene);
-        for mut client in [edge.clear(), edge.tls("site.test")] {
+        for wire in ["clear", "tls"] {
+            let mut client = connect(&edge, wire);
             client.send(handshake("/socket"));
             let head = client.head("GET").expect("a head");
             assert_eq!(head.status, 101, "{head:?}");
@@ -149,6 +151,29 @@ fn a_websocket_opens_and_is_the_last_of_its_connection() {
         }
         assert_eq!(origin.count("/smuggled"), 0);
         assert_eq!(origin.count("/socket"), 2);
+    });
+}
+
+/// The side's answer may come before all of the request was seen off: none of the connections is lost for it.
+#[test]
+fn websockets_open_however_quickly_the_side_answers() {
+    scene(LIMIT, |scene| {
+        let origin = Origin::start(websocket);
+        let edge = Setup::of(Cluster::of_one("c-1", origin.address)).start(scene);
+        thread::scope(|threads| {
+            for _ in 0..WEBSOCKET_CLIENTS {
+                threads.spawn(|| {
+                    for _ in 0..WEBSOCKETS_EACH {
+                        let mut client = edge.clear();
+                        client.send(handshake("/socket"));
+                        assert_eq!(client.head("GET").expect("a head").status, 101);
+                        client.send("bye");
+                        assert_eq!(client.raw(3), b"bye");
+                    }
+                });
+            }
+        });
+        assert_eq!(origin.count("/socket"), WEBSOCKET_CLIENTS * WEBSOCKETS_EACH);
     });
 }
 
@@ -197,6 +222,10 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 const STORED: &[u8] = b"stored";
+
+/// Clients that open WebSockets at once, and how many each opens.
+const WEBSOCKET_CLIENTS: usize = 8;
+const WEBSOCKETS_EACH: usize = 50;
 
 /// What belongs to the key of [`handshake`]: the example of RFC 6455 §1.3.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";

@@ -194,7 +194,9 @@ impl Client {
         let mut bytes = Vec::new();
         while bytes.len() < length {
             let left = (length - bytes.len()) as u64;
-            self.take(left, &mut bytes).expect("more bytes");
+            if let Err(broken) = self.take(left, &mut bytes) {
+                panic!("{broken:?} after {:?}", String::from_utf8_lossy(&bytes));
+            }
         }
         bytes
     }
