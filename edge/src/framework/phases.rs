@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use jet9_cache::semantics::storable;
 use parking_lot::Mutex;
 use pingora_core::apps::HttpServerApp;
@@ -40,7 +40,7 @@ use passage::Passage;
 /// Idle connections to sides that pass-through keeps; fetches have a pool of their own.
 const IDLE_MAX: usize = 4096;
 
-/// How long a client may be silent in a tunnel (WebSocket). Its ends keep it alive as they see fit; this only bounds what they forgot.
+/// How long either end of a tunnel (WebSocket) may be silent, and how long the side may take to open it: Pingora has one wait for both. Its ends keep it alive as they see fit; this only bounds what they forgot.
 const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 
 /// A request on its way through `HttpProxy`, with its facts.
@@ -181,7 +181,12 @@ impl ProxyHttp for Phases {
             port: passing.exchange.client_port(),
         };
         let outgoing = forward::compose(&passing.request, &site.site, &facts, For::Client);
+        let upgrades = passing.request.upgrade.is_some();
         *head = request_header(outgoing)?;
+        if upgrades {
+            // Pingora believes that content may follow (see `FrontStream`) and would announce chunks.
+            head.insert_header(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+        }
         if !master::recheck(&self.edge, &route) {
             return Err(ctx.fail(Fault::Origin(OriginFault::EpochEnded)));
         }

@@ -29,6 +29,14 @@ use crate::request::guard::{self, Chunked, ChunkedDecoder, Refusal};
 /// Bytes of an answer that are held back until more follows or a flush is asked for: heads then leave together with their content.
 const HELD_BACK_BYTES: usize = 4 << 10;
 
+/// What ends chunked content that has no trailers.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// What Pingora reads of a request with Upgrade instead of its having no content: content may follow. Told that there is none, it tells the
+/// sending half that the request is over, and where that hears so after a quick 101, it takes the tunnel for closed. The side is told
+/// `Content-Length: 0` (`framework::phases`).
+const UNDECIDED: &[u8] = b"Transfer-Encoding: chunked\r\n\r\n";
+
 /// Why the content of a request was not passed on to its end. Inside the `io::Error` that Pingora gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
@@ -68,6 +76,8 @@ pub(super) struct Lent {
 enum Give {
     Head(Bytes, Content),
     Content(Content),
+    /// All that belongs to the request was given, but whether content ends here or a tunnel begins is the answer's to say.
+    Undecided,
     /// All that belongs to the request was given.
     Nothing,
     /// The protocol was changed: everything, both ways.
@@ -77,8 +87,15 @@ enum Give {
 /// The content of the request, as the client frames it.
 #[derive(Debug)]
 enum Content {
-    Counted { left: u64 },
-    Chunked { decoder: ChunkedDecoder, left: u64 },
+    /// None, if the protocol stays what it is.
+    Undecided,
+    Counted {
+        left: u64,
+    },
+    Chunked {
+        decoder: ChunkedDecoder,
+        left: u64,
+    },
 }
 
 /// What is known of the head of the answer; only a request with Upgrade wants to know.
@@ -101,6 +118,7 @@ impl FrontStream {
     ) -> (Self, oneshot::Receiver<Lent>) {
         let (home, returned) = oneshot::channel();
         let content = match request.content {
+            _ if request.upgrade.is_some() => Content::Undecided,
             Framing::None => Content::Counted { left: 0 },
             Framing::Length(left) => Content::Counted { left },
             Framing::Unknown => Content::Chunked {
@@ -144,6 +162,10 @@ fn head(request: &Request) -> Bytes {
         if let Some(minor) = head.get_mut(minor) {
             *minor = b'0';
         }
+    }
+    if request.upgrade.is_some() {
+        head.truncate(head.len() - b"\r\n".len());
+        head.extend_from_slice(UNDECIDED);
     }
     head.freeze()
 }
@@ -197,7 +219,8 @@ impl Lent {
                     return Poll::Ready(Ok(()));
                 }
                 Give::Content(Content::Chunked { .. }) => ready!(self.poll_chunks(cx))?,
-                Give::Nothing => {
+                Give::Content(Content::Undecided) => self.give = Give::Undecided,
+                Give::Undecided | Give::Nothing => {
                     self.reader = Some(cx.waker().clone());
                     return self.connection.poll_left(cx);
                 }
@@ -208,6 +231,7 @@ impl Lent {
 
     fn begin_content(&mut self) {
         self.give = match std::mem::replace(&mut self.give, Give::Nothing) {
+            Give::Head(_, Content::Undecided) => Give::Undecided,
             Give::Head(_, Content::Counted { left: 0 }) => Give::Nothing,
             Give::Head(_, content) => Give::Content(content),
             other => other,
@@ -232,7 +256,7 @@ impl Lent {
                 }
             }
             Ok(Chunked::End) => {
-                self.framed.extend_from_slice(b"0\r\n\r\n");
+                self.framed.extend_from_slice(LAST_CHUNK);
                 self.give = Give::Nothing;
             }
             Err(refusal) => {
@@ -259,15 +283,20 @@ impl Lent {
         if *after > 0 {
             *after = after.saturating_sub(written);
         } else if bytes.starts_with(b"HTTP/1.1 101") {
-            self.answer = AnswerHead::Known;
-            self.give = Give::Tunnel;
-            if let Some(reader) = self.reader.take() {
-                reader.wake();
-            }
+            self.decide(Give::Tunnel);
         } else if bytes.starts_with(b"HTTP/1.1 1") {
             *after = bytes.len() - written;
         } else {
-            self.answer = AnswerHead::Known;
+            self.framed.extend_from_slice(LAST_CHUNK);
+            self.decide(Give::Nothing);
+        }
+    }
+
+    fn decide(&mut self, give: Give) {
+        self.answer = AnswerHead::Known;
+        self.give = give;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
         }
     }
 

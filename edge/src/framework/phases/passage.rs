@@ -116,8 +116,11 @@ impl Passage {
                 "a route without an address",
             ))));
         };
-        let (peer, group) = self.edge.side_connections.peer(&route, addr, origin);
+        let (mut peer, group) = self.edge.side_connections.peer(&route, addr, origin);
         if let Some(passing) = &mut self.passing {
+            if passing.request.upgrade.is_some() {
+                peer.options.read_timeout = Some(super::TUNNEL_IDLE);
+            }
             passing.exchange.attempts.push(Attempt {
                 side: route.side,
                 epoch: route.epoch,

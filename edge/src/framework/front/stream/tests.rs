@@ -197,7 +197,11 @@ async fn what_was_held_back_comes_home_and_is_sent_there() {
 #[tokio::test]
 async fn a_changed_protocol_opens_the_tunnel_both_ways() {
     let mut lending = lend(WEBSOCKET, b"early").await;
-    read_head(&mut lending).await;
+    let head = read_head(&mut lending).await;
+    assert!(
+        head.ends_with("\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        "{head}"
+    );
     check_silent(&mut lending, 5).await;
     for head in [
         "HTTP/1.1 103 Early Hints\r\n\r\n",
@@ -224,5 +228,6 @@ async fn a_refused_change_of_protocol_opens_nothing() {
         lending.stream.write_all(bytes.as_bytes()).await.unwrap();
     }
     lending.stream.flush().await.unwrap();
+    assert_eq!(given(&mut lending, 5).await, "0\r\n\r\n");
     check_silent(&mut lending, 6).await;
 }
