@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jet9_cache::Timestamp;
@@ -35,6 +36,12 @@ pub use publish::PublishError;
 
 /// The file in the data directory that keeps the highest epochs.
 const EPOCHS_FILE: &str = "epochs.json";
+
+/// What may pass on a busy machine between the last look at the epoch and the reading of the clock for the record.
+const SENDING: Duration = Duration::from_millis(10);
+
+/// So many adoptions of a cluster are remembered, for [`Masters::was_superseded`].
+const ADOPTIONS_KEPT: usize = 8;
 
 /// The live masters of all clusters. Dropping it ends the watch.
 #[derive(Debug)]
@@ -66,8 +73,8 @@ struct Known {
     view: View,
     /// Whether the epoch of the view is written down. Until then nothing is sent under it.
     durable: bool,
-    /// When its epoch was adopted.
-    adopted: Option<Timestamp>,
+    /// The last epochs that were adopted, and when; the newest last.
+    adoptions: Vec<(Epoch, Timestamp)>,
     /// The master of the last serving document, for counting switches.
     last_master: Option<Side>,
     /// Why the newest document is not in force, and since when.
@@ -157,7 +164,7 @@ impl Masters {
         let mut follower = follower.map_err(failed)?;
         follower.apply(watched.look(Look::Changed));
         let apply = move |changes| follower.apply(changes);
-        let settle = std::time::Duration::ZERO; // a failover does not wait for a burst to end
+        let settle = Duration::ZERO; // a failover does not wait for a burst to end
         let watch = Watch::spawn("jet9-clusters", watched, settle, apply).map_err(failed)?;
         Ok(Arc::new(Self {
             clusters,
@@ -190,6 +197,17 @@ impl Masters {
             Some(cluster) => cluster.known.load().mastership(clock::boottime()),
             None => Mastership::Doubtful(Doubt::Unknown),
         }
+    }
+
+    /// Whether a request that was sent under an epoch at a moment went out after a higher epoch was adopted. Must never be true; asked so that
+    /// a breach of invariant 1 does not go unseen. Remembers the last few epochs.
+    pub fn was_superseded(&self, cluster: &ClusterId, epoch: Epoch, sent: Timestamp) -> bool {
+        let map = self.clusters.map.load();
+        let known = map.get(cluster).map(|cluster| cluster.known.load());
+        known.is_some_and(|known| {
+            let mut later = known.adoptions.iter().filter(|(other, _)| *other > epoch);
+            later.any(|(_, adopted)| adopted.plus(SENDING) < sent)
+        })
     }
 
     /// Wakes whenever what [`Self::current`] says of this cluster may have changed; the value counts changes and has no meaning.
@@ -301,11 +319,19 @@ impl Cluster {
 }
 
 impl Known {
+    /// Notes that an epoch was adopted; the oldest of too many is forgotten.
+    fn adopted(&mut self, epoch: Epoch, now: Timestamp) {
+        if self.adoptions.len() == ADOPTIONS_KEPT {
+            self.adoptions.remove(0);
+        }
+        self.adoptions.push((epoch, now));
+    }
+
     fn new(view: View) -> Self {
         Self {
             view,
             durable: false,
-            adopted: None,
+            adoptions: Vec::new(),
             last_master: None,
             refused: None,
         }
@@ -331,7 +357,7 @@ impl Known {
             mastership: self.mastership(now),
             epoch: self.view.highest(),
             document: self.view.document().cloned(),
-            adopted: self.adopted,
+            adopted: self.adoptions.last().map(|(_, adopted)| *adopted),
             refused: self.refused.as_ref().map(|(why, _)| why.clone()),
         }
     }

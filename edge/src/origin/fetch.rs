@@ -27,6 +27,7 @@ use crate::origin::master::{self, HoldCaps, Route};
 use crate::origin::receive::{Framing, Received, Reuse};
 use crate::origin::wire::{Answered, ContentReader, HeadTimes, Piece, Wire};
 use crate::parts::Edge;
+use crate::record::metrics::Outcome;
 use crate::response::fault::{Fault, OriginFault};
 
 /// Idle connections to sides that are kept by the process, the least recently used given up first.
@@ -272,15 +273,21 @@ pub async fn fetch(
             origin,
             is_live: &|| master::recheck(edge, &route),
         };
-        let failed = match attempt(
+        let answer = attempt(
             &means,
             &route,
             &outgoing,
             purpose.sent,
             &mut exchange.attempts,
         )
-        .await
-        {
+        .await;
+        let outcome = match &answer {
+            Ok(_) => Outcome::Answered,
+            Err(failed) => Outcome::of_fault(failed.fault),
+        };
+        let sent = exchange.attempts.last().and_then(|attempt| attempt.sent);
+        master::ended(edge, &route, sent, outcome);
+        let failed = match answer {
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use jet9_cache::Timestamp;
 use jet9_cluster::{Epoch, Mastership};
 use jet9_config::site::Origin;
 use jet9_config::{ClusterId, Side, SiteId};
@@ -19,6 +20,7 @@ use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
 use crate::parts::Edge;
+use crate::record::metrics::Outcome;
 
 /// The right to send one request: to this side, under this epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,7 @@ pub async fn route(
     let Some(_place) = caps.enter(cluster, &site.site.id, origin.hold_requests) else {
         return Err(NoRoute::Held);
     };
+    let _counted = edge.recorder.origin().hold();
     let _held = HeldTime::begin(exchange);
     let decided = until_decided(
         || decide(edge.masters.current(cluster), origin),
@@ -81,6 +84,24 @@ pub async fn route(
 /// Whether a route still holds: its epoch is the highest adopted, live, and names the same side. The last thing asked before the first byte.
 pub fn recheck(edge: &Edge, route: &Route) -> bool {
     is_live(&edge.masters.current(&route.cluster), route)
+}
+
+/// Counts an attempt on a route that has ended, and raises the alarm if it was sent where it must not go (invariant 1).
+pub fn ended(edge: &Edge, route: &Route, sent: Option<Timestamp>, outcome: Outcome) {
+    let counted = edge.recorder.origin();
+    counted.attempted(route.side, outcome);
+    if sent.is_some_and(|sent| {
+        edge.masters
+            .was_superseded(&route.cluster, route.epoch, sent)
+    }) {
+        counted.wrong_side();
+        log::error!(
+            "cluster {}: a request went to side {} under epoch {}, which was no longer the highest",
+            route.cluster,
+            route.side,
+            route.epoch.0
+        );
+    }
 }
 
 fn is_live(now: &Mastership, route: &Route) -> bool {

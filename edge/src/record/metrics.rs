@@ -14,7 +14,7 @@ use prometheus::{
 };
 
 use super::words::{CacheWord, PROTOCOLS, protocol_index};
-use crate::exchange::{Attempt, Exchange};
+use crate::exchange::Exchange;
 use crate::message::Protocol;
 use crate::response::fault::OriginFault;
 
@@ -172,15 +172,6 @@ impl Outcome {
             OriginFault::EpochEnded => Self::EpochEnded,
         }
     }
-
-    /// The outcome of an attempt of which only the record is left.
-    pub const fn of_attempt(attempt: &Attempt) -> Self {
-        match (attempt.status, attempt.sent) {
-            (Some(_), _) => Self::Answered,
-            (None, Some(_)) => Self::NoAnswer,
-            (None, None) => Self::Connect,
-        }
-    }
 }
 
 /// What is counted on the way to the sides. Cloning shares the counters.
@@ -223,7 +214,7 @@ impl OriginMetrics {
             wrong_side: counter(
                 registry,
                 "jet9_origin_wrong_side_total",
-                "Requests that were about to go to a side that is not the live master, and were stopped. Stays 0.",
+                "Requests that went to a side under an epoch that was no longer the highest. Stays 0.",
             )?,
             held,
             hold_durations,
@@ -239,7 +230,7 @@ impl OriginMetrics {
         self.requests[index][outcome as usize].inc();
     }
 
-    /// Counts a request that was stopped in the last step before it went to a side that is no longer master.
+    /// Counts a request that went to a side under an epoch that was no longer the highest.
     pub fn wrong_side(&self) {
         self.wrong_side.inc();
     }

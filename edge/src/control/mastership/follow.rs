@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
+use jet9_cache::Timestamp;
 use jet9_cluster::document::Ended;
 use jet9_cluster::{Change as Observed, Document, DocumentError, Epoch, Instant, Mastership};
 use jet9_config::{ClusterId, Side};
@@ -31,6 +32,13 @@ pub(super) struct Follower {
     runtime: Runtime,
     /// Whether the last writing of epochs failed, so that it is told once.
     failing: bool,
+}
+
+/// An epoch that is visible, and waits to be written down.
+struct Adopted {
+    cluster: Arc<Cluster>,
+    epoch: Epoch,
+    at: Timestamp,
 }
 
 /// A document as read: of which cluster, and what it says.
@@ -73,13 +81,16 @@ impl Follower {
             .filter_map(|read| self.observe(read, now))
             .collect();
         self.persist();
-        for cluster in adopted {
-            cluster.set(|known| known.durable = true);
+        for Adopted { cluster, epoch, at } in adopted {
+            cluster.set(|known| {
+                known.durable = true;
+                known.adopted(epoch, at);
+            });
         }
     }
 
     /// Takes one document; gives back the cluster when a higher epoch was adopted.
-    fn observe(&mut self, read: Read, now: Instant) -> Option<Arc<Cluster>> {
+    fn observe(&mut self, read: Read, now: Instant) -> Option<Adopted> {
         let Read { id, file, document } = read;
         let cluster = self.clusters.of(&id);
         let document = match document {
@@ -102,8 +113,7 @@ impl Follower {
             self.epochs.note(record);
         }
         if matches!(change, Observed::Adopted(_)) {
-            self.adopt(&id, &cluster, &before, after);
-            return Some(cluster);
+            return self.adopt(&id, &cluster, &before, after);
         }
         self.metrics.observed(&change);
         if let Some((why, _)) = &after.refused {
@@ -117,10 +127,14 @@ impl Follower {
         None
     }
 
-    fn adopt(&self, id: &ClusterId, cluster: &Cluster, before: &Known, mut after: Known) {
-        let Some(document) = after.view.document().cloned() else {
-            return;
-        };
+    fn adopt(
+        &self,
+        id: &ClusterId,
+        cluster: &Arc<Cluster>,
+        before: &Known,
+        mut after: Known,
+    ) -> Option<Adopted> {
+        let document = after.view.document().cloned()?;
         let (epoch, phase) = (document.epoch, document.phase);
         if let Some(master) = phase.master() {
             if after.last_master.is_some_and(|last| last != master) {
@@ -129,17 +143,22 @@ impl Follower {
             after.last_master = Some(master);
         }
         after.durable = false;
-        after.adopted = Some(clock::wall());
         cluster.set(|known| *known = after);
+        // Read after the change was visible: what is sent later is sent knowing it.
+        let adopted = clock::wall();
         self.end(id, before, planned(&document));
-        // The time is read after the change was visible: a request sent later was sent knowing it.
         log::info!(
             "adopted cluster={id} epoch={} phase={} side={} wall_ms={}",
             epoch.0,
             phase.as_str(),
             phase.master().map_or("-", Side::as_str),
-            clock::wall().unix_millis(),
+            adopted.unix_millis(),
         );
+        Some(Adopted {
+            cluster: Arc::clone(cluster),
+            epoch,
+            at: adopted,
+        })
     }
 
     /// Ends what was opened under the epoch that was in force before.

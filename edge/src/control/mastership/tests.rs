@@ -122,7 +122,11 @@ async fn a_switch_is_followed_and_the_old_epoch_ended() {
     assert_eq!(place.count("jet9_cluster_epoch"), 42.0);
     let seen = masters.seen(&id("c1")).expect("published");
     assert_eq!((seen.epoch, seen.refused), (Epoch(42), None));
-    assert!(seen.adopted.is_some());
+    let adopted = seen.adopted.expect("it was adopted");
+    let late = adopted.plus(Duration::from_millis(11));
+    assert!(!masters.was_superseded(&id("c1"), Epoch(41), adopted));
+    assert!(masters.was_superseded(&id("c1"), Epoch(41), late));
+    assert!(!masters.was_superseded(&id("c1"), Epoch(42), late));
 }
 
 #[tokio::test]

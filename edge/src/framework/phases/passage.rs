@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use jet9_cache::Timestamp;
 use jet9_config::site::Origin;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -19,8 +20,9 @@ use crate::control::sites::SiteRuntime;
 use crate::exchange::Attempt;
 use crate::origin::connect::Group;
 use crate::origin::fetch::{Failed, Next, Reached, Tries, connect_fault};
-use crate::origin::master::Route;
+use crate::origin::master::{self, Route};
 use crate::parts::Edge;
+use crate::record::metrics::Outcome;
 use crate::response::fault::{self, ClientFault, EdgeFault, Fault, OriginFault};
 
 /// The type of errors that stand for a fault which the passage keeps.
@@ -48,6 +50,7 @@ struct Underway {
     group: Arc<Group>,
     reached: Reached,
     began: Instant,
+    sent: Option<Timestamp>,
 }
 
 /// What the client got in place of an answer.
@@ -106,6 +109,7 @@ impl Passage {
 
     /// Begins an attempt on this route: at its first address, or at the next one when the last attempt found none there.
     pub(super) fn begin_attempt(&mut self, route: Route, origin: &Origin) -> Result<Box<HttpPeer>> {
+        self.end_attempt();
         self.fault = None;
         let Some(addr) = route
             .addrs
@@ -134,8 +138,21 @@ impl Passage {
             group,
             reached: Reached::Nothing,
             began: clock::monotonic(),
+            sent: None,
         });
         Ok(Box::new(peer))
+    }
+
+    /// Counts the attempt that was under way, if there was one.
+    fn end_attempt(&mut self) {
+        if let Some(underway) = self.attempt.take() {
+            let outcome = match underway.reached {
+                Reached::Nothing => Outcome::Connect,
+                Reached::Sent => Outcome::NoAnswer,
+                Reached::Answered => Outcome::Answered,
+            };
+            master::ended(&self.edge, &underway.route, underway.sent, outcome);
+        }
     }
 
     pub(super) fn route(&self) -> Result<&Route> {
@@ -149,6 +166,9 @@ impl Passage {
     pub(super) fn sent(&mut self) {
         let now = clock::wall();
         self.note(Reached::Sent, |attempt| attempt.sent = Some(now));
+        if let Some(underway) = &mut self.attempt {
+            underway.sent = Some(now);
+        }
     }
 
     /// The side answered, in the interim or finally.
@@ -310,6 +330,7 @@ impl Passage {
 
 impl Drop for Passage {
     fn drop(&mut self) {
+        self.end_attempt();
         if let Some(passing) = &mut self.passing {
             passing.exchange.error.get_or_insert(LEFT);
             self.edge.recorder.finished(&passing.exchange);
