@@ -1,3 +1,5 @@
+//! The control plane of a whole node, asked over its real sockets.
+
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Mastership followed in a real directory: switches, refusals, restarts, publishing.
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Sites loaded from a real directory: names, refusals, changes, removals.
+
 use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;

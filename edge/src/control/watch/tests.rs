@@ -1,3 +1,5 @@
+//! What a look sees, and what a watch tells, of real directories.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;

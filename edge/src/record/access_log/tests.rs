@@ -1,3 +1,5 @@
+//! Lines as log readers get them.
+
 use std::sync::Arc;
 
 use jet9_cache::Timestamp;

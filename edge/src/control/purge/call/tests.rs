@@ -1,3 +1,5 @@
+//! Which calls are purges, what they name, and what is refused.
+
 use jet9_cache::{Partition, Scheme};
 use jet9_config::check;
 
