@@ -220,7 +220,7 @@ fn metric_names(text: &str) -> BTreeSet<String> {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'_')
         })
-        .filter(|literal| *literal != "jet9_edge" && !literal.ends_with('_'))
+        .filter(|literal| !["jet9_edge", "jet9_light"].contains(literal) && !literal.ends_with('_'))
         .map(str::to_owned)
         .collect()
 }

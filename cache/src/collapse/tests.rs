@@ -1,3 +1,5 @@
+//! Who leads, who follows, and what becomes of the followers.
+
 use bytes::Bytes;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Fills with readers before, during and after them.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Cache-Control as it is sent, well and badly.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Lifetimes, ages and serving stale, by examples and properties.
+
 use proptest::prelude::*;
 
 use super::*;

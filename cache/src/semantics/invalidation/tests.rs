@@ -1,3 +1,5 @@
+//! What unsafe requests invalidate, and what not.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Ranges, satisfiable and not.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which requests may be answered from the store.
+
 use super::*;
 use crate::semantics::testing::{fields, get, rules, seconds};
 

@@ -1,3 +1,5 @@
+//! Cache-Status as other caches read it.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which responses are stored, and for how long.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Conditional requests both ways, and freshening.
+
 use http::StatusCode;
 use proptest::prelude::*;
 

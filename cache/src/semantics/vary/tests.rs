@@ -1,3 +1,5 @@
+//! Which requests select the same variant.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
