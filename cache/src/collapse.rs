@@ -277,6 +277,8 @@ type Flights = HashMap<u128, Vec<Arc<Flight>>>;
 #[derive(Debug)]
 pub(crate) struct InFlight {
     shards: Box<[Mutex<Flights>]>,
+    /// What all fills together keep in memory, in bytes.
+    charged: AtomicU64,
 }
 
 /// The place that [`InFlight::take`] found.
@@ -289,8 +291,10 @@ pub(crate) enum Seat {
 
 impl InFlight {
     pub(crate) fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards,
+            charged: AtomicU64::new(0),
         }
     }
 
@@ -335,6 +339,15 @@ impl InFlight {
             if of_key.is_empty() {
                 flights.remove(&primary);
             }
+        }
+    }
+
+    /// A fill keeps `now` bytes in memory instead of `before`; gives what all of them keep.
+    pub(crate) fn charge(&self, before: u64, now: u64) -> u64 {
+        if now >= before {
+            self.charged.fetch_add(now - before, Ordering::Relaxed) + (now - before)
+        } else {
+            self.charged.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
         }
     }
 

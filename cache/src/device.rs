@@ -114,3 +114,6 @@ pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
     io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+pub(crate) mod faulty;

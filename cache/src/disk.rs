@@ -133,7 +133,11 @@ impl Disk {
             .spawn(load)
         {
             Ok(thread) => *self.loader.lock() = Some(thread),
-            Err(error) => error!("what is on disk cannot be loaded: {error}"),
+            Err(error) => {
+                error!("what is on disk cannot be loaded: {error}");
+                self.index.finish_loading();
+                self.loaded.send_replace(true);
+            }
         }
     }
 
@@ -176,6 +180,11 @@ impl Disk {
     /// Whether exactly this version is on disk.
     pub(crate) fn holds(&self, primary: u128, version: Version) -> bool {
         self.index.holds(primary, version)
+    }
+
+    /// Takes one version out of the index: it was purged, or a part of it is gone.
+    pub(crate) fn forget(&self, primary: u128, version: Version) {
+        self.index.remove(primary, version);
     }
 
     /// Whether a disk hit may go into memory: it is still what is on disk, and hides nothing newer there.

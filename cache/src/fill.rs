@@ -58,6 +58,8 @@ pub struct FillWriter {
     cache: Arc<Cache>,
     flight: Arc<Flight>,
     fill: Arc<Fill>,
+    /// What this fill is known to keep in memory, in bytes.
+    charged: u64,
 }
 
 impl FillWriter {
@@ -66,6 +68,7 @@ impl FillWriter {
             cache,
             flight,
             fill,
+            charged: 0,
         }
     }
 
@@ -89,6 +92,7 @@ impl FillWriter {
         for (number, piece) in self.fill.push(piece) {
             self.spill(number, piece).await;
         }
+        self.charge().await;
         match self.fill.keeping() {
             Keeping::Held => Ok(()),
             Keeping::Window => self.wait_for_window().await,
@@ -177,6 +181,23 @@ impl FillWriter {
         }
     }
 
+    /// Takes its share of the memory that all fills may keep. A large one that finds none left waits for the disk, or keeps nothing.
+    async fn charge(&mut self) {
+        if self.is_over_charged() && self.fill.unflushed() > 0 {
+            self.flushed_down_to(0).await;
+        }
+        if self.is_over_charged() {
+            self.give_up_storing();
+        }
+    }
+
+    fn is_over_charged(&mut self) -> bool {
+        let in_memory = self.fill.in_memory();
+        let all = self.cache.fills().charge(self.charged, in_memory);
+        self.charged = in_memory;
+        all > self.cache.fills_max() && in_memory > PIECE as u64
+    }
+
     /// Nothing of it will be stored: nobody new joins, and what was read is dropped.
     fn give_up_storing(&self) {
         if self.fill.keeping() == Keeping::Held {
@@ -219,6 +240,7 @@ impl Drop for FillWriter {
     fn drop(&mut self) {
         self.fill.break_off();
         self.cache.fills().land(&self.flight);
+        self.cache.fills().charge(self.charged, 0);
     }
 }
 

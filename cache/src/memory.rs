@@ -168,6 +168,7 @@ pub(crate) struct MemoryTier {
     entries: moka::sync::Cache<u128, Variants, Spread>,
     keys: KeyHasher,
     metrics: Metrics,
+    capacity: u64,
     weight_max: u64,
     content_max: u64,
 }
@@ -193,13 +194,20 @@ impl MemoryTier {
             share
         };
         let weight_max = (bytes / KEY_SHARE).min(u64::from(u32::MAX));
+        let content_max = content_max.min(weight_max / 2);
         Self {
             entries,
             keys,
             metrics,
+            capacity: bytes,
             weight_max,
-            content_max: content_max.min(weight_max / 2),
+            content_max,
         }
+    }
+
+    /// Bytes that the tier may take.
+    pub(crate) const fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// The largest content that is held in memory, in bytes.

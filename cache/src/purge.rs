@@ -197,8 +197,19 @@ impl Purges {
     /// # Errors
     /// When the journal could not be written; nothing is purged then.
     pub(crate) async fn purge(&self, purge: &Purge) -> Result<Purged, PurgeError> {
-        let record = |what| Record::Purge(self.target(purge.partition, what), purge.mode);
-        let records: Vec<Record> = purge.what.iter().map(record).collect();
+        let target = |what| self.target(purge.partition, what);
+        let targets: Option<Vec<Target>> = purge.what.iter().map(target).collect();
+        let Some(targets) = targets else {
+            let why = "only everything can be purged without a partition";
+            return Err(PurgeError::Journal(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                why,
+            )));
+        };
+        let records = targets
+            .into_iter()
+            .map(|target| Record::Purge(target, purge.mode))
+            .collect();
         let sequence = self
             .writer
             .append(records)
@@ -227,20 +238,20 @@ impl Purges {
             .map(|_| ())
     }
 
-    fn target(&self, partition: Option<Partition>, what: &What) -> Target {
-        let Some(partition) = partition else {
-            return Target::Everything;
-        };
-        match what {
-            What::All => Target::Partition(partition),
-            What::Url(url) => Target::Url(partition, *url),
-            What::Tag(tag) => Target::Tag(partition, self.tag(tag)),
-            What::Prefix(prefix) => Target::Prefix {
+    /// What a purge means, hashed; `None` when it makes no sense.
+    fn target(&self, partition: Option<Partition>, what: &What) -> Option<Target> {
+        Some(match (partition, what) {
+            (None, What::All) => Target::Everything,
+            (None, What::Url(_) | What::Tag(_) | What::Prefix(_)) => return None,
+            (Some(partition), What::All) => Target::Partition(partition),
+            (Some(partition), What::Url(url)) => Target::Url(partition, *url),
+            (Some(partition), What::Tag(tag)) => Target::Tag(partition, self.tag(tag)),
+            (Some(partition), What::Prefix(prefix)) => Target::Prefix {
                 partition,
-                length: u32::try_from(prefix.len()).unwrap_or(u32::MAX),
+                length: u32::try_from(prefix.len()).ok()?,
                 hash: self.keys.hash(prefix),
             },
-        }
+        })
     }
 }
 

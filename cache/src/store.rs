@@ -135,6 +135,8 @@ pub enum Body {
 
 /// Locked while a process has the store open.
 const LOCK_FILE: &str = "store.lock";
+/// The share of the memory that fills may take, besides what is stored.
+const FILLS_SHARE: u64 = 2;
 /// Versions that one session may give out: those of a later session are above all of them.
 const VERSIONS_PER_SESSION: u64 = 1 << 40;
 
@@ -347,9 +349,18 @@ impl Cache {
         &self.fills
     }
 
-    /// The largest content that is kept, in bytes.
-    pub(crate) const fn kept_max(&self) -> u64 {
-        self.kept_max
+    /// The largest content that is kept now, in bytes: what memory holds, when no volume is in service.
+    pub(crate) fn kept_max(&self) -> u64 {
+        if self.disk.is_present() {
+            self.kept_max
+        } else {
+            self.kept_max.min(self.held_max())
+        }
+    }
+
+    /// What all fills together may keep in memory, in bytes, apart from one piece each.
+    pub(crate) const fn fills_max(&self) -> u64 {
+        self.memory.capacity() / FILLS_SHARE
     }
 
     /// The largest content that is held in memory, in bytes.
@@ -425,12 +436,21 @@ impl Cache {
             disk::Found::OtherVariants => return Some(Lookup::VaryMiss),
             disk::Found::Nothing => return None,
         };
+        // Most of what was purged is known without a look at it.
+        let known = Variant::facts_of(key, &[]);
+        if self.purges.judge(&known, entry.birth) == Verdict::Dead {
+            self.disk.forget(key.primary(), entry.version);
+            return None;
+        }
         let variant = Arc::new(self.disk.read(key, &entry, self.held_max()).await?);
         if variant.content.is_on_disk() || variant.content.length() <= self.held_max() {
             self.memory
                 .insert(&variant, || self.disk.may_promote(&variant));
         }
-        let hit = self.hit(variant, Tier::Disk)?;
+        let Some(hit) = self.hit(variant, Tier::Disk) else {
+            self.disk.forget(key.primary(), entry.version);
+            return None;
+        };
         self.metrics.hits_disk.inc();
         Some(Lookup::Hit(hit))
     }
@@ -528,5 +548,7 @@ impl std::fmt::Debug for Cache {
     }
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

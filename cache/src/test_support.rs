@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use crate::collapse::{Collapse, Follower, Lead};
-use crate::fill::{BodyReader, FillWriter, Filling, ReadError};
+use crate::fill::{BodyReader, FillError, FillWriter, Filling, ReadError};
 use crate::key::{Key, Partition, Scheme};
 use crate::semantics::vary::SelectingFields;
 use crate::store::{Body, Cache, CacheConfig, Hit, Lookup};
@@ -145,10 +145,20 @@ impl Bench {
     }
 
     pub(crate) async fn store(&self, path: &str, response: StoredResponse, content: Bytes) {
+        self.try_store(path, response, content).await.unwrap();
+    }
+
+    /// The same where nothing may be stored because the disk fails.
+    pub(crate) async fn try_store(
+        &self,
+        path: &str,
+        response: StoredResponse,
+        content: Bytes,
+    ) -> Result<(), FillError> {
         let (mut writer, filling) = self.begin(path, response, Some(content.len() as u64));
         drop(filling);
-        writer.write(content).await.unwrap();
-        writer.finish().await.unwrap();
+        writer.write(content).await?;
+        writer.finish().await
     }
 }
 

@@ -17,7 +17,7 @@ use super::record::{
     ALIGNMENT, Decoder, Encoder, HEADER_BYTES, Header, Kind, Location, Meta, RECORD_BYTES_MAX,
     padded,
 };
-use super::volume::Volume;
+use super::volume::{Operation, Volume};
 
 /// What is read at a record's place: the header and, mostly, all that describes it.
 const WINDOW_BYTES: usize = 16 << 10;
@@ -73,7 +73,7 @@ pub(super) fn find_tail(volume: &Volume) -> Tail {
     for (number, segment) in (0..).zip(&volume.segments) {
         let mut header = [0; SEGMENT_HEADER_BYTES];
         let result = volume.device.read_at(&mut header, volume.start_of(number));
-        volume.note("read", &result);
+        volume.note(Operation::Read, &result);
         let header = SegmentHeader::decode(&header, volume.identity)
             .filter(|header| result.is_ok() && header.segment == number);
         let lap = header.map_or(0, |header| header.lap);
@@ -172,7 +172,7 @@ impl Found {
         }
         let mut bytes = vec![0; described];
         let result = volume.device.read_at(&mut bytes, self.location.offset);
-        volume.note("read", &result);
+        volume.note(Operation::Read, &result);
         result.ok().and_then(|()| decode(&bytes))
     }
 }
@@ -219,7 +219,7 @@ impl<'a> Scan<'a> {
             self.window.resize(usize::try_from(bytes).ok()?, 0);
             self.window_at = self.position;
             let result = self.volume.device.read_at(&mut self.window, self.position);
-            self.volume.note("read", &result);
+            self.volume.note(Operation::Read, &result);
             if result.is_err() {
                 self.window.clear();
                 self.failed = true;

@@ -51,7 +51,8 @@ pub(crate) struct Volume {
     pub(super) index: Arc<Index>,
     purges: Arc<Purges>,
     pub(super) metrics: Metrics,
-    failures: AtomicU32,
+    read_failures: AtomicU32,
+    write_failures: AtomicU32,
     expelled: AtomicBool,
     offline: AtomicBool,
     pins: Mutex<()>,
@@ -68,6 +69,24 @@ pub(super) struct Segment {
     pub(super) retired: AtomicBool,
     /// What has its head or a part of its content here: taken out of the index when the lap ends.
     members: Mutex<Vec<(u128, Version)>>,
+}
+
+/// What is done to a volume's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Read,
+    Write,
+    Sync,
+}
+
+impl Operation {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Sync => "sync",
+        }
+    }
 }
 
 /// Why a record could not be read.
@@ -122,7 +141,8 @@ impl Volume {
             index,
             purges,
             metrics,
-            failures: AtomicU32::new(0),
+            read_failures: AtomicU32::new(0),
+            write_failures: AtomicU32::new(0),
             expelled: AtomicBool::new(false),
             offline: AtomicBool::new(false),
             pins: Mutex::new(()),
@@ -165,7 +185,7 @@ impl Volume {
         let timer = self.metrics.disk_read_duration.start_timer();
         let result = self.device.read_at(&mut record, location.offset);
         timer.observe_duration();
-        self.note("read", &result);
+        self.note(Operation::Read, &result);
         result.map_err(|_| Unread::Failed)?;
         // What was read while the segment began another lap may be half of either.
         if !self.is_there(location) {
@@ -186,17 +206,22 @@ impl Volume {
     }
 
     /// Counts the outcome of an operation; too many failures in a row end the volume's service.
-    pub(super) fn note<T>(&self, operation: &str, result: &io::Result<T>) {
+    pub(super) fn note<T>(&self, operation: Operation, result: &io::Result<T>) {
+        let failures = match operation {
+            Operation::Read => &self.read_failures,
+            Operation::Write | Operation::Sync => &self.write_failures,
+        };
         let Err(error) = result else {
-            self.failures.store(0, Ordering::Relaxed);
+            failures.store(0, Ordering::Relaxed);
             return;
         };
+        let operation = operation.as_str();
         self.metrics
             .disk_errors
             .with_label_values(&[operation])
             .inc();
         warn!("{}: {operation} failed: {error}", self.path.display());
-        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
+        if failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
             self.retire();
         }
     }

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::record::{ALIGNMENT, Draft, Kind, Location, padded};
 use super::recovery::{SegmentHeader, Tail};
-use super::volume::Volume;
+use super::volume::{Operation, Volume};
 
 /// Records that are gathered before they are written, in bytes.
 const GATHERED_MAX: usize = 1 << 20;
@@ -334,7 +334,7 @@ impl Log {
         let start = self.volume.start_of(segment);
         let header = SegmentHeader { segment, lap }.encode(self.volume.identity);
         let result = self.volume.device.write_at(&header, start);
-        self.volume.note("write", &result);
+        self.volume.note(Operation::Write, &result);
         if result.is_err() {
             self.retire(segment);
             return None;
@@ -356,7 +356,7 @@ impl Log {
         }
         let Some(open) = &mut self.open else { return };
         let result = self.volume.device.write_at(&self.gathered, open.position);
-        self.volume.note("write", &result);
+        self.volume.note(Operation::Write, &result);
         let dones = std::mem::take(&mut self.dones);
         let written = self.gathered.len() as u64;
         self.gathered.clear();
@@ -386,7 +386,7 @@ impl Log {
         self.unsynced = 0;
         self.lingers = 0;
         let result = self.volume.device.sync();
-        self.volume.note("sync", &result);
+        self.volume.note(Operation::Sync, &result);
         // What the kernel took and lost is noticed by checksums; what it should have replaced must not come back after a start.
         if result.is_err() {
             self.volume.expel();

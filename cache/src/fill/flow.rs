@@ -296,6 +296,17 @@ impl Fill {
         self.state.lock().unflushed
     }
 
+    /// Bytes of content that this keeps in memory.
+    pub(crate) fn in_memory(&self) -> u64 {
+        let state = self.state.lock();
+        let bytes = |piece: &Piece| match piece {
+            Piece::Memory(bytes) => bytes.len(),
+            Piece::OnDisk(_) | Piece::Gone => 0,
+        };
+        let sealed: usize = state.sealed.iter().map(bytes).sum();
+        (sealed + state.tail_length()) as u64
+    }
+
     pub(crate) fn disk_failed(&self) -> bool {
         self.state.lock().disk_failed
     }

@@ -139,6 +139,8 @@ impl Journal {
         let count = records.len() as u64;
         if self.damaged || self.next + count > self.slots {
             let ledger = ledger.lock().clone();
+            // Until it succeeds: the name may lead to the new file already while the old one is the open one.
+            self.damaged = true;
             self.rewrite(&ledger, marks, count)?;
         }
         let sequence = ledger.lock().sequence;
