@@ -42,18 +42,31 @@ pub(crate) fn name(response: &StoredResponse) -> String {
     response.fields["x-name"].to_str().unwrap().to_owned()
 }
 
-/// `length` bytes that differ by `seed` and position.
+/// `length` bytes that differ by `seed` and, every 4 KiB, by position.
 pub(crate) fn content(seed: u64, length: usize) -> Bytes {
-    let mut bytes = Vec::with_capacity(length + 8);
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    while bytes.len() < length {
+    let mut word = || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
+        state.to_le_bytes()
+    };
+    let block: Vec<u8> = (0..512).flat_map(|_| word()).collect();
+    let mut bytes = Vec::with_capacity(length + block.len());
+    while bytes.len() < length {
+        let start = bytes.len();
+        bytes.extend_from_slice(&block);
+        bytes[start..start + 8].copy_from_slice(&start.to_le_bytes());
     }
     bytes.truncate(length);
     bytes.into()
+}
+
+/// A directory that goes with its value; in memory where there is such a place, since a sync there costs nothing.
+pub(crate) fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 /// A store and the site that the tests use.

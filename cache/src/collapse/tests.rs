@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use super::*;
 use crate::purge::{Mode, Purge, What};
-use crate::test_support::{Bench, memory_only, name, read_all, response};
+use crate::test_support::{Bench, directory, memory_only, name, read_all, response};
 
 fn bench() -> (tempfile::TempDir, Bench) {
-    let directory = tempfile::tempdir().unwrap();
-    let bench = Bench::open(memory_only(&directory));
-    (directory, bench)
+    let place = directory();
+    let bench = Bench::open(memory_only(&place));
+    (place, bench)
 }
 
 async fn purge(bench: &Bench, what: What, mode: Mode) {

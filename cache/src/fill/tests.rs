@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::test_support::{Bench, content, memory_only, read_all, response};
+use crate::test_support::{Bench, content, directory, memory_only, read_all, response};
 
 fn bench() -> (tempfile::TempDir, Bench) {
-    let directory = tempfile::tempdir().unwrap();
-    let bench = Bench::open(memory_only(&directory));
-    (directory, bench)
+    let place = directory();
+    let bench = Bench::open(memory_only(&place));
+    (place, bench)
 }
 
 /// Writes content of `length` bytes in pieces of `piece` while eight readers read along, and reads it again from the store.

@@ -425,3 +425,6 @@ impl Record {
         Some([target.kind(), mode])
     }
 }
+
+#[cfg(test)]
+mod tests;

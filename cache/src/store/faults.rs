@@ -9,7 +9,7 @@ use super::*;
 use crate::device::faulty::{Fault, FaultyFiles};
 use crate::fill::FillError;
 use crate::purge::{Mode, What};
-use crate::test_support::{Bench, content, name, read_body, response};
+use crate::test_support::{Bench, content, directory, name, read_body, response};
 
 const LENGTHS: [usize; 4] = [10, 70_000, 300_000, (2 << 20) + 1];
 
@@ -64,8 +64,8 @@ async fn store_all(bench: &Bench, version: u64) {
 
 /// Two sessions on failing files with a purge between two versions; then one on good files. Gives the operations counted.
 async fn check_faults(fault: Fault, from: u64, many: u64) -> u64 {
-    let directory = tempfile::tempdir().unwrap();
-    let config = config(directory.path());
+    let place = directory();
+    let config = config(place.path());
     let files = Arc::new(FaultyFiles::new(fault, from, many));
     let opener: Arc<dyn Opener> = files.clone();
     let mut oldest = 1;
@@ -136,14 +136,14 @@ async fn files_that_fail_for_good_leave_a_store_in_memory() {
 
 /// A closed store's files after two versions were stored.
 async fn two_versions() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
+    let place = directory();
     for version in 1..=2 {
-        let bench = Bench::open(config(directory.path()));
+        let bench = Bench::open(config(place.path()));
         bench.cache.loaded().await;
         store_all(&bench, version).await;
         bench.cache.close().await;
     }
-    directory
+    place
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -164,9 +164,9 @@ fn a_changed_volume_never_gives_wrong_bytes() {
     let changes = prop::collection::vec((0_u64..used * 6, any::<[u8; 8]>()), 1..20);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(40));
     let result = runner.run(&changes, |changes| {
-        let directory = tempfile::tempdir().unwrap();
-        copy(original.path(), directory.path());
-        let volume = directory.path().join("disk/jet9.volume");
+        let place = directory();
+        copy(original.path(), place.path());
+        let volume = place.path().join("disk/jet9.volume");
         let file = std::fs::OpenOptions::new()
             .write(true)
             .open(volume)
@@ -181,7 +181,7 @@ fn a_changed_volume_never_gives_wrong_bytes() {
             file.write_all_at(&bytes, offset).unwrap();
         }
         runtime.block_on(async {
-            let bench = Bench::open(config(directory.path()));
+            let bench = Bench::open(config(place.path()));
             bench.cache.loaded().await;
             for n in 0..LENGTHS.len() {
                 check_stored(&bench, n, 1..=2).await;
@@ -205,16 +205,16 @@ async fn a_volume_cut_anywhere_opens_and_gives_nothing_wrong() {
         2 << 20,
         (3 << 20) + 7,
     ] {
-        let directory = tempfile::tempdir().unwrap();
-        copy(original.path(), directory.path());
-        let volume = directory.path().join("disk/jet9.volume");
+        let place = directory();
+        copy(original.path(), place.path());
+        let volume = place.path().join("disk/jet9.volume");
         std::fs::OpenOptions::new()
             .write(true)
             .open(&volume)
             .unwrap()
             .set_len(length)
             .unwrap();
-        let bench = Bench::open(config(directory.path()));
+        let bench = Bench::open(config(place.path()));
         bench.cache.loaded().await;
         for n in 0..LENGTHS.len() {
             check_stored(&bench, n, 1..=2).await;
@@ -224,15 +224,15 @@ async fn a_volume_cut_anywhere_opens_and_gives_nothing_wrong() {
 
 #[tokio::test]
 async fn files_copied_at_any_moment_open_and_give_nothing_wrong() {
-    let directory = tempfile::tempdir().unwrap();
-    let bench = Bench::open(config(directory.path()));
+    let place = directory();
+    let bench = Bench::open(config(place.path()));
     for version in 1..=12 {
         for (n, length) in LENGTHS.into_iter().enumerate() {
             let head = response(&version.to_string(), &[], &[]);
             bench.store(&path(n), head, content(version, length)).await;
         }
-        let copied = tempfile::tempdir().unwrap();
-        copy(directory.path(), copied.path());
+        let copied = directory();
+        copy(place.path(), copied.path());
         let again = Bench::open(config(copied.path()));
         again.cache.loaded().await;
         for n in 0..LENGTHS.len() {

@@ -7,7 +7,9 @@ use http::HeaderValue;
 
 use super::*;
 use crate::purge::{Mode, What};
-use crate::test_support::{Bench, content, memory_only, name, read_all, read_body, response};
+use crate::test_support::{
+    Bench, content, directory, memory_only, name, read_all, read_body, response,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -21,7 +23,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         Self {
-            directory: tempfile::tempdir().unwrap(),
+            directory: directory(),
             memory: 64 << 20,
             size: 40 << 20,
         }
