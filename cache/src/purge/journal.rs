@@ -234,7 +234,7 @@ impl Journal {
             device,
             header,
             next,
-            slots: replay.slots(),
+            slots: replay.room,
             damaged: false,
         };
         Ok((journal, ledger))
@@ -342,7 +342,10 @@ impl Unreadable {
 /// The whole content of a journal's file.
 struct Replay {
     header: Header,
+    /// The slots up to the last that is not empty.
     slots: Vec<u8>,
+    /// How many there is room for.
+    room: u64,
 }
 
 impl Replay {
@@ -356,14 +359,17 @@ impl Replay {
             .read_at(&mut bytes, 0)
             .map_err(|error| Unreadable::new(&error))?;
         let header = Header::decode(&bytes).map_err(|error| Unreadable::new(&error))?;
+        let mut slots = bytes.split_off(HEADER_BYTES.min(bytes.len()));
+        slots.truncate(slots.len() / SLOT_BYTES * SLOT_BYTES);
+        let room = (slots.len() / SLOT_BYTES) as u64;
+        while slots.ends_with(&[0; SLOT_BYTES]) {
+            slots.truncate(slots.len() - SLOT_BYTES);
+        }
         Ok(Self {
             header,
-            slots: bytes.split_off(HEADER_BYTES.min(bytes.len())),
+            slots,
+            room,
         })
-    }
-
-    fn slots(&self) -> u64 {
-        (self.slots.len() / SLOT_BYTES) as u64
     }
 
     /// Every slot that counts, in order.
