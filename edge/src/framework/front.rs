@@ -327,4 +327,4 @@ impl<H: Handler> Turn<'_, H> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::framework) mod tests;

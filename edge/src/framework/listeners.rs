@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
 use jet9_config::node::{AdminListen, Listen};
 use jet9_config::{Problem, Problems};
 use pingora_core::server::{ListenFds, ShutdownWatch};
@@ -307,22 +306,32 @@ impl<H: Handler> Shared<H> {
                 Err(error) => self.pause(&error, &mut pause).await,
             }
         }
-        self.accept_the_waiting(&listener, acceptor.as_ref());
+        // It ends with an error: at best with the one that nobody waits any more.
+        let _ = self.accept_the_waiting(listener, acceptor.as_ref());
     }
 
-    /// Takes what is in the listen queue: closing the socket would reset clients that are connected already.
-    fn accept_the_waiting(&self, listener: &TcpListener, acceptor: Option<&Acceptor>) {
+    /// Takes what is in the listen queue: closing the socket would reset clients that are connected already. Asks the system itself: the
+    /// runtime may not have heard of them yet.
+    fn accept_the_waiting(
+        &self,
+        listener: TcpListener,
+        acceptor: Option<&Acceptor>,
+    ) -> io::Result<()> {
+        let listener = listener.into_std()?;
         for _ in 0..BACKLOG {
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                return;
+                break;
             };
-            match listener.accept().now_or_never() {
-                Some(Ok((stream, address))) => {
-                    self.spawn(stream, address, acceptor.cloned(), place);
-                }
-                _ => return,
-            }
+            let (stream, address) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            self.spawn(
+                TcpStream::from_std(stream)?,
+                address,
+                acceptor.cloned(),
+                place,
+            );
         }
+        Ok(())
     }
 
     /// After an error: at once where it was the connection's, later and later where the system has no more to give.

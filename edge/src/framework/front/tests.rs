@@ -14,17 +14,17 @@ use super::*;
 use crate::message::{Content, Head};
 
 /// Answers `GET /hit*` at once, never answers `/never`, passes everything else to a side that echoes.
-struct Fake {
+pub(in crate::framework) struct Fake {
     limits: Limits,
-    drain: Drain,
+    pub(in crate::framework) drain: Drain,
     ids: RequestIds,
     finished: Mutex<Vec<(String, u16, Option<&'static str>)>>,
     never: AtomicUsize,
-    open: IntGauge,
+    pub(in crate::framework) open: IntGauge,
 }
 
 impl Fake {
-    fn new(limits: Limits) -> Arc<Self> {
+    pub(in crate::framework) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             drain: Drain::new(),

@@ -1,8 +1,11 @@
 //! Binding, and what is said when it fails.
 
+use jet9_config::limits::Limits;
 use tempfile::tempdir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::framework::front::tests::Fake;
 
 fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
@@ -73,4 +76,80 @@ fn a_connection_takes_little_memory_whatever_it_will_speak() {
     }
     let size = size_of_return(&serve::<front::Node>);
     assert!(size < 1536, "{size} bytes");
+}
+
+/// A service of one clear listener, running, and the address that it listens on.
+fn accepting(fake: &Arc<Fake>) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let http = bind("node.toml", &listen(vec![loopback()])).unwrap().http;
+    let address = http[0].local_addr().unwrap();
+    let errors = accept_errors(&Registry::new()).unwrap();
+    let handler = Arc::clone(fake);
+    let mut service = Accepting {
+        listeners: http.into_iter().map(|listener| (listener, None)).collect(),
+        shared: Arc::new(Shared {
+            places: Arc::new(Semaphore::new(handler.limits().connections)),
+            handler,
+            errors,
+        }),
+        threads: 1,
+    };
+    (address, tokio::spawn(async move { service.run().await }))
+}
+
+const HIT: &[u8] = b"GET /hit HTTP/1.1\r\nHost: a\r\n\r\n";
+
+async fn answered(client: &mut TcpStream) -> bool {
+    let mut answer = [0; 1024];
+    client.read(&mut answer).await.is_ok_and(|read| read > 0)
+}
+
+#[tokio::test]
+async fn who_comes_while_all_places_are_taken_waits_for_one() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let fake = Fake::new(limits);
+    let (address, service) = accepting(&fake);
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first.write_all(HIT).await.unwrap();
+    assert!(answered(&mut first).await);
+    let mut second = TcpStream::connect(address).await.unwrap();
+    second.write_all(HIT).await.unwrap();
+    first.write_all(HIT).await.unwrap();
+    assert!(answered(&mut first).await);
+    assert_eq!(
+        fake.open.get(),
+        1,
+        "the second is not served beside the first"
+    );
+    drop(first);
+    assert!(answered(&mut second).await);
+    fake.drain.start();
+    service.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_serves_who_is_in_the_listen_queue_and_nobody_after_that() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let fake = Fake::new(limits);
+    let http = bind("node.toml", &listen(vec![loopback()])).unwrap().http;
+    let address = http[0].local_addr().unwrap();
+    // Connected before anybody accepts.
+    let mut waiting = TcpStream::connect(address).await.unwrap();
+    waiting.write_all(HIT).await.unwrap();
+    let shared = Shared {
+        places: Arc::new(Semaphore::new(2)),
+        handler: Arc::clone(&fake),
+        errors: accept_errors(&Registry::new()).unwrap(),
+    };
+    fake.drain.start();
+    let listener = TcpListener::from_std(http.into_iter().next().unwrap()).unwrap();
+    Arc::new(shared).accept(listener, None).await;
+    assert!(answered(&mut waiting).await);
+    fake.drain.idle().await;
+    assert!(TcpStream::connect(address).await.is_err());
 }

@@ -4,10 +4,12 @@
 //! on their absence.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::time::Duration;
 
 /// Says that the node serves.
@@ -38,19 +40,35 @@ fn watchdog_period() -> Option<Duration> {
 }
 
 fn tell(state: &str) {
-    if let Err(error) = send(state) {
+    let Some(socket) = env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    if let Err(error) = send(&socket, state) {
         log::warn!("the service manager cannot be told {state}: {error}");
     }
 }
 
-fn send(state: &str) -> io::Result<()> {
-    let Some(socket) = env::var_os("NOTIFY_SOCKET") else {
-        return Ok(());
-    };
+fn send(socket: &OsStr, state: &str) -> io::Result<()> {
     let address = match socket.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-        path => SocketAddr::from_pathname(std::path::Path::new(std::ffi::OsStr::from_bytes(path)))?,
+        _ => SocketAddr::from_pathname(Path::new(socket))?,
     };
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_manager_is_told_through_its_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        send(path.as_os_str(), "READY=1").unwrap();
+        let mut told = [0; 16];
+        let read = manager.recv(&mut told).unwrap();
+        assert_eq!(&told[..read], b"READY=1");
+    }
 }

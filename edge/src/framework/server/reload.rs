@@ -79,3 +79,27 @@ fn changed_sections(old: &Node, new: &Node) -> Vec<&'static str> {
         .map(|((name, _), _)| name)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn check(old: &str, new: &str, expected: &[&str]) {
+        let node = |text: &str| {
+            let text = format!("[node]\nid = \"e1\"\n{text}");
+            jet9_config::check::node("node.toml", Path::new("/e"), &text).unwrap()
+        };
+        assert_eq!(changed_sections(&node(old), &node(new)), expected);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named_by_its_section() {
+        let first = "[listen]\nhttp = [\"127.0.0.1:80\"]\n";
+        check(first, first, &[]);
+        let second =
+            "zone = \"z\"\n[listen]\nhttp = [\"127.0.0.1:81\"]\n[limits]\ndrain = \"1s\"\n";
+        check(first, second, &["node", "listen", "limits"]);
+    }
+}
