@@ -322,6 +322,15 @@ impl BodyReader {
         }
     }
 
+    /// How many bytes [`Self::next`] is still to give, where known: what an answer announces.
+    pub fn remaining(&self) -> Option<u64> {
+        let end = match (self.end, self.length()) {
+            (Some(end), Some(length)) => Some(end.min(length)),
+            (end, length) => end.or(length),
+        };
+        end.map(|end| end.saturating_sub(self.position))
+    }
+
     /// Restricts what [`Self::next`] gives to `length` bytes from `start`. Call it before the first read.
     pub fn restrict(&mut self, start: u64, length: u64) {
         self.position = start;

@@ -144,12 +144,14 @@ async fn a_range_reads_its_bytes_from_a_fill_and_from_memory() {
         writer.write(all.clone()).await.unwrap();
         writer.finish().await.unwrap();
         let expected = all.slice(start.min(all.len())..(start + length).min(all.len()));
+        assert_eq!(filling.body.remaining(), Some(expected.len() as u64));
         assert_eq!(read_all(filling.body).await.unwrap(), expected, "{path}");
         let hit = bench.hit(&path).await.unwrap();
         let crate::store::Body::Stream(mut body) = hit.body else {
             panic!()
         };
         body.restrict(start as u64, length as u64);
+        assert_eq!(body.remaining(), Some(expected.len() as u64));
         assert_eq!(read_all(body).await.unwrap(), expected, "{path}");
     }
 }

@@ -204,6 +204,9 @@ async fn idle(running: &watch::Sender<()>, keep_alive: Duration) {
 /// The client reset the stream or its connection ended.
 const LEFT: &str = "client-left";
 
+/// Bytes of one write: Pingora's write timeout is for all of it, and a client that is slow but takes something is to get its content.
+const WRITE_BYTES: usize = 16 << 10;
+
 /// Stored content, or that of a fill, broke off before its end.
 const BROKEN: &str = "content-broken";
 
@@ -223,9 +226,12 @@ async fn write(
         .map_err(|_| LEFT)?;
     answered.first_byte = Some(clock::monotonic());
     if !empty {
-        while let Some(piece) = next_piece(session, &mut content).await? {
+        while let Some(mut piece) = next_piece(session, &mut content).await? {
             answered.bytes_out += piece.len() as u64;
-            session.write_body(piece, false).await.map_err(|_| LEFT)?;
+            while !piece.is_empty() {
+                let part = piece.split_to(piece.len().min(WRITE_BYTES));
+                session.write_body(part, false).await.map_err(|_| LEFT)?;
+            }
         }
         session.finish().map_err(|_| LEFT)?;
     }
@@ -302,7 +308,7 @@ fn announced(content: &Content) -> Option<u64> {
         Content::None => None,
         Content::HeadOnly(length) | Content::Origin { length, .. } => *length,
         Content::Whole(bytes) => Some(bytes.len() as u64),
-        Content::Stored(reader) => reader.length(),
+        Content::Stored(reader) => reader.remaining(),
     }
 }
 

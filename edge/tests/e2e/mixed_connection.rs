@@ -130,6 +130,34 @@ fn requests_sent_while_one_is_handed_over_wait_for_their_turn() {
 }
 
 #[test]
+fn a_part_is_announced_with_its_own_length_and_the_connection_goes_on() {
+    scene(LIMIT, |scene| {
+        let origin = Origin::start(|_, wire| {
+            wire.answer("200 OK", "Cache-Control: max-age=600\r\n", &large())
+        });
+        let edge = Setup::of(Cluster::of_one("c-1", origin.address))
+            .disk("128MiB")
+            .start(scene);
+        for mut client in [edge.clear(), edge.tls("site.test")] {
+            // Of content that is still arriving, and then of content that is stored.
+            for _ in 0..2 {
+                let answer = client.ask(
+                    "GET /large HTTP/1.1\r\nHost: site.test\r\nRange: bytes=2000000-2000009\r\n\r\n",
+                );
+                assert_eq!(answer.status, 206);
+                assert_eq!(answer.field("content-length"), Some("10"));
+                assert_eq!(answer.content, &large()[2_000_000..2_000_010]);
+            }
+        }
+    });
+}
+
+/// More than a piece of what the store reads at once.
+fn large() -> Vec<u8> {
+    (0..3_000_000_u32).map(|at| (at % 251) as u8).collect()
+}
+
+#[test]
 fn a_websocket_opens_and_is_the_last_of_its_connection() {
     scene(LIMIT, |scene| {
         let origin = Origin::start(websocket);

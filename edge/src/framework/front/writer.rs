@@ -114,7 +114,7 @@ pub(super) fn framing(status: StatusCode, content: &Content, terms: &Terms) -> F
         Content::None => Some(0),
         Content::HeadOnly(length) => return Framing::Announced(*length),
         Content::Whole(bytes) => Some(bytes.len() as u64),
-        Content::Stored(reader) => reader.length(),
+        Content::Stored(reader) => reader.remaining(),
         Content::Origin { length, .. } => *length,
     };
     match length {
