@@ -26,7 +26,7 @@ use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Sess
 use crate::exchange::Exchange;
 use crate::framework::front::FrontStream;
 use crate::framework::http2;
-use crate::message::{Content, Framing, Request};
+use crate::message::{Content, Framing, Protocol, Request};
 use crate::origin::forward::{self, Facts, For};
 use crate::origin::{master, receive};
 use crate::parts::Edge;
@@ -134,9 +134,15 @@ impl ProxyHttp for Phases {
         if let Some(passing) = handed.and_then(|handed| handed.0.lock().take()) {
             ctx.take_in(passing);
         }
-        let upgrades = ctx
-            .parts()
-            .is_ok_and(|(passing, _)| passing.request.upgrade.is_some());
+        let (upgrades, is_http10) = ctx.parts().map_or((false, false), |(passing, _)| {
+            let request = &passing.request;
+            (
+                request.upgrade.is_some(),
+                request.protocol == Protocol::Http10,
+            )
+        });
+        // RFC 9110 §15.2: HTTP/1.0 knows no interim answers, and would take one for the answer.
+        session.set_ignore_info_resp(is_http10);
         let idle = Some(self.edge.limits.client_idle);
         session.set_read_timeout(if upgrades { Some(TUNNEL_IDLE) } else { idle });
         session.set_write_timeout(idle);
@@ -250,7 +256,7 @@ impl ProxyHttp for Phases {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        head.set_version(http::Version::HTTP_11); // RFC 9110 §2.5: our own version, not the side's
+        head.set_version(Version::HTTP_11); // RFC 9110 §2.5: our own version, not the side's
         let (passing, _) = ctx.parts()?;
         let mut added = HeaderMap::new();
         deliver::add_via(&self.edge, &mut added);

@@ -404,9 +404,13 @@ impl AsyncWrite for FrontStream {
         self.lent()?.poll_flush(cx)
     }
 
-    /// The connection is the front's to close: this only sends what was held back.
+    /// How Pingora ends an exchange whose connection it does not keep. The connection is the front's to close: this only sends what was held
+    /// back and notes that the end was said.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lent()?.poll_flush(cx)
+        let lent = self.lent()?;
+        ready!(lent.poll_flush(cx))?;
+        lent.ended = true;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -414,10 +418,7 @@ impl AsyncWrite for FrontStream {
 impl Shutdown for FrontStream {
     async fn shutdown(&mut self) {
         // Where this fails, the client is gone, and the front finds that out itself.
-        let _ = AsyncWriteExt::flush(self).await;
-        if let Some(lent) = &mut self.lent {
-            lent.ended = true;
-        }
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 

@@ -113,7 +113,9 @@ impl Handler for Fake {
         if usable {
             return stream.flush().await.is_ok();
         }
-        pingora_core::protocols::Shutdown::shutdown(&mut stream).await;
+        // As Pingora's session does it: of the two methods of this name, the one of the boxed stream is tokio's.
+        let mut stream: pingora_core::protocols::Stream = Box::new(stream);
+        let _ = stream.shutdown().await;
         false
     }
 

@@ -108,6 +108,21 @@ fn status(answer: &str) -> &str {
 }
 
 #[tokio::test]
+async fn interim_answers_reach_no_client_of_http10() {
+    const HINTED: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    for (version, expected) in [("1.1", "103"), ("1.0", "200")] {
+        let side = ScriptedSide::play(vec![vec![Act::Answer(HINTED)]]);
+        let node = TestNode::new(|_| {});
+        node.publish(7, &serving("b"), nowhere(), side.addr).await;
+        let head =
+            format!("POST / HTTP/{version}\r\nHost: example.test\r\nContent-Length: 5\r\n\r\n");
+        let answer = http1(&node, &head, "hello").await;
+        assert_eq!(status(&answer), expected, "{answer}");
+        assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_post_reaches_the_live_master_composed_by_us_and_its_answer_comes_back() {
     let side = ScriptedSide::play(vec![vec![Act::Answer(OK)]]);
     let node = TestNode::new(|_| {});
