@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use jet9_cache::Scheme;
 use jet9_cluster::Epoch;
 use jet9_config::site::{OriginHost, Site};
 
@@ -103,13 +104,22 @@ fn method(request: &Request, purpose: For<'_>) -> Method {
     }
 }
 
-/// The host that the client named, with its port only if that is where it reached us. Any other port is the client's invention: sides
-/// write it into links, and keys do not know ports, so that everybody would get those links from the store.
+/// The host that the client named, with its port only if that is where it reached us and the scheme does not say it already. Any other port
+/// is the client's invention, and so is a default one that is spelled out: sides write it into links or redirect to the name without it,
+/// and keys do not know ports, so that everybody would get that from the store.
 fn named_host(request: &Request, facts: &Facts<'_>) -> String {
     let host = request.host.as_str();
-    match request.port.filter(|_| request.port == facts.port) {
+    let is_told = |port: &u16| facts.port == Some(*port) && *port != default_port(request.scheme);
+    match request.port.filter(is_told) {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
+    }
+}
+
+const fn default_port(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
     }
 }
 
@@ -131,7 +141,8 @@ fn origin_host<'a>(site: &'a Site, path_and_query: &[u8]) -> Option<&'a str> {
 fn copy_end_to_end(fields: &mut HeaderMap, asked: &HeaderMap, purpose: For<'_>) {
     let for_store = matches!(purpose, For::Store { .. });
     for (name, value) in asked {
-        let left_out = is_reserved(name) || (for_store && is_about_part(name));
+        let left_out =
+            is_reserved(name) || (for_store && (is_about_part(name) || is_method_override(name)));
         if !left_out {
             fields.append(name, value.clone());
         }
@@ -140,7 +151,9 @@ fn copy_end_to_end(fields: &mut HeaderMap, asked: &HeaderMap, purpose: For<'_>) 
 
 /// Fields that only we may set, and those that would be taken for them: a CGI environment cannot tell `_` from `-`.
 ///
-/// `Proxy` would become `HTTP_PROXY` there. `Forwarded` (RFC 7239) we do not speak, so a client's own must not pass for ours.
+/// `Proxy` would become `HTTP_PROXY` there. `Forwarded` (RFC 7239) we do not speak, so a client's own must not pass for ours. The other names
+/// are what application servers and frameworks take for the client's address, or for the host, the scheme or the target in place of those
+/// of the request: only a proxy in front of them may say that, and no key knows what a client says there.
 fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str().replace('_', "-");
     name.starts_with("x-forwarded-")
@@ -148,7 +161,19 @@ fn is_reserved(name: &HeaderName) -> bool {
         || matches!(
             name.as_str(),
             "x-real-ip"
+                | "client-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
                 | "forwarded"
+                | "x-forwarded"
+                | "x-host"
+                | "x-original-host"
+                | "x-http-host-override"
+                | "x-original-url"
+                | "x-rewrite-url"
+                | "x-scheme"
+                | "x-url-scheme"
+                | "front-end-https"
                 | "proxy"
                 | "x-request-id"
                 | "host"
@@ -169,6 +194,14 @@ fn is_about_part(name: &HeaderName) -> bool {
         header::RANGE,
     ]
     .contains(name)
+}
+
+/// Names another method to frameworks that look at it. What is stored is the answer to a GET.
+fn is_method_override(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "x-http-method-override" | "x-http-method" | "x-method-override"
+    )
 }
 
 fn speak_for_the_edge(
@@ -337,6 +370,9 @@ mod tests {
                 ("jet9_light", "1"),
                 ("proxy", "http://evil.test"),
                 ("x-request-id", "theirs"),
+                ("client-ip", "10.0.0.1"),
+                ("x-client-ip", "10.0.0.1"),
+                ("x-cluster-client-ip", "10.0.0.1"),
                 ("accept", "*/*"),
                 ("accept-encoding", "br;q=0.5, gzip"),
             ],
@@ -348,6 +384,64 @@ mod tests {
             "example.test",
             &["accept: */*", "accept-encoding: br;q=0.5, gzip"],
         );
+    }
+
+    #[test]
+    fn a_client_names_no_other_host_scheme_or_target_beside_those_of_its_request() {
+        let forged = request(
+            Method::GET,
+            &[
+                ("x-forwarded", "host=evil.test"),
+                ("x-host", "evil.test"),
+                ("x-original-host", "evil.test"),
+                ("x-http-host-override", "evil.test"),
+                ("x-original-url", "/evil"),
+                ("x-rewrite-url", "/evil"),
+                ("x-scheme", "http"),
+                ("x-url-scheme", "http"),
+                ("front-end-https", "off"),
+            ],
+        );
+        let first = "GET /a?b=c HTTP/1.1";
+        check(&forged, For::Client, first, "example.test", &[]);
+    }
+
+    #[test]
+    fn another_method_is_named_only_on_the_way_past_the_store() {
+        let conditional = HeaderMap::new();
+        let first = "GET /a?b=c HTTP/1.1";
+        for name in [
+            "x-http-method-override",
+            "x-http-method",
+            "x-method-override",
+        ] {
+            let overriding = request(Method::GET, &[(name, "DELETE")]);
+            let for_store = For::Store {
+                conditional: &conditional,
+            };
+            check(&overriding, for_store, first, "example.test", &[]);
+            let line = format!("{name}: DELETE");
+            check(&overriding, For::Client, first, "example.test", &[&line]);
+        }
+    }
+
+    #[test]
+    fn a_default_port_that_is_spelled_out_does_not_reach_the_side() {
+        let check = |scheme, port, expected: &str| {
+            let mut asked = request(Method::GET, &[]);
+            (asked.scheme, asked.port) = (scheme, Some(port));
+            let reached = Facts {
+                port: Some(port),
+                ..facts()
+            };
+            let fields = compose(&asked, &testing::site(), &reached, For::Client).fields;
+            assert_eq!(fields["host"], expected);
+            assert_eq!(fields["x-forwarded-host"], expected);
+        };
+        check(Scheme::Http, 80, "example.test");
+        check(Scheme::Https, 443, "example.test");
+        check(Scheme::Http, 443, "example.test:443");
+        check(Scheme::Https, 8443, "example.test:8443");
     }
 
     #[test]
