@@ -100,8 +100,8 @@ impl Wire {
             answered: Answered::Something,
         };
         self.first_byte(times.first_byte).await?;
-        let by = Instant::now() + times.rest;
         for _ in 0..=INTERIM_MAX {
+            let by = Instant::now() + times.rest; // of this head: the final one may come long after an interim one
             let end = self.head_end(by, limits).await.map_err(answered)?;
             let head = self.read.split_to(end);
             let received = receive::head(&head, asked, limits)
