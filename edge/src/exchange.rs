@@ -39,6 +39,8 @@ pub struct Exchange {
     pub cache: Option<CacheStatus>,
     /// Why, where there is a reason.
     pub reason: Option<Reason>,
+    /// The current age of a hit.
+    pub age: Option<std::time::Duration>,
     /// The tier of a hit.
     pub tier: Option<Tier>,
     /// Whether it was served by another request's fetch.
@@ -121,6 +123,7 @@ impl Exchange {
             site: None,
             cache: None,
             reason: None,
+            age: None,
             tier: None,
             collapsed: false,
             held: std::time::Duration::ZERO,
@@ -147,6 +150,7 @@ impl Exchange {
     /// Notes that a stored response is served; `stale` says why although it is stale.
     pub fn hit(&mut self, stored: &Stored, stale: Option<Reason>) {
         self.cache = Some(CacheStatus::hit(stored.ttl));
+        self.age = Some(stored.age);
         self.tier = Some(stored.hit.tier);
         self.reason = None;
         self.because(stale);

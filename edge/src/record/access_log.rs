@@ -107,6 +107,11 @@ fn cached(line: &mut Object, exchange: &Exchange) {
     if let Some(ttl) = exchange.cache.and_then(|status| status.ttl) {
         line.bare("cache_ttl", |out| print(out, format_args!("{ttl}")));
     }
+    if let Some(age) = exchange.age {
+        line.bare("cache_age", |out| {
+            print(out, format_args!("{}", age.as_secs()))
+        });
+    }
     line.optional("cache_tier", exchange.tier.map(tier_word));
     line.bare("collapsed", |out| {
         print(out, format_args!("{}", exchange.collapsed))

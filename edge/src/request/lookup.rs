@@ -4,6 +4,7 @@
 //! `cache::semantics` (RFC 9111 §4). Memory is asked first, without waiting for anything.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jet9_cache::semantics::freshness::{self, Freshness, StaleUse};
 use jet9_cache::semantics::request::{self as policy, RequestPolicy};
@@ -61,6 +62,8 @@ pub enum Found {
 pub struct Stored {
     /// The response.
     pub hit: Hit,
+    /// Its current age.
+    pub age: Duration,
     /// What remains of its lifetime, in seconds; negative when stale.
     pub ttl: i64,
     /// Whether it may be served when the origin fails.
@@ -136,22 +139,24 @@ pub async fn consult(
 
 fn judge(exchange: &mut Exchange, asking: &Asking<'_>, hit: Hit, now: Timestamp) -> Found {
     match freshness::assess(&hit.response, &asking.policy, hit.purging, now) {
-        Freshness::Fresh { ttl, .. } => Found::Fresh(Stored {
+        Freshness::Fresh { age, ttl } => Found::Fresh(Stored {
             hit,
+            age,
             ttl,
             if_error: false,
         }),
         Freshness::Unusable(reason) => nothing(exchange, ForwardReason::Miss, Some(reason)),
         Freshness::Stale {
+            age,
             ttl,
             forward,
             reason,
             serve,
-            ..
         } => {
             exchange.forwarded(forward, Some(reason));
             let stored = Stored {
                 hit,
+                age,
                 ttl,
                 if_error: serve != StaleUse::Never,
             };

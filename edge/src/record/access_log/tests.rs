@@ -42,6 +42,7 @@ fn exchange() -> Exchange {
         took: Duration::from_micros(12_345),
     });
     exchange.cache = Some(CacheStatus::hit(376));
+    exchange.age = Some(Duration::from_millis(24_900));
     exchange.tier = Some(Tier::Disk);
     exchange.answered = Answered {
         status: 200,
@@ -66,7 +67,7 @@ fn a_line_of_json_has_every_field_in_its_order() {
         r#"{"ts":"2026-11-21T21:33:18.241Z","node":"edge1","zone":"local","request_id":"r-1","#,
         r#""client_ip":"192.0.2.7","protocol":"h2","tls_version":"TLSv1.3","method":"GET","scheme":"https","#,
         r#""host":"example.test","path":"/a\"b","query":"q=1","status":200,"bytes_in":100,"bytes_out":2000,"#,
-        r#""cache":"hit","cache_ttl":376,"cache_tier":"disk","collapsed":false,"#,
+        r#""cache":"hit","cache_ttl":376,"cache_age":24,"cache_tier":"disk","collapsed":false,"#,
         r#""side":"b","epoch":42,"origin_status":200,"attempts":1,"#,
         r#""hold_ms":0.000,"origin_ms":12.345,"first_byte_ms":13.000,"total_ms":15.002,"#,
         r#""user_agent":"Mozilla/5.0 \"x\""}"#,
