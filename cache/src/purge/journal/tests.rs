@@ -1,3 +1,5 @@
+//! The journal across sessions, and on files that are torn, damaged or fail to be written.
+
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
