@@ -1,6 +1,6 @@
 //! `jet9 check`: validates documents, all problems at once, and changes nothing.
 //!
-//! Reads what `jet9 run` would read, with the same functions. Problems go to standard error, one a line, `file:line:col: /pointer: message`;
+//! Reads what `jet9 run` would read, certificates included, with the same functions. Problems go to standard error, one a line, `file:line:col: /pointer: message`;
 //! warnings say what will run but not as one may think. Binds no port and opens no store.
 
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use jet9_config::{ClusterId, Problem, check};
 use super::run::read_node;
 use super::{Failure, output};
 use crate::control::watch::{Content, Directory, Look};
+use crate::framework::tls;
 
 /// What is checked.
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         found.read_site(path, Role::Asked);
     }
     if let Ok(node) = &node {
+        if let Err(problems) = tls::check(&node.tls) {
+            found.failures.push(problems.to_string());
+        }
         found.read_state(node, arguments.sites.is_empty());
     }
     found.compare_sites();
@@ -289,6 +293,20 @@ mod tests {
         check(&files, &[]).expect("good");
         check(&files, &["state/sites/s-1.toml"]).expect("the same document");
         check(&files[..1], &[]).expect("no state yet");
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_used_are_told() {
+        let node = format!("{NODE}[tls]\ndefault_certificate = \"none.pem\"\n");
+        let files = [
+            ("node.toml", node.as_str()),
+            ("data/certificates/bad.pem", "garbage"),
+        ];
+        let words = [
+            "bad.pem: /tls/certificates: no certificate found",
+            "none.pem: /tls/default_certificate: the certificate cannot be read",
+        ];
+        refused(&files, &[], &words);
     }
 
     #[test]

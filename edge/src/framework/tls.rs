@@ -90,6 +90,19 @@ const fn version_name(version: Option<ProtocolVersion>) -> &'static str {
     }
 }
 
+/// Reads all certificates and puts none in force: for `jet9 check`.
+///
+/// # Errors
+/// Names every file that cannot be used.
+pub fn check(tls: &Tls) -> Result<(), Problems> {
+    let (_, problems) = read_all(tls.default_certificate.as_deref(), &tls.certificates);
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Problems(problems))
+    }
+}
+
 /// The certificates of the node: one default, and one file for each name or group of names.
 #[derive(Debug)]
 pub struct Certificates {
