@@ -52,7 +52,7 @@ pub fn site_file(file: &str, text: &str) -> Result<Site, Problems> {
     );
     Err(Problems::from(Problem {
         file: file.into(),
-        place: None,
+        place: place(text, "/id"),
         pointer: "/id".into(),
         message,
     }))

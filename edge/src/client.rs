@@ -219,6 +219,13 @@ impl Client {
     }
 
     fn unreachable(&self, error: &io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::InvalidInput {
+            let message = format!(
+                "{}: expected `unix:<socket>` or `<host>:<port>`",
+                self.address
+            );
+            return Failure::with(Code::Usage, message);
+        }
         Failure::new(format!("{}: {error}; is the edge running?", self.address))
     }
 }

@@ -600,7 +600,7 @@ fn a_site_lives_in_a_file_of_its_name() {
     assert!(site_file("/srv/state/sites/s-1.toml", SITE).is_ok());
     check(
         site_file("sites/s-2.toml", SITE),
-        &["sites/s-2.toml: /id: the document of site `s-1` lives in a file called `s-1.toml`"],
+        &["sites/s-2.toml:1:6: /id: the document of site `s-1` lives in a file called `s-1.toml`"],
     );
     let check = |name: &str, want: bool| assert_eq!(site_id_of_file(name).is_ok(), want, "{name}");
     check("s-1.toml", true);

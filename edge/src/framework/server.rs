@@ -146,9 +146,18 @@ fn prepare(
         (bound, certificates) => {
             let problems = |problems: Problems| problems.0;
             let mut all: Vec<Problem> = bound.err().map_or_else(Vec::new, problems);
+            locate(&mut all, file);
             all.extend(certificates.err().map_or_else(Vec::new, problems));
             Err(Problems(all))
         }
+    }
+}
+
+/// Says where in the node file the addresses stand. A file that changed meanwhile costs the places, not the problems.
+fn locate(problems: &mut [Problem], file: &Path) {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    for problem in problems {
+        problem.place = jet9_config::check::place(&text, &problem.pointer);
     }
 }
 
