@@ -23,7 +23,6 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use self::control::Control;
-use self::reload::Reload;
 use self::stop::Signals;
 use crate::clock;
 use crate::control::api::Api;
@@ -96,18 +95,21 @@ pub fn run(file: &Path, node: Node) -> Result<(), StartError> {
     let edge = Arc::new(parts(&node, &bound, &certificates, &registry)?);
     edge.health.sites_loaded();
     let announcement = announcement(&bound);
+    let acceptor = Acceptor::new(
+        certificates.server_config(node.tls.min_version)?,
+        node.limits.handshake_timeout,
+        tls_metrics,
+    );
 
     let mut server = Server::new_with_opt_and_conf(None, ServerConf::default());
-    let proxy = Phases::proxy(Arc::clone(&edge));
     server.add_service(Accepting::new(
-        Arc::new(front::Node::new(Arc::clone(&edge), proxy)),
+        Arc::new(front::Node::new(
+            Arc::clone(&edge),
+            Phases::proxy(Arc::clone(&edge)),
+        )),
         bound.http,
         bound.https,
-        &Acceptor::new(
-            certificates.server_config(node.tls.min_version)?,
-            node.limits.handshake_timeout,
-            tls_metrics,
-        ),
+        &acceptor,
         listeners::accept_errors(&registry)?,
         threads(&node),
     ));
@@ -118,17 +120,8 @@ pub fn run(file: &Path, node: Node) -> Result<(), StartError> {
         data_dir: node.data_dir.clone(),
     };
     server.add_service(Control::new(api, bound.admin, bound.metrics));
-    let reload = Reload {
-        file: file.to_owned(),
-        node,
-        edge: Arc::clone(&edge),
-        certificates,
-    };
-    let shutdown_signal = Box::new(Signals {
-        edge,
-        reload: Arc::new(reload),
-    });
     println!("{announcement}");
+    let shutdown_signal = Box::new(Signals::new(file, node, edge, certificates));
     server.run(RunArgs { shutdown_signal });
     Ok(())
 }

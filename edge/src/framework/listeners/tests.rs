@@ -1,6 +1,7 @@
 //! Binding, and what is said when it fails.
 
 use jet9_config::limits::Limits;
+use jet9_config::node::{AdminListen, Listen};
 use tempfile::tempdir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -3,15 +3,18 @@
 //! Pingora waits in [`Signals::recv`] for the end; that drains the node first and then tells it to end at once, because its own graceful stop
 //! sleeps its whole period whatever is under way. SIGTERM or SIGINT begins the stop, a second one ends it, SIGHUP reloads.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jet9_config::node::Node;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::notify;
 use super::reload::Reload;
+use crate::framework::tls::Certificates;
 use crate::parts::Edge;
 
 /// How long the store and the log may take to write down what they have.
@@ -19,8 +22,8 @@ const FLUSH: Duration = Duration::from_secs(10);
 
 /// Waits for signals.
 pub(super) struct Signals {
-    pub(super) edge: Arc<Edge>,
-    pub(super) reload: Arc<Reload>,
+    edge: Arc<Edge>,
+    reload: Arc<Reload>,
 }
 
 /// What a signal asks for.
@@ -73,6 +76,25 @@ impl ShutdownSignalWatch for Signals {
 }
 
 impl Signals {
+    /// For the node of this file and these parts.
+    pub(super) fn new(
+        file: &Path,
+        node: Node,
+        edge: Arc<Edge>,
+        certificates: Arc<Certificates>,
+    ) -> Self {
+        let reload = Reload {
+            file: file.to_owned(),
+            node,
+            edge: Arc::clone(&edge),
+            certificates,
+        };
+        Self {
+            edge,
+            reload: Arc::new(reload),
+        }
+    }
+
     async fn until_stopped(&self, sources: &mut Sources) {
         while sources.next().await == Wish::Reload {
             let reload = Arc::clone(&self.reload);
