@@ -96,6 +96,9 @@ pub(super) fn judge(
         implicit: implicit(asked, response),
     });
     worth_storing(asked, response, &directives, lifetime, times)?;
+    if rules.set_cookie == SetCookie::Safe {
+        safe_to_validate(asked, &directives, lifetime)?;
+    }
     let (fields, withheld) = split(response, &directives, cookies, times);
     StoredResponse::assemble(Parts {
         status,
@@ -224,6 +227,24 @@ fn worth_storing(
             .err()
             .unwrap_or(Reason::NoFreshness),
         _ => Reason::NoFreshness,
+    })
+}
+
+/// What was made for one visitor and needs validation before any use is no good to others: sides that answer by the date of a file alone
+/// confirm one visitor's page to another.
+fn safe_to_validate(
+    asked: Asked,
+    directives: &ResponseDirectives,
+    lifetime: Lifetime,
+) -> Result<(), Reason> {
+    let always_validated = lifetime.value.is_zero() || directives.no_cache == Scope::Whole;
+    if !asked.personal || !always_validated || directives.is_for_sharing() {
+        return Ok(());
+    }
+    Err(if asked.authorization {
+        Reason::Authorization
+    } else {
+        Reason::CookieUnknown
     })
 }
 

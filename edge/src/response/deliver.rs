@@ -107,7 +107,9 @@ pub fn to_https(
     site: &SiteRuntime,
     request: &Request,
 ) -> Result<Option<Response>, Fault> {
-    if request.scheme == Scheme::Https || request.path_and_query.starts_with(ACME_CHALLENGES) {
+    let exempt =
+        request.path_and_query.starts_with(ACME_CHALLENGES) || *request.path_and_query == *b"*";
+    if request.scheme == Scheme::Https || exempt {
         return Ok(None);
     }
     match site.site.https {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use jet9_cache::Reason;
 use log::{Level, log};
 
 use crate::clock;
@@ -110,6 +111,7 @@ pub fn respond(
 ) -> Response {
     let showing = show(fault);
     exchange.error = Some(showing.word);
+    exchange.because(reason(fault));
     log!(
         showing.level,
         "{} {}{}: {}: {fault:?}",
@@ -133,6 +135,18 @@ pub fn respond(
             fields,
         },
         content,
+    }
+}
+
+/// Why the request could not be forwarded, where that is what happened.
+fn reason(fault: &Fault) -> Option<Reason> {
+    match fault {
+        Fault::Cluster(NoRoute::Held) => Some(Reason::Hold),
+        Fault::Cluster(_)
+        | Fault::Origin(
+            OriginFault::ConnectRefused | OriginFault::ConnectTimeout | OriginFault::Tls,
+        ) => Some(Reason::OriginDown),
+        Fault::Client(_) | Fault::Origin(_) | Fault::Edge(_) => None,
     }
 }
 

@@ -29,7 +29,7 @@ use crate::origin::fetch::{self, OriginAnswer, OriginBody, Purpose};
 use crate::parts::Edge;
 use crate::request::client::Client;
 use crate::request::key;
-use crate::response::fault::Fault;
+use crate::response::fault::{Fault, OriginFault};
 
 /// A fetch that leads: everything it needs, owned, because it outlives its client.
 #[derive(Debug)]
@@ -217,6 +217,9 @@ impl Fill {
             Some(stale) if stale.serves_errors && is_failure(answer.status) => {
                 (Outcome::ServerError(Box::new(answer)), None)
             }
+            // Neither was asked for: a client would take the one for the whole and the other for its own copy.
+            _ if answer.status == StatusCode::NOT_MODIFIED => (unasked("an unasked 304"), None),
+            _ if answer.status == StatusCode::PARTIAL_CONTENT => (unasked("an unasked 206"), None),
             _ => self.store(answer),
         }
     }
@@ -254,6 +257,10 @@ impl Fill {
             }
         }
     }
+}
+
+fn unasked(rule: &'static str) -> Outcome {
+    Outcome::Failed(Fault::Origin(OriginFault::Malformed(rule)))
 }
 
 fn times(answer: &OriginAnswer) -> TimesOfExchange {

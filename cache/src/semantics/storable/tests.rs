@@ -228,7 +228,7 @@ fn an_answer_to_a_cookie_gets_no_lifetime_that_its_origin_did_not_give() {
     let request: Lines<'_> = &[("cookie", "sid=1")];
     let modified = ("last-modified", EARLIER_DATE);
     check(request, 200, &[FRESH], Ok(60));
-    check(request, 200, &[modified], Ok(0));
+    check(request, 200, &[modified], Err(Reason::CookieUnknown));
     check(&[("cookie", "_ga=1")], 200, &[modified], Ok(100));
     let defaults = Rules {
         default_lifetimes: vec![(StatusCode::NOT_FOUND, seconds(10))],
@@ -244,9 +244,44 @@ fn an_answer_to_a_cookie_gets_no_lifetime_that_its_origin_did_not_give() {
 }
 
 #[test]
+fn an_answer_to_a_cookie_that_is_always_validated_is_stored_only_when_it_is_for_sharing() {
+    let request: Lines<'_> = &[("cookie", "sid=1")];
+    let tag = ("etag", "\"a\"");
+    for (control, expected) in [
+        ("max-age=0", Err(Reason::CookieUnknown)),
+        ("no-cache, max-age=60", Err(Reason::CookieUnknown)),
+        ("public, max-age=0", Ok(0)),
+        ("s-maxage=0", Ok(0)),
+        ("max-age=60", Ok(60)),
+    ] {
+        check(request, 200, &[("cache-control", control), tag], expected);
+        check(
+            &[],
+            200,
+            &[("cache-control", control), tag],
+            expected.or(lifetime(control)),
+        );
+    }
+    let lifetime = assessed(&rfc(), request, 200, &[tag]).map(|stored| stored.times.lifetime);
+    assert_eq!(lifetime, Ok(seconds(0)));
+}
+
+fn lifetime(control: &str) -> Result<u64, Reason> {
+    Ok(if control.contains("=60") { 60 } else { 0 })
+}
+
+/// The strictest reading of the standard.
+fn rfc() -> Rules {
+    Rules {
+        set_cookie: SetCookie::Rfc,
+        ..rules()
+    }
+}
+
+#[test]
 fn an_answer_to_a_cookie_is_not_offered_stale_to_others_unasked() {
     let window = |request: Lines<'_>, response: Lines<'_>| {
-        assessed(&rules(), request, 200, response)
+        assessed(&rfc(), request, 200, response)
             .unwrap()
             .reuse
             .stale_if_error

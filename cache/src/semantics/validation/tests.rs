@@ -278,14 +278,18 @@ fn a_cookie_that_comes_with_a_304_is_not_stored() {
 
 #[test]
 fn a_response_stays_personal_until_someone_without_cookies_gets_it() {
+    let rfc = Rules {
+        set_cookie: SetCookie::Rfc,
+        ..rules()
+    };
     let cookie: Lines<'_> = &[("cookie", "sid=1")];
     let modified: Lines<'_> = &[("last-modified", EARLIER_DATE)];
-    let personal = assessed(&rules(), cookie, 200, modified).unwrap();
+    let personal = assessed(&rfc, cookie, 200, modified).unwrap();
     let personal_after = |stored: &StoredResponse, request| match freshen(
         stored,
         &map(&[]),
         &get(request),
-        &rules(),
+        &rfc,
         at(after(1)),
     ) {
         Freshened::Store(response) => (response.reuse.personal, response.times.lifetime),
@@ -293,7 +297,7 @@ fn a_response_stays_personal_until_someone_without_cookies_gets_it() {
     };
     assert_eq!(personal_after(&personal, cookie), (true, seconds(0)));
     assert_eq!(personal_after(&personal, &[]), (false, seconds(100)));
-    let plain = assessed(&rules(), &[], 200, modified).unwrap();
+    let plain = assessed(&rfc, &[], 200, modified).unwrap();
     assert_eq!(personal_after(&plain, cookie), (false, seconds(100)));
 }
 
