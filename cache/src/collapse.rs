@@ -322,7 +322,7 @@ impl InFlight {
         if stored() {
             return Seat::Stored;
         }
-        let flight = Arc::new(Flight::new(key.clone(), purges.now()));
+        let flight = Arc::new(Flight::new(key.to_kept(), purges.now()));
         flights
             .entry(key.primary())
             .or_default()

@@ -134,6 +134,16 @@ impl Key {
         }
     }
 
+    /// The same key with bytes of its own: one made for a request is a slice of its connection's read buffer, which it would pin for
+    /// as long as it is stored.
+    #[must_use]
+    pub fn to_kept(&self) -> Self {
+        Self {
+            path_and_query: Bytes::copy_from_slice(&self.path_and_query),
+            ..self.clone()
+        }
+    }
+
     /// Whether both name the same thing, byte by byte.
     pub fn is_same(&self, other: &Self) -> bool {
         self.primary == other.primary
