@@ -79,12 +79,32 @@ fn files_in(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_full_disk_costs_hits_and_nothing_else() {
-    scene(LIMIT, |scene| {
+fn a_disk_that_fills_up_costs_hits_and_nothing_else() {
+    check_full_disk(When::Running);
+}
+
+#[test]
+fn a_disk_that_is_full_at_start_costs_hits_and_nothing_else() {
+    check_full_disk(When::BeforeStart);
+}
+
+/// When the disk is filled by somebody else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    BeforeStart,
+    Running,
+}
+
+fn check_full_disk(when: When) {
+    scene(LIMIT, move |scene| {
         let Some(small) = Tmpfs::mount(scene, "size=80m") else {
-            eprintln!("SKIPPED a_full_disk_costs_hits_and_nothing_else: no right to mount a tmpfs");
+            eprintln!("SKIPPED, the disk is not filled: no right to mount a tmpfs");
             return;
         };
+        let other = small.path.join("other");
+        if when == When::BeforeStart {
+            fill_up(&other);
+        }
         let origin = Origin::start(|seen, wire| {
             let content = seen.target.repeat((1 << 20) / seen.target.len());
             wire.answer(
@@ -93,12 +113,13 @@ fn a_full_disk_costs_hits_and_nothing_else() {
                 content.as_bytes(),
             )
         });
-        // The file takes what the volume counts on.
         let edge = Setup::of(Cluster::of_one("c-1", origin.address))
             .memory("8MiB")
             .disk_at(&small.path.join("cache"), "64MiB")
             .start(scene);
-        fill_up(&small.path.join("other"));
+        if when == When::Running {
+            fill_up(&other);
+        }
         for round in 0..2 {
             for number in 0..100 {
                 let target = format!("/{number:03}");
@@ -110,6 +131,10 @@ fn a_full_disk_costs_hits_and_nothing_else() {
                 );
             }
         }
+        eprintln!(
+            "DISK ERRORS {}",
+            edge.metric("jet9_cache_disk_errors_total")
+        );
         assert!(edge.is_alive());
         edge.terminate();
         assert!(edge.process.wait(SOON).success());
