@@ -175,12 +175,13 @@ async fn work(directory: PathBuf, seed: u64) {
     for step in 0.. {
         let n = random.next() % KEYS;
         let version = seed * 1_000_000 + step;
-        // What may be there from now on is said before, what is no more is said after.
+        // One write a line: a kill must not tear it. What may be there from now on is said before, what is no more is said after.
         if random.next().is_multiple_of(4) {
             store.purge(n).await;
-            writeln!(log, "purged {n}").unwrap();
+            log.write_all(format!("purged {n}\n").as_bytes()).unwrap();
         } else {
-            writeln!(log, "stores {n} {version}").unwrap();
+            let line = format!("stores {n} {version}\n");
+            log.write_all(line.as_bytes()).unwrap();
             store.store(n, version).await;
         }
     }
