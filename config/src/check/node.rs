@@ -1,6 +1,6 @@
 //! The reader of node files.
 //!
-//! Called by [`super::node`]. One function a section, in the order of docs/configuration.md.
+//! Called by [`super::node()`]. One function a section, in the order of docs/configuration.md.
 //! Knows the schema, the defaults and the bounds of each key; the limits are next door.
 //! Invariant: what this version cannot do is refused with these words, even where the key is well formed.
 

@@ -1,6 +1,6 @@
 //! Purge calls, from the admin API and in-band, turned into purges of the store.
 //!
-//! [`call`] reads the JSON of `POST /v1/purges`, [`in_band`] the `PURGE` method on a site's own names; both end in [`perform`], which answers
+//! [`call`] reads the JSON of `POST /v1/purges`, [`in_band()`] the `PURGE` method on a site's own names; both end in [`perform`], which answers
 //! when the purge is durable. A URL is named by the function that names requests (`request::key`), so a purge hits exactly what a request
 //! for it would find, whatever its scheme, port and variant.
 //! Invariant 4 begins here, invariant 6 too: a call with any problem purges nothing. Nobody purges another's site.

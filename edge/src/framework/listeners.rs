@@ -1,6 +1,6 @@
 //! The sockets: bound before anything else starts, accepted from until the stop.
 //!
-//! [`bind`] is called by `framework::server` for every address of the node file, so that a port in use is found before anything runs;
+//! [`bind()`] is called by `framework::server` for every address of the node file, so that a port in use is found before anything runs;
 //! [`Accepting`] is the Pingora service that serves the request listeners, one accept loop each, all in one runtime.
 //! Invariant 7: no more connections than `limits.connections`, and running out of file descriptors is survived.
 
