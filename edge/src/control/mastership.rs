@@ -37,7 +37,7 @@ pub use publish::PublishError;
 /// The file in the data directory that keeps the highest epochs.
 const EPOCHS_FILE: &str = "epochs.json";
 
-/// What may pass on a busy machine between the last look at the epoch and the reading of the clock for the record.
+/// What may pass on a busy machine between the reading of the clock for an adoption and the moment in which all see it.
 const SENDING: Duration = Duration::from_millis(10);
 
 /// So many adoptions of a cluster are remembered, for [`Masters::was_superseded`].

@@ -23,6 +23,7 @@ use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use crate::clock;
 use crate::exchange::Exchange;
 use crate::framework::front::FrontStream;
 use crate::framework::http2;
@@ -193,10 +194,12 @@ impl ProxyHttp for Phases {
             // Pingora believes that content may follow (see `FrontStream`) and would announce chunks.
             head.insert_header(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
         }
+        // Read before the last look at the epoch, as for a fetch.
+        let now = clock::wall();
         if !master::recheck(&self.edge, &route) {
             return Err(ctx.fail(Fault::Origin(OriginFault::EpochEnded)));
         }
-        ctx.sent();
+        ctx.sent(now);
         Ok(())
     }
 

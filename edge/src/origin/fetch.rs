@@ -358,6 +358,8 @@ async fn exchange(
         fault,
         reached: Reached::Nothing,
     })?;
+    // Read before the last look at the epoch: a thread that is put aside after the look must not seem to have sent later than it decided.
+    let request_time = clock::wall();
     if !(means.is_live)() {
         return Err(Failed {
             fault: OriginFault::EpochEnded,
@@ -365,7 +367,6 @@ async fn exchange(
         });
     }
     sent();
-    let request_time = clock::wall();
     tried.sent = Some(request_time);
     let received = converse(means, &mut connection, outgoing)
         .await

@@ -163,8 +163,7 @@ impl Passage {
     }
 
     /// The head goes out now.
-    pub(super) fn sent(&mut self) {
-        let now = clock::wall();
+    pub(super) fn sent(&mut self, now: Timestamp) {
         self.note(Reached::Sent, |attempt| attempt.sent = Some(now));
         if let Some(underway) = &mut self.attempt {
             underway.sent = Some(now);
