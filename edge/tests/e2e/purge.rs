@@ -197,7 +197,7 @@ fn a_purge_outlives_a_crash() {
     scene(limit(), |scene| {
         let origin = versions();
         let mut edge = setup(&origin).start(scene);
-        for crash in 0..CRASHES {
+        for crash in 0..rounds().div_ceil(PER_CRASH) {
             let purged: Vec<String> = (0..PER_CRASH)
                 .map(|n| format!("/purged-{crash}-{n}"))
                 .collect();
@@ -257,9 +257,6 @@ fn a_purge_of_a_site_leaves_other_sites_alone_and_strangers_may_not_purge() {
         assert!(edge.get("closed.test", "/closed.test").is_shared());
     });
 }
-
-/// Crashes of one play; each start takes time that rounds do not.
-const CRASHES: usize = 3;
 
 /// Objects purged before each crash: every door once.
 const PER_CRASH: usize = 12;
