@@ -83,7 +83,7 @@ pub struct Attempt {
     pub side: Side,
     /// The epoch under which it was sent.
     pub epoch: Epoch,
-    /// When it was sent, on the wall clock; `None` when nothing was sent.
+    /// When it was sent, on the machine's wall clock, by which epochs are adopted; `None` when nothing was sent.
     pub sent: Option<jet9_cache::Timestamp>,
     /// The status of the answer, if one came.
     pub status: Option<u16>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jet9_cache::Cache;
 use jet9_config::limits::Limits;
 
+use crate::clock::WallClock;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
 use crate::control::sites::Sites;
@@ -23,6 +24,8 @@ pub struct Edge {
     pub zone: String,
     /// This node in `Via`.
     pub via: http::HeaderValue,
+    /// The wall clock by which ages, freshness and dates are told.
+    pub clock: WallClock,
     /// The port that redirects to https name; `None` for 443.
     pub https_port: Option<u16>,
     /// The largest content that is stored, in bytes.

@@ -14,7 +14,6 @@ use jet9_cache::store::{Body, Purging};
 use jet9_cluster::Mastership;
 use tokio::time::timeout;
 
-use crate::clock;
 use crate::control;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
@@ -112,7 +111,13 @@ impl Story<'_> {
     /// From the store, from another request's fetch, or by a fetch of its own.
     async fn retrieve(&mut self, asking: &Asking<'_>) -> Result<Answer, Fault> {
         for _ in 0..LOOKS_MAX {
-            let stale = match lookup::consult(self.edge, self.exchange, asking, clock::wall()).await
+            let stale = match lookup::consult(
+                self.edge,
+                self.exchange,
+                asking,
+                self.edge.clock.now(),
+            )
+            .await
             {
                 Found::Fresh(stored) => return self.serve(asking, stored, None),
                 Found::WhileRevalidating(stored) => {
@@ -220,7 +225,7 @@ impl Story<'_> {
             &filling.response,
             &asking.policy,
             Purging::None,
-            clock::wall(),
+            self.edge.clock.now(),
         );
         variant == filling.variant && matches!(judged, Freshness::Fresh { .. })
     }

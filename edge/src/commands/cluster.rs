@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::output::{self, Output};
 use super::{Code, Failure};
 use crate::client::{Ask, Client, Target};
-use crate::clock;
+use crate::clock::WallClock;
 
 /// What is asked about clusters.
 #[derive(Debug, clap::Subcommand)]
@@ -118,7 +118,11 @@ fn publish(wanted: &Publish) -> Result<(), Failure> {
     let client = Client::find(&wanted.target)?;
     let path = path_of(&wanted.cluster);
     let there = client.ask(&Ask::get(&path))?.body;
-    let next = next_document(&there["document"], wanted, clock::wall().unix_millis())?;
+    let next = next_document(
+        &there["document"],
+        wanted,
+        WallClock::System.now().unix_millis(),
+    )?;
     let mut ask = Ask::send(Method::PUT, &path, &next);
     ask.if_match = Some(wanted.expect_epoch);
     let body = client.ask(&ask)?.body;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use jet9_config::node::Node;
 
 use super::Failure;
+use crate::clock::WallClock;
 use crate::framework::server;
 
 /// Which edge is run.
@@ -27,7 +28,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     set_up_log();
     let node = read_node(&arguments.config)?;
-    server::run(&arguments.config, node).map_err(Failure::new)?;
+    server::run(&arguments.config, node, WallClock::System).map_err(Failure::new)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -26,7 +26,7 @@ pub use transport::Transport;
 
 use self::connection::{Arrived, Connection, Gone};
 use self::writer::{Failed, Terms};
-use crate::clock;
+use crate::clock::WallClock;
 use crate::control::health::{Drain, UnderWay};
 use crate::exchange::{Asked, Exchange, RequestIds};
 use crate::framework::phases::Passing;
@@ -42,6 +42,9 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The way to a stop.
     fn drain(&self) -> &Drain;
+
+    /// The wall clock.
+    fn clock(&self) -> &WallClock;
 
     /// Names for exchanges.
     fn request_ids(&self) -> &RequestIds;
@@ -175,7 +178,12 @@ impl<H: Handler> Turn<'_, H> {
     fn begin(&self, started: Instant) -> Box<Exchange> {
         let id = self.handler.request_ids().next();
         let client = Arc::clone(self.client);
-        Box::new(Exchange::begin(client, id, started, clock::wall()))
+        Box::new(Exchange::begin(
+            client,
+            id,
+            started,
+            self.handler.clock().now(),
+        ))
     }
 
     /// Lets the story answer, for as long as the client is there. `close`: the client wants no further exchange.

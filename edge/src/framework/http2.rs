@@ -138,7 +138,7 @@ impl Carrier {
             Arc::clone(&self.client),
             self.edge.request_ids.next(),
             clock::monotonic(),
-            clock::wall(),
+            self.edge.clock.now(),
         );
         let parts = session.req_header();
         let scheme = self.client.scheme();

@@ -23,7 +23,7 @@ use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::clock;
+use crate::clock::WallClock;
 use crate::exchange::Exchange;
 use crate::framework::front::FrontStream;
 use crate::framework::http2;
@@ -195,7 +195,7 @@ impl ProxyHttp for Phases {
             head.insert_header(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
         }
         // Read before the last look at the epoch, as for a fetch.
-        let now = clock::wall();
+        let now = WallClock::System.now();
         if !master::recheck(&self.edge, &route) {
             return Err(ctx.fail(Fault::Origin(OriginFault::EpochEnded)));
         }

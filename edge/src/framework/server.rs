@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 use self::control::Control;
 use self::stop::Signals;
-use crate::clock;
+use crate::clock::{self, WallClock};
 use crate::control::api::Api;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::{self, Masters};
@@ -82,17 +82,17 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Runs the node until a signal ends it. `file` is the node file that `node` was read from.
+/// Runs the node until a signal ends it, by this wall clock. `file` is the node file that `node` was read from.
 ///
 /// # Errors
 /// Why it did not start.
-pub fn run(file: &Path, node: Node) -> Result<(), StartError> {
+pub fn run(file: &Path, node: Node, clock: WallClock) -> Result<(), StartError> {
     let registry = Registry::new();
     let tls_metrics = jet9_tls::Metrics::register(&registry)?;
     let (bound, certificates) = prepare(file, &node, &tls_metrics)?;
     let certificates = Arc::new(certificates);
     let _lock = lock(&node.data_dir)?;
-    let edge = Arc::new(parts(&node, &bound, &certificates, &registry)?);
+    let edge = Arc::new(parts(&node, &bound, &certificates, &registry, clock)?);
     edge.health.sites_loaded();
     let announcement = announcement(&bound);
     let acceptor = Acceptor::new(
@@ -179,6 +179,7 @@ fn parts(
     bound: &Bound,
     certificates: &Certificates,
     registry: &Registry,
+    clock: WallClock,
 ) -> Result<Edge, StartError> {
     let State::Directory(state) = &node.state;
     let limits = &node.limits;
@@ -198,6 +199,7 @@ fn parts(
         id: node.id.clone(),
         zone: node.zone.clone(),
         via: via(&node.id),
+        clock,
         https_port: https_port(&bound.https),
         max_object: node.cache.max_object,
         limits: limits.clone(),
@@ -211,7 +213,7 @@ fn parts(
         health: Health::new(drain.clone(), clock::monotonic()),
         drain,
         tokens: Tokens::open(&node.data_dir)?,
-        request_ids: RequestIds::new(&node.id, process::id(), clock::wall()),
+        request_ids: RequestIds::new(&node.id, process::id(), WallClock::System.now()),
     })
 }
 

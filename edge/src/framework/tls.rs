@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::clock;
+use crate::clock::{self, WallClock};
 use crate::request::client::TlsFacts;
 
 /// Does handshakes.
@@ -170,7 +170,8 @@ impl Certificates {
     }
 
     fn put_in_force(&self, chains: BTreeMap<PathBuf, Chain>) {
-        let now = UnixSeconds(i64::try_from(clock::wall().unix_seconds()).unwrap_or(i64::MAX));
+        let now =
+            UnixSeconds(i64::try_from(WallClock::System.now().unix_seconds()).unwrap_or(i64::MAX));
         let labelled = |path: &Path, chain: &Chain| (path.display().to_string(), chain.clone());
         let (default, named): (Vec<_>, Vec<_>) = chains
             .iter()

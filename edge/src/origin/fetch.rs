@@ -19,7 +19,7 @@ use pingora_core::protocols::Stream;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_core::{Error, ErrorType};
 
-use crate::clock;
+use crate::clock::{self, WallClock};
 use crate::exchange::{Attempt, Exchange};
 use crate::origin::connect::{Group, SIDE_IDLE, SideConnections};
 use crate::origin::forward::{self, Facts, For, Outgoing};
@@ -271,6 +271,7 @@ pub async fn fetch(
             connections: &edge.side_connections,
             limits: &edge.limits,
             origin,
+            clock: &edge.clock,
             is_live: &|| master::recheck(edge, &route),
         };
         let answer = attempt(
@@ -304,6 +305,7 @@ struct Means<'a> {
     connections: &'a SideConnections,
     limits: &'a Limits,
     origin: &'a Origin,
+    clock: &'a WallClock,
     is_live: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -359,7 +361,7 @@ async fn exchange(
         reached: Reached::Nothing,
     })?;
     // Read before the last look at the epoch: a thread that is put aside after the look must not seem to have sent later than it decided.
-    let request_time = clock::wall();
+    let (request_time, sent_at) = (means.clock.now(), WallClock::System.now());
     if !(means.is_live)() {
         return Err(Failed {
             fault: OriginFault::EpochEnded,
@@ -367,7 +369,7 @@ async fn exchange(
         });
     }
     sent();
-    tried.sent = Some(request_time);
+    tried.sent = Some(sent_at);
     let received = converse(means, &mut connection, outgoing)
         .await
         .map_err(|failed| {
@@ -434,7 +436,7 @@ fn answer(
         ends_by_close: received.framing == Framing::Close,
         body,
         request_time,
-        response_time: clock::wall(),
+        response_time: means.clock.now(),
         cluster: route.cluster.clone(),
         side: route.side,
         epoch: route.epoch,

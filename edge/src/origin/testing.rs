@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use jet9_config::site::{Domain, Https, Origin, OriginHost, OriginScheme, Profile, Route, Site};
 use jet9_config::{ClusterId, HostName, SiteId};
 
-use crate::clock;
+use crate::clock::{self, WallClock};
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
 use crate::control::sites::{SiteRuntime, Sites};
@@ -207,6 +207,7 @@ impl TestNode {
             id: "edge-1".to_owned(),
             zone: "zone".to_owned(),
             via: http::HeaderValue::from_static("1.1 edge-1"),
+            clock: WallClock::System,
             https_port: None,
             max_object: 1 << 20,
             certificates: Arc::default(),
@@ -219,7 +220,7 @@ impl TestNode {
             health: Health::new(drain.clone(), clock::monotonic()),
             drain,
             tokens: Tokens::open(data).unwrap(),
-            request_ids: RequestIds::new("edge-1", 1, clock::wall()),
+            request_ids: RequestIds::new("edge-1", 1, WallClock::System.now()),
             limits,
         };
         Self {

@@ -18,7 +18,6 @@ use jet9_cache::store::Body;
 use jet9_cache::{Scheme, StoredResponse, Timestamp};
 use jet9_config::site::Https;
 
-use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
 use crate::message::{Content, Head, Request, Response};
@@ -47,7 +46,7 @@ pub fn stored(
     let added = added(
         edge,
         exchange,
-        freshness::current_age(&response.times, clock::wall()),
+        freshness::current_age(&response.times, edge.clock.now()),
     );
     if validation::precondition(&request.fields, &response) == Precondition::NotModified {
         return Ok(not_modified(&response, added));
@@ -129,7 +128,7 @@ fn redirect(edge: &Edge, exchange: &Exchange, request: &Request) -> Option<Respo
     let location =
         HeaderValue::try_from(format!("https://{}{port}{target}", request.host.as_str())).ok()?;
     let mut fields = HeaderMap::with_capacity(6);
-    add_date(&mut fields, clock::wall());
+    add_date(&mut fields, edge.clock.now());
     fields.insert(LOCATION, location);
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     add_cache_status(edge, exchange, &mut fields);

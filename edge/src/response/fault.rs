@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jet9_cache::Reason;
 use log::{Level, log};
 
-use crate::clock;
 use crate::exchange::Exchange;
 use crate::message::{Content, Head, Request, Response};
 use crate::origin::master::NoRoute;
@@ -152,7 +151,7 @@ fn reason(fault: &Fault) -> Option<Reason> {
 
 fn head_fields(edge: &Edge, showing: &Showing, fault: &Fault) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(8);
-    deliver::add_date(&mut fields, clock::wall());
+    deliver::add_date(&mut fields, edge.clock.now());
     fields.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),

@@ -118,7 +118,7 @@ impl Fill {
             Arc::clone(&self.client),
             self.request_id.clone(),
             clock::monotonic(),
-            clock::wall(),
+            self.edge.clock.now(),
         );
         let (outcome, pump) = match self.fetch(&mut exchange).await {
             Ok(Fetched::Confirmed(response, kept)) => (self.confirm(response, kept).await, None),

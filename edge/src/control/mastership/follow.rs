@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::epochs::Epochs;
 use super::metrics::Metrics;
 use super::{Cluster, Clusters, Known};
-use crate::clock;
+use crate::clock::{self, WallClock};
 use crate::control::watch::{Change, Content};
 use crate::origin::connect::Planned;
 
@@ -145,7 +145,7 @@ impl Follower {
         after.durable = false;
         cluster.set(|known| *known = after);
         // Read after the change was visible: what is sent later is sent knowing it.
-        let adopted = clock::wall();
+        let adopted = WallClock::System.now();
         self.end(id, before, planned(&document));
         log::info!(
             "adopted cluster={id} epoch={} phase={} side={} wall_ms={}",

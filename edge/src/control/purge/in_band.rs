@@ -13,7 +13,6 @@ use jet9_cache::purge::Mode;
 use jet9_cluster::Document;
 
 use super::{Performed, TIMEOUT_DEFAULT};
-use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::message::{Content, Head, Request, Response};
 use crate::parts::Edge;
@@ -35,7 +34,7 @@ pub async fn in_band(
         return Err(Fault::Client(ClientFault::Forbidden));
     }
     if let Some(hint) = pattern(request) {
-        return Ok(answer(StatusCode::BAD_REQUEST, hint));
+        return Ok(answer(edge, StatusCode::BAD_REQUEST, hint));
     }
     let url = super::url(
         edge.cache.keys(),
@@ -45,7 +44,7 @@ pub async fn in_band(
     );
     let purge = super::of_site(site, vec![url], Mode::Hard);
     match super::perform(edge, purge, TIMEOUT_DEFAULT).await {
-        Ok(Performed::Applied(_)) => Ok(answer(StatusCode::OK, "purged\n")),
+        Ok(Performed::Applied(_)) => Ok(answer(edge, StatusCode::OK, "purged\n")),
         Ok(Performed::Lagging) => Err(Fault::Edge(EdgeFault::Overloaded("purge journal"))),
         Err(error) => {
             log::error!("{error}");
@@ -97,9 +96,9 @@ fn pattern(request: &Request) -> Option<&'static str> {
     (is_pattern || widens.into_iter().any(named)).then_some(HINT)
 }
 
-fn answer(status: StatusCode, text: &'static str) -> Response {
+fn answer(edge: &Edge, status: StatusCode, text: &'static str) -> Response {
     let mut fields = HeaderMap::with_capacity(4);
-    deliver::add_date(&mut fields, clock::wall());
+    deliver::add_date(&mut fields, edge.clock.now());
     fields.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::stream::FrontStream;
 use super::{Handler, Transport};
+use crate::clock::WallClock;
 use crate::control::health::Drain;
 use crate::exchange::{Exchange, RequestIds};
 use crate::framework::http2;
@@ -53,6 +54,10 @@ impl Handler for Node {
 
     fn drain(&self) -> &Drain {
         &self.edge.drain
+    }
+
+    fn clock(&self) -> &WallClock {
+        &self.edge.clock
     }
 
     fn request_ids(&self) -> &RequestIds {

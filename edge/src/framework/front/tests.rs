@@ -28,7 +28,7 @@ impl Fake {
         Arc::new(Self {
             limits,
             drain: Drain::new(),
-            ids: RequestIds::new("test", 1, clock::wall()),
+            ids: RequestIds::new("test", 1, WallClock::System.now()),
             finished: Mutex::new(Vec::new()),
             never: AtomicUsize::new(0),
             open: IntGauge::new("open", "open").unwrap(),
@@ -53,6 +53,10 @@ impl Handler for Fake {
 
     fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    fn clock(&self) -> &WallClock {
+        &WallClock::System
     }
 
     fn request_ids(&self) -> &RequestIds {

@@ -44,7 +44,7 @@ async fn http1(node: &TestNode, head: &str, content: &'static str) -> String {
         .unwrap()
         .request;
     let id = edge.request_ids.next();
-    let mut exchange = Exchange::begin(client, id, clock::monotonic(), clock::wall());
+    let mut exchange = Exchange::begin(client, id, clock::monotonic(), edge.clock.now());
     exchange.asked = Asked::of(&request);
     let answer = story::answer(edge, &mut exchange, &request).await;
     assert!(matches!(answer, Answer::PassThrough), "{answer:?}");

@@ -48,6 +48,7 @@ impl Rig {
             connections: &self.connections,
             limits: &self.limits,
             origin: &self.origin,
+            clock: &WallClock::System,
             is_live: &|| self.live.load(Ordering::Relaxed),
         };
         let outgoing = Outgoing {
