@@ -14,6 +14,7 @@
 
 pub mod clock;
 pub mod exchange;
+pub mod interim;
 pub mod message;
 pub mod parts;
 pub mod story;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::control;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
+use crate::interim::Interims;
 use crate::message::{Framing, Request, Response};
 use crate::origin;
 use crate::origin::fetch::OriginAnswer;
@@ -43,12 +44,19 @@ pub enum Answer {
 
 /// Answers a request, or says that it is to be passed through. Never fails: every fault has its response.
 ///
-/// May wait long (for the origin, another request's fetch, a live master): the carrier races it with the client's leaving and drops it then.
-pub async fn answer(edge: &Arc<Edge>, exchange: &mut Exchange, request: &Request) -> Answer {
+/// May wait long (for the origin, another request's fetch, a live master): the carrier races it with the client's leaving and drops it then,
+/// and passes on what comes out of `interims` meanwhile.
+pub async fn answer(
+    edge: &Arc<Edge>,
+    exchange: &mut Exchange,
+    request: &Request,
+    interims: &Interims,
+) -> Answer {
     let told = Story {
         edge,
         exchange: &mut *exchange,
         request,
+        interims,
     }
     .tell()
     .await;
@@ -73,6 +81,7 @@ struct Story<'a> {
     edge: &'a Arc<Edge>,
     exchange: &'a mut Exchange,
     request: &'a Request,
+    interims: &'a Interims,
 }
 
 impl Story<'_> {
@@ -279,6 +288,10 @@ impl Story<'_> {
             lead,
             stale: stale.map(Stored::to_validate),
             audience,
+            interim: match audience {
+                Audience::Client => self.interims.open(),
+                Audience::Nobody => None,
+            },
         }
     }
 

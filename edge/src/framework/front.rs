@@ -6,6 +6,7 @@
 //! Invariant: each request of a connection passes the guard, and after one that did not, nothing more is read as a request.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,6 +31,7 @@ use crate::clock::WallClock;
 use crate::control::health::{Drain, UnderWay};
 use crate::exchange::{Asked, Exchange, RequestIds};
 use crate::framework::phases::Passing;
+use crate::interim::Interims;
 use crate::message::{Framing, Protocol, Request, Response};
 use crate::request::client::Client;
 use crate::request::guard::{self, Refusal};
@@ -52,11 +54,12 @@ pub trait Handler: Send + Sync + 'static {
     /// The gauge of open connections of a protocol; `None`: it is not known yet.
     fn connections_open(&self, protocol: Option<Protocol>) -> &IntGauge;
 
-    /// Answers a request; dropped when the client leaves.
+    /// Answers a request; dropped when the client leaves. What comes out of `interims` meanwhile is written before the answer.
     fn answer(
         &self,
         exchange: &mut Exchange,
         request: &Request,
+        interims: &Interims,
     ) -> impl Future<Output = Answer> + Send;
 
     /// The response to a head that the guard refused.
@@ -194,12 +197,7 @@ impl<H: Handler> Turn<'_, H> {
         request: Request,
         close: bool,
     ) -> Next {
-        let answer = tokio::select! {
-            biased;
-            answer = self.handler.answer(&mut exchange, &request) => Ok(answer),
-            gone = connection.left() => Err(gone),
-        };
-        match answer {
+        match self.told(&mut connection, &mut exchange, &request).await {
             Ok(Answer::Respond(response)) => {
                 self.respond(connection, exchange, &request, response, close)
                     .await
@@ -207,6 +205,40 @@ impl<H: Handler> Turn<'_, H> {
             Ok(Answer::PassThrough) => self.pass(connection, exchange, request, close).await,
             Err(gone) => self.abandoned(&mut exchange, gone),
         }
+    }
+
+    /// Waits for the story to answer, and passes on the interim responses that come before. Ends when the client leaves.
+    async fn told(
+        &self,
+        connection: &mut Connection,
+        exchange: &mut Exchange,
+        request: &Request,
+    ) -> Result<Answer, Gone> {
+        let interims = match request.protocol {
+            Protocol::Http11 => Interims::wanted(),
+            Protocol::Http10 | Protocol::Http2 => Interims::unwanted(),
+        };
+        let idle = self.handler.limits().client_idle;
+        let mut sent = 0;
+        let answer = {
+            let mut answer = pin!(self.handler.answer(exchange, request, &interims));
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut answer => break answer,
+                    interim = interims.next() => {
+                        sent += writer::interim(connection, &interim, idle).await?;
+                    }
+                    gone = connection.left() => return Err(gone),
+                }
+            }
+        };
+        // What came together with the answer still goes before it.
+        while let Some(interim) = interims.take() {
+            sent += writer::interim(connection, &interim, idle).await?;
+        }
+        exchange.answered.bytes_out += sent;
+        Ok(answer)
     }
 
     fn abandoned(&self, exchange: &mut Exchange, gone: Gone) -> Next {

@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock;
 use crate::exchange::{Answered, Asked, Exchange};
 use crate::framework::phases::{self, Passing, Phases};
+use crate::interim::Interims;
 use crate::message::{Content, Head, Request, Response};
 use crate::origin::fetch::OriginBody;
 use crate::parts::Edge;
@@ -152,9 +153,10 @@ impl Carrier {
             }
         };
         exchange.asked = Asked::of(&request);
+        let interims = Interims::unwanted();
         let answer = tokio::select! {
             biased;
-            answer = story::answer(&self.edge, &mut exchange, &request) => Some(answer),
+            answer = story::answer(&self.edge, &mut exchange, &request, &interims) => Some(answer),
             _ = session.idle() => None,
         };
         match answer {

@@ -228,14 +228,26 @@ pub struct Purpose<'a> {
     pub conditional: &'a HeaderMap,
     /// Whether the answer may be stored for others: then GET is sent for HEAD, and the client's conditional and range fields stay behind.
     pub for_storing: bool,
-    /// Told right before the first byte of each attempt.
-    pub sent: &'a mut (dyn FnMut() + Send),
+    /// Told what happens before the answer is there.
+    pub tell: &'a mut Tell<'a>,
+}
+
+/// Takes what is told of a fetch under way. It must not block.
+pub type Tell<'a> = dyn FnMut(Progress) + Send + 'a;
+
+/// What happens before an answer is there.
+#[derive(Debug)]
+pub enum Progress {
+    /// The first byte of an attempt is about to go to a side.
+    Sent,
+    /// An interim response came (RFC 9110 §15.2).
+    Interim(Received),
 }
 
 /// Fetches: `GET` or `HEAD` without content, for a request (or for nobody, in the background).
 ///
 /// `conditional` are validators to add (RFC 9111 §4.3.1); the client's own conditional and range fields are left out when `for_storing`.
-/// `on_sent` is called right before the first byte goes to the side, once per attempt. Retries as the site allows, on the live master only.
+/// Retries as the site allows, on the live master only.
 ///
 /// # Errors
 /// The last attempt's fault.
@@ -278,7 +290,7 @@ pub async fn fetch(
             &means,
             &route,
             &outgoing,
-            purpose.sent,
+            purpose.tell,
             &mut exchange.attempts,
         )
         .await;
@@ -331,7 +343,7 @@ async fn attempt(
     means: &Means<'_>,
     route: &Route,
     outgoing: &Outgoing,
-    sent: &mut (dyn FnMut() + Send),
+    tell: &mut Tell<'_>,
     attempts: &mut Vec<Attempt>,
 ) -> Result<OriginAnswer, Failed> {
     let began = clock::monotonic();
@@ -342,7 +354,7 @@ async fn attempt(
         status: None,
         took: Duration::ZERO,
     };
-    let answer = exchange(means, route, outgoing, sent, &mut tried).await;
+    let answer = exchange(means, route, outgoing, tell, &mut tried).await;
     tried.took = clock::monotonic().duration_since(began);
     tried.status = answer.as_ref().ok().map(|answer| answer.status.as_u16());
     attempts.push(tried);
@@ -353,7 +365,7 @@ async fn exchange(
     means: &Means<'_>,
     route: &Route,
     outgoing: &Outgoing,
-    sent: &mut (dyn FnMut() + Send),
+    tell: &mut Tell<'_>,
     tried: &mut Attempt,
 ) -> Result<OriginAnswer, Failed> {
     let mut connection = connect(means, route).await.map_err(|fault| Failed {
@@ -368,9 +380,9 @@ async fn exchange(
             reached: Reached::Nothing,
         });
     }
-    sent();
+    tell(Progress::Sent);
     tried.sent = Some(sent_at);
-    let received = converse(means, &mut connection, outgoing)
+    let received = converse(means, &mut connection, outgoing, tell)
         .await
         .map_err(|failed| {
             if connection.group.is_cut() {
@@ -386,6 +398,7 @@ async fn converse(
     means: &Means<'_>,
     connection: &mut Connection,
     outgoing: &Outgoing,
+    tell: &mut Tell<'_>,
 ) -> Result<Received, Failed> {
     let sending = connection.wire.send(&outgoing.to_http1()).await;
     let times = HeadTimes {
@@ -395,7 +408,9 @@ async fn converse(
     // A side may refuse and close before it has taken the whole head: its answer counts, if there is one.
     let head = connection
         .wire
-        .head(&outgoing.method, times, means.limits)
+        .head(&outgoing.method, times, means.limits, &mut |interim| {
+            tell(Progress::Interim(interim));
+        })
         .await;
     head.map_err(|no_head| Failed {
         fault: sending.err().unwrap_or(no_head.fault),

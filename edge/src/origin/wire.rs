@@ -14,15 +14,13 @@ use pingora_core::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::interim::INTERIM_MAX;
 use crate::origin::connect::SIDE_WRITE;
 use crate::origin::receive::{self, Framing, Received, Reuse};
 use crate::response::fault::OriginFault;
 
 /// Bytes asked for at once: a TLS record's worth of content and more.
 const READ: usize = 32 << 10;
-
-/// Interim answers before the final one; more is a side that never comes to the point.
-const INTERIM_MAX: usize = 16;
 
 /// Bytes of one line of a chunked body: a size and extensions, which are read over (RFC 9112 §7.1.1).
 const CHUNK_LINE_MAX: usize = 1024;
@@ -85,7 +83,7 @@ impl Wire {
         }
     }
 
-    /// Reads the final head that answers a request of this method. Interim answers are read over.
+    /// Reads the final head that answers a request of this method. `interim` is given the others as they come.
     ///
     /// # Errors
     /// When none came in time, the connection broke, or it may not be trusted.
@@ -94,6 +92,7 @@ impl Wire {
         asked: &Method,
         times: HeadTimes,
         limits: &Limits,
+        interim: &mut (dyn FnMut(Received) + Send),
     ) -> Result<Received, NoHead> {
         let answered = |fault| NoHead {
             fault,
@@ -112,10 +111,12 @@ impl Wire {
                         "an upgrade nobody asked for",
                     )));
                 }
-                100..200 => self
-                    .first_byte(times.first_byte)
-                    .await
-                    .map_err(|e| answered(e.fault))?,
+                100..200 => {
+                    interim(received);
+                    self.first_byte(times.first_byte)
+                        .await
+                        .map_err(|e| answered(e.fault))?;
+                }
                 _ => return Ok(received),
             }
         }

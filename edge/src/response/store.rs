@@ -24,8 +24,9 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::{Attempt, Exchange};
+use crate::interim::Teller;
 use crate::message::Request;
-use crate::origin::fetch::{self, OriginAnswer, OriginBody, Purpose};
+use crate::origin::fetch::{self, OriginAnswer, OriginBody, Progress, Purpose};
 use crate::parts::Edge;
 use crate::request::client::Client;
 use crate::request::key;
@@ -52,6 +53,8 @@ pub struct Fill {
     pub stale: Option<Stale>,
     /// Whether somebody waits for it.
     pub audience: Audience,
+    /// The way to tell the leader of interim responses, where it wants to be told.
+    pub interim: Option<Teller>,
 }
 
 /// A stored response that a fill validates.
@@ -167,11 +170,15 @@ impl Fill {
         exchange: &mut Exchange,
         conditional: &HeaderMap,
     ) -> Result<OriginAnswer, Fault> {
-        let lead = &mut self.lead;
+        let (lead, interim) = (&mut self.lead, &mut self.interim);
         let purpose = Purpose {
             conditional,
             for_storing: true,
-            sent: &mut || lead.sent(),
+            tell: &mut |progress| match (progress, &mut *interim) {
+                (Progress::Sent, _) => lead.sent(),
+                (Progress::Interim(received), Some(interim)) => interim.tell(received),
+                (Progress::Interim(_), None) => {}
+            },
         };
         fetch::fetch(&self.edge, exchange, &self.request, &self.site, purpose).await
     }

@@ -15,6 +15,8 @@ mod collapsing;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
+mod interim;
+#[cfg(test)]
 mod mixed_connection;
 #[cfg(test)]
 mod names;

@@ -16,6 +16,7 @@ use crate::control::health::Drain;
 use crate::exchange::{Exchange, RequestIds};
 use crate::framework::http2;
 use crate::framework::phases::{self, Passing, Phases};
+use crate::interim::Interims;
 use crate::message::{Protocol, Request, Response};
 use crate::parts::Edge;
 use crate::request::client::Client;
@@ -68,8 +69,13 @@ impl Handler for Node {
         self.edge.recorder.edge().connections_open(protocol)
     }
 
-    async fn answer(&self, exchange: &mut Exchange, request: &Request) -> Answer {
-        story::answer(&self.edge, exchange, request).await
+    async fn answer(
+        &self,
+        exchange: &mut Exchange,
+        request: &Request,
+        interims: &Interims,
+    ) -> Answer {
+        story::answer(&self.edge, exchange, request, interims).await
     }
 
     fn refuse(&self, exchange: &mut Exchange, refusal: &Refusal) -> Response {

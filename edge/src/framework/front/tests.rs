@@ -8,18 +8,22 @@ use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::interim::Teller;
 use crate::message::{Content, Head};
+use crate::origin::receive;
 
-/// Answers `GET /hit*` at once, never answers `/never`, passes everything else to a side that echoes.
+/// Answers `GET /hit*` at once, never answers `/never`, sends hints before `/hinted` and waits there to be let on, passes everything else to a side that echoes.
 pub(in crate::framework) struct Fake {
     limits: Limits,
     pub(in crate::framework) drain: Drain,
     ids: RequestIds,
     finished: Mutex<Vec<(String, u16, Option<&'static str>)>>,
     never: AtomicUsize,
+    let_on: Notify,
     pub(in crate::framework) open: IntGauge,
 }
 
@@ -31,6 +35,7 @@ impl Fake {
             ids: RequestIds::new("test", 1, WallClock::System.now()),
             finished: Mutex::new(Vec::new()),
             never: AtomicUsize::new(0),
+            let_on: Notify::new(),
             open: IntGauge::new("open", "open").unwrap(),
         })
     }
@@ -43,6 +48,14 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
             fields: HeaderMap::new(),
         },
         content: Content::Whole(body.into()),
+    }
+}
+
+fn hint(teller: Option<&mut Teller>, link: &str) {
+    let head = format!("HTTP/1.1 103 Early Hints\r\nLink: {link}\r\n\r\n");
+    let received = receive::head(head.as_bytes(), &Method::GET, &Limits::default()).unwrap();
+    if let Some(teller) = teller {
+        teller.tell(received);
     }
 }
 
@@ -67,11 +80,23 @@ impl Handler for Fake {
         &self.open
     }
 
-    async fn answer(&self, _exchange: &mut Exchange, request: &Request) -> Answer {
+    async fn answer(
+        &self,
+        _exchange: &mut Exchange,
+        request: &Request,
+        interims: &Interims,
+    ) -> Answer {
         let path = String::from_utf8_lossy(&request.path_and_query).into_owned();
         if path == "/never" {
             self.never.fetch_add(1, Ordering::SeqCst);
             return std::future::pending().await;
+        }
+        if path == "/hinted" {
+            let mut teller = interims.open();
+            hint(teller.as_mut(), "</first>");
+            self.let_on.notified().await;
+            hint(teller.as_mut(), "</last>");
+            return Answer::Respond(text(StatusCode::OK, "final"));
         }
         if path == "/slow" {
             tokio::task::yield_now().await;
@@ -424,4 +449,41 @@ where
     F: Fn(A, B, C) -> R,
 {
     size_of::<R>()
+}
+
+/// Reads until what came ends like this.
+async fn read_to(client: &mut TcpStream, end: &str) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        read.push(client.read_u8().await.unwrap());
+    }
+    String::from_utf8(read).unwrap()
+}
+
+#[tokio::test]
+async fn interim_responses_go_out_when_they_come_and_before_the_answer() {
+    let fake = Fake::new(Limits::default());
+    let (mut client, serving) = start(&fake).await;
+    for _ in 0..2 {
+        let asked = b"GET /hinted HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(asked).await.unwrap();
+        // The story goes on only after this was read.
+        let first = read_to(&mut client, "\r\n\r\n").await;
+        assert_eq!(first, "HTTP/1.1 103 Early Hints\r\nlink: </first>\r\n\r\n");
+        fake.let_on.notify_one();
+        let rest = read_to(&mut client, "final").await;
+        let last = "HTTP/1.1 103 Early Hints\r\nlink: </last>\r\n\r\nHTTP/1.1 200 OK\r\n";
+        assert!(rest.starts_with(last), "{rest}");
+        assert_eq!(rest.matches("link").count(), 1, "{rest}");
+    }
+    drop(client);
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_of_http10_are_told_nothing_before_the_answer() {
+    let fake = Fake::new(Limits::default());
+    fake.let_on.notify_one();
+    let answer = talk(&fake, b"GET /hinted HTTP/1.0\r\nHost: a\r\n\r\n", false).await;
+    assert_eq!(answers(&answer), ["200 final"]);
 }

@@ -1,6 +1,6 @@
 //! Writes a response as HTTP/1.1 or HTTP/1.0 on a client's connection.
 //!
-//! Called by `framework::front` once per answer of the story. RFC 9112 §6 and §9. Decides framing and `Connection` and nothing else; a head from
+//! Called by `framework::front` once per answer of the story, and before it once per interim response. RFC 9112 §6 and §9. Decides framing and `Connection` and nothing else; a head from
 //! the store goes out as it was prepared. Invariant: content that broke off is never ended as if it were whole: its last chunk or its
 //! missing bytes are not sent, and where only the end of the connection ends it, the connection is reset.
 
@@ -18,6 +18,7 @@ use jet9_cache::fill::BodyReader;
 use super::connection::{Connection, Gone};
 use crate::clock;
 use crate::exchange::Answered;
+use crate::interim::Interim;
 use crate::message::{Content, Head, Protocol, Response};
 use crate::origin::fetch::OriginBody;
 
@@ -157,6 +158,21 @@ pub(super) async fn write(
     })?;
     answered.complete = true;
     Ok(framing)
+}
+
+/// Writes an interim response and sees to it that it is on its way; how many bytes it took.
+pub(super) async fn interim(
+    connection: &mut Connection,
+    interim: &Interim,
+    idle: Duration,
+) -> Result<u64, Gone> {
+    let mut out = BytesMut::with_capacity(512);
+    put_status_line(&mut out, interim.status);
+    put_fields(&mut out, &interim.fields);
+    out.put_slice(b"\r\n");
+    connection.write(&mut [IoSlice::new(&out)], idle).await?;
+    connection.flush(idle).await?;
+    Ok(out.len() as u64)
 }
 
 /// A response on its way out.

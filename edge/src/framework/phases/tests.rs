@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use super::*;
 use crate::clock;
 use crate::exchange::Asked;
+use crate::interim::Interims;
 use crate::origin::testing::{Act, ScriptedSide, TestNode};
 use crate::request::client::Client;
 use crate::request::guard;
@@ -46,7 +47,7 @@ async fn http1(node: &TestNode, head: &str, content: &'static str) -> String {
     let id = edge.request_ids.next();
     let mut exchange = Exchange::begin(client, id, clock::monotonic(), edge.clock.now());
     exchange.asked = Asked::of(&request);
-    let answer = story::answer(edge, &mut exchange, &request).await;
+    let answer = story::answer(edge, &mut exchange, &request, &Interims::unwanted()).await;
     assert!(matches!(answer, Answer::PassThrough), "{answer:?}");
     let (mut near, far) = duplex(1 << 16);
     let composed = guard::compose_http1_head(&request);

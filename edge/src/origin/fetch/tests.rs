@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Method;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::origin::connect::Planned;
@@ -17,6 +18,7 @@ struct Rig {
     origin: Origin,
     live: AtomicBool,
     sent: AtomicUsize,
+    interim: Mutex<Vec<u16>>,
 }
 
 impl Rig {
@@ -30,6 +32,7 @@ impl Rig {
             origin: testing::origin(),
             live: AtomicBool::new(true),
             sent: AtomicUsize::new(0),
+            interim: Mutex::default(),
         }
     }
 
@@ -56,14 +59,17 @@ impl Rig {
             path_and_query: Bytes::from_static(b"/"),
             fields: HeaderMap::from_iter([(http::header::HOST, "example.test".parse().unwrap())]),
         };
-        let mut sent = || {
-            self.sent.fetch_add(1, Ordering::Relaxed);
+        let mut tell = |progress| match progress {
+            Progress::Sent => {
+                self.sent.fetch_add(1, Ordering::Relaxed);
+            }
+            Progress::Interim(received) => self.interim.lock().push(received.status.as_u16()),
         };
         attempt(
             &means,
             &self.route(addrs),
             &outgoing,
-            &mut sent,
+            &mut tell,
             &mut Vec::new(),
         )
         .await
@@ -403,4 +409,17 @@ fn retries_follow_the_table() {
             &[now, now, now, now, Next::GiveUp],
         );
     }
+}
+
+#[tokio::test]
+async fn interim_responses_are_told_and_are_no_part_of_the_answer() {
+    let side = ScriptedSide::play(vec![vec![Act::Answer(
+        "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    )]]);
+    let rig = Rig::new();
+    let mut answer = rig.attempt(Method::GET, &[side.addr]).await.unwrap();
+    assert_eq!(*rig.interim.lock(), [102, 103]);
+    assert!(answer.fields.is_empty(), "{:?}", answer.fields);
+    assert_eq!(content(&mut answer).await.unwrap(), "ok");
 }

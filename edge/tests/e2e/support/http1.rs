@@ -151,6 +151,15 @@ impl Client {
         }
     }
 
+    /// Reads the head of an interim answer, which must come before the final one.
+    pub(crate) fn interim(&mut self) -> Result<Head, Broken> {
+        let head = self.one_head()?;
+        check((102..200).contains(&head.status), || {
+            format!("{} instead of an interim answer", head.status)
+        })?;
+        Ok(head)
+    }
+
     /// Reads more of the content; false at its end.
     pub(crate) fn more(&mut self, content: &mut Vec<u8>) -> Result<bool, Broken> {
         match self.rest {
