@@ -11,6 +11,7 @@ pub mod mastership;
 pub mod view;
 
 pub mod highest;
+pub mod lease;
 
 mod flaps;
 mod json;
@@ -18,7 +19,7 @@ mod json;
 pub use document::{Document, DocumentError};
 pub use highest::Highest;
 pub use mastership::{Doubt, Mastership};
-pub use view::{Change, View};
+pub use view::{Change, Source, View};
 
 /// A moment of a monotonic clock that counts through suspends, in milliseconds. Its zero has no meaning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,17 +1,18 @@
 //! What one edge knows of one cluster, document by document.
 //!
-//! Fed by `edge::control::mastership`, one view for each cluster. Decides what a document may change; the rules are those for a watched
-//! directory that is the edge's only source, and thereby its authority. A lease needs a source that can vouch for the moment of reading,
-//! which a directory cannot: fencing class `lease` leaves this edge in doubt.
+//! Fed by `edge::control::mastership`, one view for each cluster. Decides what a document may change, which depends on its [`Source`]: a
+//! source can make the edge more careful, and only the authority can move it to another side. A lease needs a source that can vouch for the
+//! moment of reading, which a directory cannot: there, fencing class `lease` leaves the edge in doubt unless a side's guard vouches.
 //! Invariant 1: the highest epoch never falls, and an epoch never has two masters; [`View::resumed`] keeps both over restarts.
 
 use std::cmp::Ordering;
 
-use jet9_config::ClusterId;
+use jet9_config::{ClusterId, Side};
 
 use crate::document::{Document, DocumentError, Fencing, Phase};
 use crate::flaps::Flaps;
 use crate::highest::Highest;
+use crate::lease::Lease;
 use crate::mastership::{Doubt, Mastership};
 use crate::{Epoch, Instant};
 
@@ -33,6 +34,25 @@ pub struct View {
     doubt: Option<Doubt>,
     unreadable: Option<(DocumentError, Instant)>,
     flaps: Flaps,
+    lease: Lease,
+    /// What the source beside the authority said last.
+    beside: Option<(Epoch, Phase)>,
+}
+
+/// Where a document was seen: what it may change, and what it proves about the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A watched directory, the only source of this edge and thereby its authority. Proves nothing about the moment.
+    Directory,
+    /// A linearizable read of the store that orders all publishers by compare-and-swap. What it shows was so at some moment after `sent`.
+    Read {
+        /// When the read was sent, taken before its first byte was written.
+        sent: Instant,
+    },
+    /// A watch of that store. In order, but of any age.
+    Watch,
+    /// Another source beside the store, such as a directory: can make the edge more careful, never less.
+    Beside,
 }
 
 /// The document that is acted on: always of the highest epoch.
@@ -71,6 +91,8 @@ pub enum Change {
     },
     /// It was refused: it is about another cluster.
     OtherCluster(ClusterId),
+    /// A source beside the authority says something else. Nothing is sent until the authority shows this epoch, or the source agrees again.
+    Contradicted(Epoch),
 }
 
 impl View {
@@ -152,17 +174,47 @@ impl View {
         self.flaps.too_many(now)
     }
 
-    /// Takes a document from a watched directory, the only source of this edge.
-    pub fn observe(&mut self, document: Document, now: Instant) -> Change {
+    /// Takes a document from a source.
+    pub fn observe(&mut self, document: Document, source: Source, now: Instant) -> Change {
+        if source == Source::Beside {
+            return self.beside(&document);
+        }
         self.unreadable = None;
         if let Some(refused) = self.check_identity(&document) {
             return refused;
         }
-        match document.epoch.cmp(&self.highest) {
-            Ordering::Less => self.older(document.epoch),
+        let epoch = document.epoch;
+        let change = match epoch.cmp(&self.highest) {
+            Ordering::Less => self.older(epoch),
             Ordering::Equal => self.same_epoch(document, now),
             Ordering::Greater => self.adopt(document, now),
+        };
+        if let Source::Read { sent } = source
+            && epoch == self.highest
+        {
+            self.lease.read(sent);
         }
+        change
+    }
+
+    /// The guard of a side answered, to a question sent at this moment, that the side is master in `epoch` for `ttl_ms` more.
+    pub fn guarded(&mut self, side: Side, epoch: Epoch, sent: Instant, ttl_ms: u64) {
+        self.lease.guarded(side, epoch, sent, ttl_ms);
+    }
+
+    /// The store says that the document was deleted by compare-and-swap on this epoch: a re-created cluster may begin anew. A deletion of
+    /// another epoch than the highest proves nothing and changes nothing. Says whether the cluster was forgotten.
+    pub fn deleted(&mut self, epoch: Epoch) -> bool {
+        let proved = epoch == self.highest && !self.conflict;
+        if proved {
+            self.forget();
+        }
+        proved
+    }
+
+    /// Whether what was fetched under this epoch may be stored: no other epoch was adopted since.
+    pub fn admits(&self, epoch: Epoch) -> bool {
+        self.highest == epoch && !self.conflict
     }
 
     /// Notes that the published document cannot be read: what is in force stays, nothing is renewed.
@@ -187,6 +239,10 @@ impl View {
         if self.conflict {
             return Mastership::Doubtful(Doubt::Conflict);
         }
+        if let Some(epoch) = self.contradicted() {
+            let hold_ms = self.document().map_or(0, |document| document.hold_ms);
+            return Mastership::Switching { epoch, hold_ms };
+        }
         match (&self.in_force, self.doubt) {
             (_, Some(Doubt::OtherIncarnation)) => Mastership::Doubtful(Doubt::OtherIncarnation),
             (None, doubt) => Mastership::Doubtful(doubt.unwrap_or(Doubt::Unknown)),
@@ -197,18 +253,7 @@ impl View {
     fn answer(&self, document: &Document, now: Instant) -> Mastership {
         let epoch = document.epoch;
         match document.phase {
-            Phase::Serving { .. } if document.fencing == Fencing::Lease => {
-                Mastership::Doubtful(Doubt::NoLease)
-            }
-            Phase::Serving { master } => {
-                let addrs = document.side(master).addrs.clone();
-                Mastership::Live {
-                    side: master,
-                    epoch,
-                    addrs,
-                    until: None,
-                }
-            }
+            Phase::Serving { master } => self.serving(document, master, now),
             Phase::Switching if self.is_flapping(now) => {
                 Mastership::Switching { epoch, hold_ms: 0 }
             }
@@ -227,14 +272,56 @@ impl View {
         }
     }
 
+    fn serving(&self, document: &Document, master: Side, now: Instant) -> Mastership {
+        let epoch = document.epoch;
+        let until = match document.fencing {
+            Fencing::Confirmed | Fencing::None => None,
+            Fencing::Lease => match self.lease.until(master, epoch, document.edge_lease_ms) {
+                None => return Mastership::Doubtful(Doubt::NoLease),
+                Some(until) if until <= now => return Mastership::Doubtful(Doubt::LeaseExpired),
+                until => until,
+            },
+        };
+        Mastership::Live {
+            side: master,
+            epoch,
+            addrs: document.side(master).addrs.clone(),
+            until,
+        }
+    }
+
+    /// What another source shows, beside the authority.
+    fn beside(&mut self, document: &Document) -> Change {
+        if let Some(refused) = self.check_cluster(document) {
+            return refused;
+        }
+        self.beside = Some((document.epoch, document.phase));
+        match self.contradicted() {
+            Some(epoch) => Change::Contradicted(epoch),
+            None => Change::Same,
+        }
+    }
+
+    /// The epoch at which the source beside the authority says something else. An older one is no contradiction: it only lags.
+    fn contradicted(&self) -> Option<Epoch> {
+        let (epoch, phase) = self.beside?;
+        let differs = match epoch.cmp(&self.highest) {
+            Ordering::Less => false,
+            Ordering::Equal => self.said.is_some_and(|said| said != phase),
+            Ordering::Greater => true,
+        };
+        differs.then_some(epoch)
+    }
+
+    fn check_cluster(&self, document: &Document) -> Option<Change> {
+        let known = self.cluster.as_ref()?;
+        (*known != document.cluster).then(|| Change::OtherCluster(document.cluster.clone()))
+    }
+
     /// Is it about this cluster, in the life that is known? A document that names no life is judged by its epoch alone.
     fn check_identity(&mut self, document: &Document) -> Option<Change> {
-        if self
-            .cluster
-            .as_ref()
-            .is_some_and(|cluster| *cluster != document.cluster)
-        {
-            return Some(Change::OtherCluster(document.cluster.clone()));
+        if let Some(refused) = self.check_cluster(document) {
+            return Some(refused);
         }
         match (&self.incarnation, &document.incarnation) {
             (Some(known), Some(offered)) if known != offered => {
@@ -317,5 +404,7 @@ impl View {
     }
 }
 
+#[cfg(test)]
+mod source_tests;
 #[cfg(test)]
 mod tests;

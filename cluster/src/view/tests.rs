@@ -9,7 +9,7 @@ use super::*;
 use crate::document::{Ended, SideFacts};
 
 /// A document in one word each: `epoch`, what the cluster does (`a`, `b`, `switching`, `down`, `drained`).
-fn doc(epoch: u64, what: &str) -> Document {
+pub(super) fn doc(epoch: u64, what: &str) -> Document {
     let side = |octet: u8| SideFacts {
         addrs: vec![([192, 0, 2, octet], 80).into()],
         ..SideFacts::default()
@@ -44,14 +44,14 @@ fn of_life(name: &str, document: Document) -> Document {
     }
 }
 
-fn fenced(fencing: Fencing, document: Document) -> Document {
+pub(super) fn fenced(fencing: Fencing, document: Document) -> Document {
     Document {
         fencing,
         ..document
     }
 }
 
-fn moved(seq: u64, document: Document) -> Document {
+pub(super) fn moved(seq: u64, document: Document) -> Document {
     let a = SideFacts {
         addrs: vec![([192, 0, 2, 11], 80).into()],
         ..SideFacts::default()
@@ -85,7 +85,7 @@ fn check(steps: Vec<(Step, &str)>) {
         let now = Instant(1_000 * index as u64);
         match step {
             Step::Shows(document, change) => assert_eq!(
-                word_of_change(&view.observe(*document, now)),
+                word_of_change(&view.observe(*document, Source::Directory, now)),
                 change,
                 "step {index}"
             ),
@@ -115,7 +115,7 @@ fn restart(view: &View) -> View {
     }
 }
 
-fn word_of_change(change: &Change) -> String {
+pub(super) fn word_of_change(change: &Change) -> String {
     match change {
         Change::Adopted(epoch) => format!("adopted {}", epoch.0),
         Change::Addresses => "addresses".to_owned(),
@@ -125,10 +125,11 @@ fn word_of_change(change: &Change) -> String {
         Change::NotNewer(epoch) => format!("not newer {}", epoch.0),
         Change::OtherIncarnation { offered, known } => format!("{offered} is not {known}"),
         Change::OtherCluster(cluster) => format!("about {cluster}"),
+        Change::Contradicted(epoch) => format!("contradicted {}", epoch.0),
     }
 }
 
-fn word_of(mastership: &Mastership) -> String {
+pub(super) fn word_of(mastership: &Mastership) -> String {
     match mastership {
         Mastership::Live {
             side,
@@ -247,7 +248,10 @@ fn addresses_move_within_an_epoch_only_by_a_higher_seq() {
         ),
         (moved(1, doc(8, "a")), "adopted 8", 11),
     ] {
-        assert_eq!(word_of_change(&view.observe(document, Instant(0))), change);
+        assert_eq!(
+            word_of_change(&view.observe(document, Source::Directory, Instant(0))),
+            change
+        );
         let Mastership::Live { addrs, .. } = view.mastership(Instant(0)) else {
             panic!("live")
         };
@@ -268,7 +272,7 @@ fn an_unreadable_document_keeps_what_is_in_force_and_is_remembered_until_a_reada
     view.unreadable(&error(), Instant(5));
     view.unreadable(&error(), Instant(9));
     assert_eq!(view.unreadable_since(), Some((&error(), Instant(5))));
-    view.observe(doc(1, "a"), Instant(10));
+    view.observe(doc(1, "a"), Source::Directory, Instant(10));
     assert_eq!(view.unreadable_since(), None);
 }
 
@@ -298,7 +302,7 @@ fn a_directory_gives_no_lease_but_shows_the_other_phases() {
 fn confirmed_and_none_hold_without_limit() {
     for fencing in [Fencing::Confirmed, Fencing::None] {
         let mut view = View::default();
-        view.observe(fenced(fencing, doc(7, "a")), Instant(0));
+        view.observe(fenced(fencing, doc(7, "a")), Source::Directory, Instant(0));
         assert_eq!(word_of(&view.mastership(Instant(u64::MAX))), "a7");
     }
 }
@@ -368,7 +372,7 @@ fn a_document_about_another_cluster_changes_nothing() {
     let mut view = View::new(ClusterId::parse("c1").expect("an id"));
     assert_eq!(view.record(), None);
     assert_eq!(
-        view.observe(other, Instant(0)),
+        view.observe(other, Source::Directory, Instant(0)),
         Change::OtherCluster(ClusterId::parse("c2").expect("an id"))
     );
 }
@@ -376,8 +380,8 @@ fn a_document_about_another_cluster_changes_nothing() {
 #[test]
 fn a_hold_is_counted_from_the_adoption() {
     let mut view = View::default();
-    view.observe(doc(7, "switching"), Instant(40));
-    view.observe(doc(7, "switching"), Instant(90));
+    view.observe(doc(7, "switching"), Source::Directory, Instant(40));
+    view.observe(doc(7, "switching"), Source::Directory, Instant(90));
     assert_eq!(view.since(), Some(Instant(40)));
 }
 
@@ -387,9 +391,9 @@ fn check_flapping(documents: &[Document], step_ms: u64, holds: bool) {
     let mut now = Instant(0);
     for document in documents {
         now = Instant(now.0 + step_ms);
-        view.observe(document.clone(), now);
+        view.observe(document.clone(), Source::Directory, now);
     }
-    view.observe(doc(1_000, "switching"), now);
+    view.observe(doc(1_000, "switching"), Source::Directory, now);
     assert_eq!(
         view.mastership(now),
         Mastership::Switching {
@@ -450,7 +454,7 @@ fn every_epoch_is_followed_while_flapping() {
     let mut view = View::default().with_flaps_max(0);
     for epoch in 1..50 {
         let what = if epoch % 2 == 0 { "a" } else { "b" };
-        view.observe(doc(epoch, what), Instant(epoch));
+        view.observe(doc(epoch, what), Source::Directory, Instant(epoch));
         assert_eq!(
             word_of(&view.mastership(Instant(epoch))),
             format!("{what}{epoch}")
@@ -498,7 +502,7 @@ proptest! {
             let before = view.highest();
             match event {
                 Event::Document(document) => {
-                    let change = view.observe(*document.clone(), now);
+                    let change = view.observe(*document.clone(), Source::Directory, now);
                     prop_assert!(view.highest() == before || change == Change::Adopted(document.epoch));
                 }
                 Event::Unreadable => view.unreadable(&error(), now),

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use jet9_cache::Timestamp;
 use jet9_cluster::document::Phase;
 use jet9_cluster::view::FLAPS_MAX_DEFAULT;
-use jet9_cluster::{Document, Doubt, Epoch, Highest, Instant, Mastership, View};
+use jet9_cluster::{Document, Doubt, Epoch, Highest, Instant, Mastership, Source, View};
 use jet9_config::{ClusterId, Side};
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -179,7 +179,9 @@ impl Masters {
         let clusters = Clusters::new(FLAPS_MAX_DEFAULT);
         for document in documents {
             clusters.of(&document.cluster).set(|known| {
-                known.view.observe(document, clock::boottime());
+                known
+                    .view
+                    .observe(document, Source::Directory, clock::boottime());
                 known.durable = true;
             });
         }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use jet9_cache::Timestamp;
 use jet9_cluster::document::Ended;
-use jet9_cluster::{Change as Observed, Document, DocumentError, Epoch, Instant, Mastership};
+use jet9_cluster::{
+    Change as Observed, Document, DocumentError, Epoch, Instant, Mastership, Source,
+};
 use jet9_config::{ClusterId, Side};
 use tokio::runtime::{Builder, Runtime};
 
@@ -107,7 +109,7 @@ impl Follower {
         };
         let before = cluster.known.load_full();
         let mut after = Known::clone(&before);
-        let change = after.view.observe(document, now);
+        let change = after.view.observe(document, Source::Directory, now);
         after.refused = refusal(&change).map(|why| (why, now));
         if let Some(record) = after.view.record() {
             self.epochs.note(record);
@@ -240,6 +242,10 @@ fn refusal(change: &Observed) -> Option<String> {
         Observed::OtherCluster(other) => {
             format!("/cluster: `{other}` is another cluster; what is in force stays")
         }
+        Observed::Contradicted(epoch) => format!(
+            "/epoch: another source shows something else at {}; nothing is sent until the store shows that epoch",
+            epoch.0
+        ),
     })
 }
 

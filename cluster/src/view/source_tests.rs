@@ -1,0 +1,168 @@
+//! What each source may change, and until when a lease lets the edge send.
+
+use super::tests::{doc, fenced, moved, word_of, word_of_change};
+use super::*;
+
+/// What happens to a view at a moment, in milliseconds.
+enum Step {
+    Read {
+        sent: u64,
+        shows: Document,
+    },
+    Watch(Document),
+    Beside(Document),
+    Guard {
+        side: Side,
+        epoch: u64,
+        sent: u64,
+        ttl_ms: u64,
+    },
+    Deleted(u64),
+    Nothing,
+}
+
+use Step::{Beside, Deleted, Guard, Nothing, Read, Watch};
+
+fn leased(epoch: u64, what: &str) -> Document {
+    fenced(Fencing::Lease, doc(epoch, what))
+}
+
+/// Runs the steps, each at its moment, and compares the answer after each: `a7 until 3500` is side a, live at epoch 7 until then.
+fn check(steps: Vec<(u64, Step, &str)>) {
+    let mut view = View::default();
+    for (at, step, answer) in steps {
+        let now = Instant(at);
+        match step {
+            Read { sent, shows } => {
+                let sent = Instant(sent);
+                view.observe(shows, Source::Read { sent }, now);
+            }
+            Watch(document) => drop(view.observe(document, Source::Watch, now)),
+            Beside(document) => drop(view.observe(document, Source::Beside, now)),
+            Guard {
+                side,
+                epoch,
+                sent,
+                ttl_ms,
+            } => view.guarded(side, Epoch(epoch), Instant(sent), ttl_ms),
+            Deleted(epoch) => {
+                view.deleted(Epoch(epoch));
+            }
+            Nothing => {}
+        }
+        assert_eq!(word(&view.mastership(now)), answer, "at {at}");
+    }
+}
+
+fn word(mastership: &Mastership) -> String {
+    match mastership {
+        Mastership::Live {
+            side,
+            epoch,
+            until: Some(until),
+            ..
+        } => format!("{side}{} until {}", epoch.0, until.0),
+        other => word_of(other),
+    }
+}
+
+#[test]
+fn a_lease_is_renewed_by_reads_alone_and_counts_from_their_sending() {
+    let read = |sent, epoch, what| Read {
+        sent,
+        shows: leased(epoch, what),
+    };
+    check(vec![
+        (900, read(500, 1, "a"), "a1 until 3500"),
+        (3_400, Watch(leased(1, "a")), "a1 until 3500"),
+        (3_499, Nothing, "a1 until 3500"),
+        (3_500, Nothing, "lease-expired"),
+        (9_000, read(4_000, 1, "a"), "lease-expired"),
+        (9_100, read(9_000, 1, "a"), "a1 until 12000"),
+    ]);
+}
+
+#[test]
+fn a_watch_moves_the_master_within_the_lease_of_the_last_read() {
+    check(vec![
+        (0, Watch(leased(1, "a")), "no-lease"),
+        (
+            200,
+            Read {
+                sent: 100,
+                shows: leased(1, "a"),
+            },
+            "a1 until 3100",
+        ),
+        (300, Watch(leased(2, "switching")), "switching2 10000"),
+        (400, Watch(leased(3, "b")), "b3 until 3100"),
+        // A reply that was long under way shows an older state: it renews nothing, and moves nothing back.
+        (
+            2_000,
+            Read {
+                sent: 250,
+                shows: leased(1, "a"),
+            },
+            "b3 until 3100",
+        ),
+    ]);
+}
+
+#[test]
+fn the_guard_of_the_live_side_vouches_without_any_store() {
+    let guard = |side, epoch, sent| Guard {
+        side,
+        epoch,
+        sent,
+        ttl_ms: 1_000,
+    };
+    check(vec![
+        (0, Watch(leased(1, "a")), "no-lease"),
+        (100, guard(Side::A, 1, 50), "a1 until 1050"),
+        (200, guard(Side::B, 1, 150), "no-lease"),
+        (300, guard(Side::A, 2, 250), "no-lease"),
+        (400, guard(Side::A, 1, 350), "a1 until 1350"),
+        (1_350, Nothing, "lease-expired"),
+    ]);
+}
+
+#[test]
+fn a_source_beside_the_store_stops_the_edge_and_never_moves_it() {
+    check(vec![
+        (0, Watch(doc(4, "a")), "a4"),
+        (1, Beside(doc(3, "b")), "a4"),
+        (2, Beside(doc(6, "a")), "switching6 10000"),
+        (3, Watch(doc(5, "switching")), "switching6 10000"),
+        (4, Watch(doc(6, "b")), "switching6 10000"),
+        (5, Beside(doc(6, "b")), "b6"),
+        (6, Beside(doc(9, "a")), "switching9 10000"),
+        (7, Beside(doc(6, "b")), "b6"),
+        (8, Beside(doc(6, "switching")), "switching6 10000"),
+        (9, Watch(doc(7, "b")), "b7"),
+    ]);
+}
+
+#[test]
+fn only_a_deletion_of_the_highest_epoch_lets_a_cluster_begin_anew() {
+    check(vec![
+        (0, Watch(doc(7, "a")), "a7"),
+        (1, Deleted(6), "a7"),
+        (2, Watch(doc(1, "b")), "a7"),
+        (3, Deleted(7), "unknown"),
+        (4, Watch(doc(1, "b")), "b1"),
+    ]);
+}
+
+#[test]
+fn what_was_fetched_is_admitted_only_in_its_own_epoch() {
+    let mut view = View::default();
+    let mut watch = |document| word_of_change(&view.observe(document, Source::Watch, Instant(0)));
+    assert_eq!(watch(doc(4, "a")), "adopted 4");
+    assert_eq!(watch(moved(1, doc(4, "a"))), "addresses");
+    assert!(view.admits(Epoch(4)));
+    let mut watch = |document| word_of_change(&view.observe(document, Source::Watch, Instant(0)));
+    assert_eq!(watch(doc(5, "switching")), "adopted 5");
+    assert!(!view.admits(Epoch(4)));
+    view.observe(doc(5, "a"), Source::Watch, Instant(0));
+    assert!(!view.admits(Epoch(5)), "a conflict");
+}
