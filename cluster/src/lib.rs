@@ -10,6 +10,9 @@ pub mod document;
 pub mod mastership;
 pub mod view;
 
+pub mod breaker;
+pub mod ramp;
+
 pub mod highest;
 pub mod lease;
 
