@@ -5,7 +5,7 @@
 //! is `store`'s. Invariants 3 (exact bytes) and 9 (a bad disk costs hits only).
 
 mod content;
-mod index;
+pub mod index;
 mod pool;
 mod record;
 mod recovery;

@@ -4,6 +4,10 @@
 //! Only the newest version of a variant is here, and it leaves the moment a newer one is committed, whether or not that one reaches the
 //! disk: an older version never comes back.
 
+mod bucket;
+pub mod slot;
+pub mod table;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,0 +1,274 @@
+//! The index of one volume: a table of fixed size that finds the record of a key. 16 bytes a slot, nothing allocated by an insert.
+//!
+//! A key's hash names two buckets of eight slots; a record goes into the emptier one, and when both are full, in the place of what was
+//! not hit and would be overwritten next. Look-ups take no lock; changes take the locks of both buckets, in their order. It is allowed to
+//! forget, never to invent: a slot says where a record with the same tag may be, and the record itself has the last word. Each volume has
+//! its own table, so that one that fails or goes takes its slots along. Judges no purge, reads no clock, does no I/O.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::bucket::{Bucket, SLOTS};
+use super::slot::{Address, Slot, identity, tag_of};
+
+/// Locks that buckets are spread over.
+const LOCKS: usize = 4096;
+/// Buckets that are allocated at once, when the first of them is written: 1 MiB.
+const REGION: usize = 8192;
+/// Of a hundred slots, how many the expected records take: the fuller, the more are displaced (measured in `benches/index.rs`).
+const FULL_PERCENT: u64 = 80;
+
+/// The index of one volume.
+#[derive(Debug)]
+pub struct Table {
+    regions: Box<[OnceLock<Box<[Bucket]>>]>,
+    buckets: u64,
+    locks: Box<[Mutex<()>]>,
+    /// Where the ring is being written, as an offset in units: what lies next ahead of it is overwritten next.
+    head: AtomicU64,
+    records: AtomicU64,
+    displaced: AtomicU64,
+}
+
+/// What became of an insert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It took an empty slot.
+    Free,
+    /// It took the slot of another record, which is forgotten.
+    Displacing(Slot),
+    /// It is not in: a record with the same tag is there, or only younger and hotter ones.
+    Not,
+}
+
+/// The two buckets of a key, locked against other writers.
+struct Pair<'a> {
+    buckets: [&'a Bucket; 2],
+    _locks: (MutexGuard<'a, ()>, Option<MutexGuard<'a, ()>>),
+}
+
+impl Table {
+    /// A table for this many records; at that number it is 80 % full.
+    pub fn new(records: u64) -> Self {
+        let slots = records.max(1).saturating_mul(100) / FULL_PERCENT;
+        // Two at least: a key has two.
+        let buckets = slots.div_ceil(SLOTS as u64).max(2);
+        let regions = buckets.div_ceil(REGION as u64);
+        Self {
+            regions: (0..regions).map(|_| OnceLock::new()).collect(),
+            buckets,
+            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
+            head: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            displaced: AtomicU64::new(0),
+        }
+    }
+
+    /// Records that it has room for.
+    pub const fn slots(&self) -> u64 {
+        self.buckets * SLOTS as u64
+    }
+
+    /// Records that are in it.
+    pub fn len(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Records that had to leave for others so far.
+    pub fn displaced(&self) -> u64 {
+        self.displaced.load(Ordering::Relaxed)
+    }
+
+    /// Tells where the ring is written from now on.
+    pub fn advance(&self, head: Address) {
+        self.head.store(head.offset(), Ordering::Relaxed);
+    }
+
+    /// The records that may be those of a key: mostly none or one, rarely another's with the same tag. No lock, no allocation; what is
+    /// being changed at this moment may be missing.
+    pub fn find(&self, hash: u128) -> impl Iterator<Item = Slot> + '_ {
+        let tag = tag_of(hash);
+        let buckets = self
+            .numbers(hash)
+            .into_iter()
+            .filter_map(|number| self.bucket(number));
+        buckets.flat_map(move |bucket| (0..SLOTS).filter_map(move |at| bucket.read(at, tag)))
+    }
+
+    /// The record of a key at an address, if it is still the one there.
+    pub fn get(&self, hash: u128, address: Address) -> Option<Slot> {
+        self.find(hash).find(|slot| slot.address == address)
+    }
+
+    /// Counts a hit of a record, if it is still there.
+    pub fn count_hit(&self, hash: u128, address: Address) {
+        let identity = identity(tag_of(hash), address);
+        for number in self.numbers(hash) {
+            if let Some(bucket) = self.bucket(number)
+                && let Some(at) = bucket.position(identity)
+            {
+                return bucket.count_hit(at, identity);
+            }
+        }
+    }
+
+    /// Puts a record in beside what is there under the same tag: the caller replaces or removes what it supersedes.
+    pub fn insert(&self, hash: u128, slot: &Slot) -> Inserted {
+        self.put(&self.lock(hash), hash, slot)
+    }
+
+    /// Puts a record in unless one with the same tag is there: recovery, which finds the youngest first, brings no older version in.
+    pub fn insert_unless_known(&self, hash: u128, slot: &Slot) -> Inserted {
+        let pair = self.lock(hash);
+        let tag = tag_of(hash);
+        if pair
+            .slots()
+            .any(|(bucket, at)| bucket.read(at, tag).is_some())
+        {
+            return Inserted::Not;
+        }
+        self.put(&pair, hash, slot)
+    }
+
+    /// Puts `slot` in the place of the record at `old`; what was there, or `None` when that is gone and nothing was done.
+    pub fn replace(&self, hash: u128, old: Address, slot: &Slot) -> Option<Slot> {
+        let pair = self.lock(hash);
+        let (bucket, at) = pair.position(identity(tag_of(hash), old))?;
+        let replaced = bucket.read_any(at);
+        bucket.write(at, slot.pack(tag_of(hash)));
+        replaced
+    }
+
+    /// Takes the record at an address out, if it is still there.
+    pub fn remove(&self, hash: u128, address: Address) -> Option<Slot> {
+        let pair = self.lock(hash);
+        let (bucket, at) = pair.position(identity(tag_of(hash), address))?;
+        let removed = bucket.read_any(at);
+        bucket.clear(at);
+        self.records.fetch_sub(1, Ordering::Relaxed);
+        removed
+    }
+
+    /// Goes through the whole table and takes out what `keep` does not want: for a segment whose footer cannot be read, or a volume that
+    /// went out of service. Holds one lock at a time; takes about a tenth of a second for ten million records.
+    pub fn retain(&self, mut keep: impl FnMut(&Slot) -> bool) {
+        for number in 0..self.buckets {
+            let Some(bucket) = self.bucket(number) else {
+                continue;
+            };
+            let _lock = self.locks[lock_of(number)].lock();
+            for at in 0..SLOTS {
+                if bucket.read_any(at).is_some_and(|slot| !keep(&slot)) {
+                    bucket.clear(at);
+                    self.records.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn put(&self, pair: &Pair<'_>, hash: u128, slot: &Slot) -> Inserted {
+        let words = slot.pack(tag_of(hash));
+        let [first, second] = pair.buckets.map(|bucket| (bucket, bucket.room()));
+        let (bucket, (room, _)) = if second.1.1 > first.1.1 {
+            second
+        } else {
+            first
+        };
+        if let Some(at) = room {
+            bucket.write(at, words);
+            self.records.fetch_add(1, Ordering::Relaxed);
+            return Inserted::Free;
+        }
+        self.displaced.fetch_add(1, Ordering::Relaxed);
+        let Some((bucket, at, victim)) = self.least_worth(pair) else {
+            return Inserted::Not;
+        };
+        if self.worth(slot) < self.worth(&victim) {
+            return Inserted::Not;
+        }
+        bucket.write(at, words);
+        Inserted::Displacing(victim)
+    }
+
+    /// The record of the pair that is missed least.
+    fn least_worth<'a>(&self, pair: &Pair<'a>) -> Option<(&'a Bucket, usize, Slot)> {
+        let present = pair
+            .slots()
+            .filter_map(|(bucket, at)| Some((bucket, at, bucket.read_any(at)?)));
+        present.min_by_key(|(_, _, slot)| self.worth(slot))
+    }
+
+    /// What was hit is worth more; of what was not, what was written later.
+    fn worth(&self, slot: &Slot) -> (u8, u64) {
+        let head = self.head.load(Ordering::Relaxed);
+        // What lies ahead of the head was written a lap earlier: the distance up to it, seen backwards around the ring.
+        let behind = head.wrapping_sub(slot.address.offset());
+        (slot.frequency, u64::MAX - behind)
+    }
+
+    fn lock(&self, hash: u128) -> Pair<'_> {
+        let [first, second] = self.numbers(hash);
+        let (low, high) = (
+            lock_of(first).min(lock_of(second)),
+            lock_of(first).max(lock_of(second)),
+        );
+        // In their order, so that no two writers wait for each other.
+        let low_lock = self.locks[low].lock();
+        let high_lock = (high != low).then(|| self.locks[high].lock());
+        Pair {
+            buckets: [self.bucket_or_new(first), self.bucket_or_new(second)],
+            _locks: (low_lock, high_lock),
+        }
+    }
+
+    /// The two buckets of a hash, never the same one twice.
+    fn numbers(&self, hash: u128) -> [u64; 2] {
+        let first = scale(hash as u64, self.buckets);
+        let second = scale((hash >> 64) as u64, self.buckets - 1);
+        [first, if second < first { second } else { second + 1 }]
+    }
+
+    fn bucket(&self, number: u64) -> Option<&Bucket> {
+        let region = self.regions.get(number as usize / REGION)?.get()?;
+        region.get(number as usize % REGION)
+    }
+
+    fn bucket_or_new(&self, number: u64) -> &Bucket {
+        let region = self.regions[number as usize / REGION]
+            .get_or_init(|| (0..REGION).map(|_| Bucket::default()).collect());
+        &region[number as usize % REGION]
+    }
+}
+
+impl<'a> Pair<'a> {
+    fn slots(&self) -> impl Iterator<Item = (&'a Bucket, usize)> {
+        self.buckets
+            .into_iter()
+            .flat_map(|bucket| (0..SLOTS).map(move |at| (bucket, at)))
+    }
+
+    fn position(&self, identity: u64) -> Option<(&'a Bucket, usize)> {
+        self.buckets
+            .into_iter()
+            .find_map(|bucket| Some((bucket, bucket.position(identity)?)))
+    }
+}
+
+/// The upper bits of a hash as a number below `bound`.
+fn scale(hash: u64, bound: u64) -> u64 {
+    ((u128::from(hash) * u128::from(bound)) >> 64) as u64
+}
+
+const fn lock_of(bucket: u64) -> usize {
+    bucket as usize % LOCKS
+}
+
+#[cfg(test)]
+mod tests;
