@@ -66,7 +66,7 @@ impl Metrics {
         match change {
             Change::Adopted(_) | Change::Addresses | Change::Same => {}
             Change::Older { .. } | Change::NotNewer(_) => self.older.inc(),
-            Change::Conflict(_) => self.contradictions.inc(),
+            Change::Conflict(_) | Change::Contradicted(_) => self.contradictions.inc(),
             Change::OtherIncarnation { .. } | Change::OtherCluster(_) => self.foreign.inc(),
         }
     }
