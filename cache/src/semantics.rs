@@ -13,6 +13,7 @@ pub mod storable;
 pub mod validation;
 pub mod vary;
 
+mod cookies;
 pub mod directives;
 pub mod entity_tag;
 pub mod fields;

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use crate::reason::Reason;
-use crate::semantics::{validation, vary};
+use crate::semantics::rules::Languages;
+use crate::semantics::validation;
+use crate::semantics::vary::{self, Selector};
 use crate::time::Timestamp;
 
 mod codec;
@@ -39,10 +41,12 @@ pub struct StoredResponse {
     pub reuse: Reuse,
     /// What it can be validated with.
     pub validators: Validators,
-    /// The selecting fields named by `Vary`, lower case, sorted, without duplicates; empty when there is no `Vary`.
-    pub vary: Box<[HeaderName]>,
+    /// What selects it again, made from `Vary`; empty when there is no `Vary`.
+    pub vary: Box<[Selector]>,
     /// Names given by the origin for purging groups (`Cache-Groups`, `Surrogate-Key`, …).
     pub tags: Box<[Box<str>]>,
+    /// How it was stored to be selected by `Accept-Language`.
+    pub languages: Languages,
 }
 
 /// What a stored response is made of; the rest of it is derived.
@@ -60,6 +64,8 @@ pub struct Parts {
     pub reuse: Reuse,
     /// [`StoredResponse::tags`].
     pub tags: Box<[Box<str>]>,
+    /// How [`StoredResponse::vary`] is made where it has `Accept-Language`.
+    pub languages: Languages,
 }
 
 /// The times of RFC 9111 §4.2.
@@ -123,11 +129,12 @@ impl StoredResponse {
             times,
             reuse,
             tags,
+            languages,
         } = parts;
         if !fits(&[&fields, &withheld]) {
             return Err(Reason::TooLarge);
         }
-        let vary = vary::names(&fields)?;
+        let vary = vary::selectors(&fields, languages)?;
         let validators = validation::validators(&fields, times.response_time);
         let http1_head = head::http1(status, &fields);
         Ok(Self {
@@ -140,6 +147,7 @@ impl StoredResponse {
             validators,
             vary,
             tags,
+            languages,
         })
     }
 }

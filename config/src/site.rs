@@ -134,6 +134,10 @@ pub struct Caching {
     pub set_cookie: SetCookie,
     /// `client_reload`.
     pub client_reload: ClientReload,
+    /// `languages`.
+    pub languages: Languages,
+    /// `surrogate_control`.
+    pub surrogate_control: SurrogateControl,
     /// `key`.
     pub key: KeyRules,
     /// `admission`.
@@ -169,6 +173,24 @@ pub enum ClientReload {
     Obey,
     /// Ignored.
     Ignore,
+}
+
+/// How `Accept-Language` selects among variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Languages {
+    /// By its text.
+    AsSent,
+    /// By its qualities and the language of the stored response.
+    ByQuality,
+}
+
+/// What becomes of `Surrogate-Control`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SurrogateControl {
+    /// Ignored.
+    Ignore,
+    /// Read as a targeted field (RFC 9213).
+    Obey,
 }
 
 /// How URLs become keys.
@@ -280,6 +302,8 @@ impl Profile {
             stale_if_error: Duration::from_secs(24 * 3600),
             set_cookie: if rfc { SetCookie::Rfc } else { SetCookie::Safe },
             client_reload: ClientReload::Obey,
+            languages: Languages::AsSent,
+            surrogate_control: SurrogateControl::Ignore,
             key: KeyRules {
                 query: if rfc {
                     QueryOrder::AsSent

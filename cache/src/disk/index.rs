@@ -12,13 +12,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use http::HeaderName;
 use parking_lot::Mutex;
 
 use crate::key::KeyHasher;
 use crate::memory::{VARIANTS_MAX, Version};
 use crate::purge::Tick;
-use crate::semantics::vary::SelectingFields;
+use crate::semantics::vary::{SelectingFields, Selector};
 
 use super::record::Location;
 
@@ -29,7 +28,7 @@ const SHARDS: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) selected_by: u128,
-    pub(crate) vary: Arc<[HeaderName]>,
+    pub(crate) vary: Arc<[Selector]>,
     pub(crate) birth: Tick,
     pub(crate) version: Version,
     /// The volume's number.
@@ -118,7 +117,7 @@ impl Index {
     pub(crate) fn has_newer_by_other_fields(
         &self,
         primary: u128,
-        vary: &[HeaderName],
+        vary: &[Selector],
         recency: (Tick, Version),
     ) -> bool {
         let shard = self.shard(primary).lock();
@@ -158,7 +157,7 @@ impl Index {
         &self,
         primary: u128,
         selected_by: u128,
-        vary: &[HeaderName],
+        vary: &[Selector],
         recency: (Tick, Version),
     ) -> bool {
         let mut shard = self.shard(primary).lock();

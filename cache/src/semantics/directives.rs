@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 
 use super::fields;
+use super::rules::SurrogateControl;
 use super::structured::{self, Item};
 
 /// The edge's own targeted field. It is not passed on to visitors.
@@ -17,8 +18,11 @@ pub const JET9_CACHE_CONTROL: HeaderName = HeaderName::from_static("jet9-cache-c
 /// The targeted field of all CDNs (RFC 9213 §3.1). It is passed on.
 pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
+/// `Surrogate-Control`, read as a targeted field where a site says so.
+pub const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+
 /// The target list (RFC 9213 §2.2), the most specific first.
-const TARGETED: [HeaderName; 2] = [JET9_CACHE_CONTROL, CDN_CACHE_CONTROL];
+static TARGETED: [HeaderName; 3] = [JET9_CACHE_CONTROL, CDN_CACHE_CONTROL, SURROGATE_CONTROL];
 
 /// The largest number of seconds that is told apart (RFC 9111 §1.2.2).
 pub const DELTA_SECONDS_MAX: Duration = Duration::from_secs(1 << 31);
@@ -95,9 +99,12 @@ pub struct ResponseDirectives {
 
 impl ResponseDirectives {
     /// The directives that apply to this cache: of the first targeted field that is well-formed and not empty, else of `Cache-Control`.
-    pub fn of(response: &HeaderMap) -> Self {
+    pub fn of(response: &HeaderMap, surrogate: SurrogateControl) -> Self {
+        let counts =
+            |name: &&HeaderName| surrogate == SurrogateControl::Obey || **name != SURROGATE_CONTROL;
         TARGETED
             .iter()
+            .filter(counts)
             .find_map(|name| Self::targeted(response, name))
             .unwrap_or_else(|| {
                 let mut directives = Self::default();

@@ -5,8 +5,8 @@
 
 use http::{HeaderMap, Method, header};
 
+use super::cookies;
 use super::directives::RequestDirectives;
-use super::fields;
 use super::rules::{ClientReload, Rules, Storing};
 use crate::reason::Reason;
 
@@ -65,7 +65,7 @@ pub fn may_answer(
     Ok(RequestPolicy {
         method,
         authorization,
-        personal: authorization || has_personal_cookie(fields, rules),
+        personal: authorization || cookies::has_other(fields, &rules.ignore_cookies),
         range: fields.contains_key(header::RANGE),
         directives: obeyed(directives, rules.client_reload),
     })
@@ -79,30 +79,6 @@ fn obeyed(directives: RequestDirectives, reload: ClientReload) -> RequestDirecti
             only_if_cached: directives.only_if_cached,
             ..RequestDirectives::default()
         },
-    }
-}
-
-/// Whether there is a cookie that no pattern of `ignore_cookies` matches. What is no name=value pair counts too: who knows.
-fn has_personal_cookie(request: &HeaderMap, rules: &Rules) -> bool {
-    let lines = request.get_all(header::COOKIE).into_iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let names = pairs
-        .map(fields::trim)
-        .filter(|pair| !pair.is_empty())
-        .map(cookie_name);
-    let mut personal = names.filter(|name| !rules.ignore_cookies.iter().any(|p| matches(p, name)));
-    personal.next().is_some()
-}
-
-fn cookie_name(pair: &[u8]) -> &[u8] {
-    fields::trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default())
-}
-
-/// A trailing `*` stands for anything; names are case-sensitive (RFC 6265 §5.3).
-fn matches(pattern: &str, name: &[u8]) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix.as_bytes()),
-        None => name == pattern.as_bytes(),
     }
 }
 

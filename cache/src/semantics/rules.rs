@@ -23,6 +23,29 @@ pub struct Rules {
     pub heuristic_cap: Option<Duration>,
     /// `cache.key.ignore_cookies`: patterns (a trailing `*` allowed) of cookies that do not make a request personal.
     pub ignore_cookies: Vec<String>,
+    /// `cache.languages`: how `Accept-Language` selects.
+    pub languages: Languages,
+    /// `cache.surrogate_control`: whether `Surrogate-Control` counts.
+    pub surrogate_control: SurrogateControl,
+}
+
+/// How `Accept-Language` selects among variants, where `Vary` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Languages {
+    /// By its text, apart from whitespace and letter case.
+    #[default]
+    AsSent,
+    /// By the qualities of its ranges, and by the language that the stored response is in.
+    ByQuality,
+}
+
+/// What becomes of `Surrogate-Control`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SurrogateControl {
+    /// It means nothing.
+    Ignore,
+    /// It is a targeted field (RFC 9213), the least specific.
+    Obey,
 }
 
 /// Whether and why (not) responses are stored.

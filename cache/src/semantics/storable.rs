@@ -84,7 +84,7 @@ pub(super) fn judge(
     rules: &Rules,
     times: TimesOfExchange,
 ) -> Result<StoredResponse, Reason> {
-    let directives = ResponseDirectives::of(response);
+    let directives = ResponseDirectives::of(response, rules.surrogate_control);
     allowed(asked, status, &directives, rules)?;
     let cookies = cookies(response, &directives, rules)?;
     let lifetime = lifetime::of(&lifetime::Facts {
@@ -112,6 +112,7 @@ pub(super) fn judge(
         },
         reuse: reuse(asked, &directives, lifetime, rules),
         tags: tags::of(response)?,
+        languages: rules.languages,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::request::{RequestPolicy, may_answer};
-use super::rules::{ClientReload, Rules, SetCookie, Storing};
+use super::rules::{ClientReload, Languages, Rules, SetCookie, Storing, SurrogateControl};
 use super::storable::{Storable, TimesOfExchange, assess};
 use crate::reason::Reason;
 use crate::stored::StoredResponse;
@@ -47,6 +47,8 @@ pub(super) fn rules() -> Rules {
         client_reload: ClientReload::Obey,
         heuristic_cap: Some(seconds(86_400)),
         ignore_cookies: vec!["_ga*".into(), "consent".into()],
+        languages: Languages::AsSent,
+        surrogate_control: SurrogateControl::Ignore,
     }
 }
 

@@ -116,9 +116,10 @@ fn is_unmodified(request: &HeaderMap, response: &StoredResponse) -> bool {
 pub fn not_modified_fields(
     response: &StoredResponse,
 ) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    const CARRIED: [HeaderName; 8] = [
+    static CARRIED: [HeaderName; 9] = [
         header::CACHE_CONTROL,
         super::directives::CDN_CACHE_CONTROL,
+        super::directives::SURROGATE_CONTROL,
         header::CONTENT_LOCATION,
         header::DATE,
         header::ETAG,

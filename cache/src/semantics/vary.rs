@@ -1,26 +1,51 @@
 //! Which stored variant a request selects (RFC 9111 §4.1).
 //!
-//! Called by `storable` (which fields select?) and by `store` at every look-up (the hash of their values). Values are normalised only
-//! where the RFC calls it the same: whitespace, several lines of a list, and what a field's own definition makes equal.
-//! Invariant: two requests with the same hash would have got the same representation, as far as the origin told us.
+//! Called by `StoredResponse::assemble` (what selects?) and by `store` at every look-up (the hash of the request's values). Values are
+//! normalised only where the RFC calls it the same: whitespace, several lines of a list, and what a field's own definition makes equal.
+//! What the site's rules add (languages by quality, cookies that do not count) comes with the stored response or with the request.
+//! Invariant: two requests with the same hash would have got the same representation, as far as origin and site told us.
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::fields;
+use super::rules::Languages;
+use super::{cookies, fields};
 use crate::key::KeyHasher;
 use crate::reason::Reason;
 
+mod language;
 mod normalise;
 
 /// The most selecting fields that one stored response may have.
 pub const SELECTING_FIELDS_MAX: usize = 16;
 
-/// The names of the selecting fields, lower case, sorted, without duplicates.
+static ACCEPT_LANGUAGE: HeaderName = header::ACCEPT_LANGUAGE;
+
+/// One of the things by which requests for a stored response are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// The value of this field.
+    Field(HeaderName),
+    /// What `Accept-Language` prefers, where the site's rules look at its meaning. The tag, in lower case, is the language that the
+    /// response is in, if it is in exactly one: it answers every request that prefers none to it.
+    Language(Option<Box<str>>),
+}
+
+impl Selector {
+    /// The field of the request that it looks at.
+    pub fn field(&self) -> &HeaderName {
+        match self {
+            Self::Field(name) => name,
+            Self::Language(_) => &ACCEPT_LANGUAGE,
+        }
+    }
+}
+
+/// What selects a response again: the fields that `Vary` names, sorted, without duplicates.
 ///
 /// # Errors
 /// `VaryStar` when a member in any line is `*` or no field name: nothing selects such a response again. `VaryLimit` when there are
 /// more than [`SELECTING_FIELDS_MAX`].
-pub fn names(response: &HeaderMap) -> Result<Box<[HeaderName]>, Reason> {
+pub fn selectors(response: &HeaderMap, languages: Languages) -> Result<Box<[Selector]>, Reason> {
     let members = fields::members(response, &header::VARY);
     // `*` is a token, and thus would pass as a name.
     let name = |m: &[u8]| (m != b"*").then(|| HeaderName::from_bytes(m).ok())?;
@@ -33,39 +58,71 @@ pub fn names(response: &HeaderMap) -> Result<Box<[HeaderName]>, Reason> {
     if names.len() > SELECTING_FIELDS_MAX {
         return Err(Reason::VaryLimit);
     }
-    Ok(names.into())
+    let selector = |name| match languages {
+        Languages::ByQuality if name == header::ACCEPT_LANGUAGE => {
+            Selector::Language(language::of(response))
+        }
+        Languages::ByQuality | Languages::AsSent => Selector::Field(name),
+    };
+    Ok(names.into_iter().map(selector).collect())
 }
 
 /// The fields of a request that may select among variants.
 #[derive(Clone, Copy, Debug)]
 pub struct SelectingFields<'a> {
     fields: &'a HeaderMap,
+    ignored_cookies: &'a [String],
 }
 
 impl<'a> SelectingFields<'a> {
     /// The selecting fields of a request.
     pub const fn of(fields: &'a HeaderMap) -> Self {
-        Self { fields }
+        Self {
+            fields,
+            ignored_cookies: &[],
+        }
     }
 
-    /// The hash of the normalised values of the fields that `vary` names; the same for all requests that select the same variant.
-    pub fn hash(&self, vary: &[HeaderName], hasher: &KeyHasher) -> u128 {
+    /// The same without the cookies that these patterns match (`cache.key.ignore_cookies`): they do not select.
+    #[must_use]
+    pub const fn without_cookies(self, patterns: &'a [String]) -> Self {
+        Self {
+            ignored_cookies: patterns,
+            ..self
+        }
+    }
+
+    /// The hash of the normalised values of what `vary` looks at; the same for all requests that select the same variant.
+    pub fn hash(&self, vary: &[Selector], hasher: &KeyHasher) -> u128 {
         hasher.hash(&self.normalised(vary))
     }
 
     /// Name, presence and value of each selecting field, each framed by its length: an absent field differs from an empty one, and no
     /// value reads as the beginning of the next field.
-    fn normalised(&self, vary: &[HeaderName]) -> Vec<u8> {
+    fn normalised(&self, vary: &[Selector]) -> Vec<u8> {
         let mut out = Vec::new();
-        for name in vary {
-            put_framed(&mut out, name.as_str().as_bytes());
-            let present = self.fields.contains_key(name);
-            out.push(u8::from(present));
-            if present {
-                put_framed(&mut out, &normalise::value(name, self.fields));
+        for selector in vary {
+            put_framed(&mut out, selector.field().as_str().as_bytes());
+            let value = self.value(selector);
+            out.push(u8::from(value.is_some()));
+            if let Some(value) = value {
+                put_framed(&mut out, &value);
             }
         }
         out
+    }
+
+    /// `None`: the request has no such field.
+    fn value(&self, selector: &Selector) -> Option<Vec<u8>> {
+        let name = selector.field();
+        if !self.fields.contains_key(name) {
+            return None;
+        }
+        match selector {
+            Selector::Language(tag) => Some(normalise::languages(self.fields, tag.as_deref())),
+            Selector::Field(header::COOKIE) => cookies::kept(self.fields, self.ignored_cookies),
+            Selector::Field(name) => Some(normalise::value(name, self.fields)),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{FIELD_BYTES_MAX, FIELD_LINES_MAX, Parts, Reuse, StoredResponse, Times};
+use crate::semantics::rules::Languages;
 use crate::time::Timestamp;
 
 /// The version of the form. A reader knows exactly one; another one decodes to `None`, which is a miss.
@@ -28,11 +29,14 @@ const NO_CACHE: u8 = 1;
 const MUST_REVALIDATE: u8 = 1 << 1;
 const SHARED_WITH_AUTHORIZATION: u8 = 1 << 2;
 const PERSONAL: u8 = 1 << 3;
+const LANGUAGES_BY_QUALITY: u8 = 1 << 4;
+const FLAGS: u8 =
+    NO_CACHE | MUST_REVALIDATE | SHARED_WITH_AUTHORIZATION | PERSONAL | LANGUAGES_BY_QUALITY;
 
 impl StoredResponse {
     /// Appends its encoded form to `out`: at most [`ENCODED_BYTES_MAX`] bytes for what [`Self::assemble`] made.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend([VERSION, flags(self.reuse)]);
+        out.extend([VERSION, flags(self)]);
         out.extend(self.status.as_u16().to_le_bytes());
         let times = self.times;
         let numbers = [
@@ -65,12 +69,17 @@ impl StoredResponse {
     }
 }
 
-fn flags(reuse: Reuse) -> u8 {
+fn flags(response: &StoredResponse) -> u8 {
+    let reuse = response.reuse;
     let bits = [
         (reuse.no_cache, NO_CACHE),
         (reuse.must_revalidate, MUST_REVALIDATE),
         (reuse.shared_with_authorization, SHARED_WITH_AUTHORIZATION),
         (reuse.personal, PERSONAL),
+        (
+            response.languages == Languages::ByQuality,
+            LANGUAGES_BY_QUALITY,
+        ),
     ];
     let set = bits.into_iter().filter(|(is_set, _)| *is_set);
     set.fold(0, |flags, (_, bit)| flags | bit)
@@ -102,9 +111,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn parts(&mut self) -> Option<Parts> {
         let [version, flags] = self.array()?;
-        if version != VERSION
-            || flags > NO_CACHE | MUST_REVALIDATE | SHARED_WITH_AUTHORIZATION | PERSONAL
-        {
+        if version != VERSION || flags & !FLAGS != 0 {
             return None;
         }
         let status = StatusCode::from_u16(u16::from_le_bytes(self.array()?)).ok()?;
@@ -133,6 +140,11 @@ impl<'a> Reader<'a> {
             times,
             reuse,
             tags,
+            languages: if flags & LANGUAGES_BY_QUALITY == 0 {
+                Languages::AsSent
+            } else {
+                Languages::ByQuality
+            },
         })
     }
 
@@ -190,12 +202,14 @@ mod tests {
         let name = prop_oneof![
             "[a-z][a-z0-9-]{0,12}",
             Just("etag".into()),
-            Just("vary".into())
+            Just("vary".into()),
+            Just("content-language".into())
         ];
         let value = prop_oneof![
             prop::collection::vec(0x20_u8..0x7f, 0..40),
             prop::collection::vec(0x80_u8..=0xff, 0..40),
             Just(b"\"abc\"".to_vec()),
+            Just(b"accept-language".to_vec()),
         ];
         prop::collection::vec((name, value), 0..12).prop_map(|lines| {
             let mut map = HeaderMap::new();
@@ -213,7 +227,7 @@ mod tests {
             fields in fields(),
             withheld in fields(),
             times: [u64; 6],
-            bits: [bool; 4],
+            bits: [bool; 5],
             tags in prop::collection::vec(".{0,20}", 0..10),
         ) -> Parts {
             Parts {
@@ -235,6 +249,7 @@ mod tests {
                     stale_if_error: Duration::from_millis(times[5]),
                 },
                 tags: tags.into_iter().map(Into::into).collect(),
+                languages: if bits[4] { Languages::ByQuality } else { Languages::AsSent },
             }
         }
     }

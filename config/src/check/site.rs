@@ -13,9 +13,9 @@ use super::node::network;
 use crate::names::{ClusterId, HostName, NameError, SiteId};
 use crate::reader::{Item, Table};
 use crate::site::{
-    Admission, Caching, ClientReload, DOMAINS_MAX, Domain, Https, KeyRules, Origin, OriginHost,
-    OriginScheme, PATTERNS_MAX, Profile, QueryOrder, ROUTE_PATH_MAX, ROUTES_MAX, Route, STUB_MAX,
-    SetCookie, Site,
+    Admission, Caching, ClientReload, DOMAINS_MAX, Domain, Https, KeyRules, Languages, Origin,
+    OriginHost, OriginScheme, PATTERNS_MAX, Profile, QueryOrder, ROUTE_PATH_MAX, ROUTES_MAX, Route,
+    STUB_MAX, SetCookie, Site, SurrogateControl,
 };
 use crate::units::{DURATION_MAX, SIZE_MAX};
 
@@ -181,6 +181,14 @@ fn caching(table: &mut Table<'_>) -> Caching {
         ("obey", ClientReload::Obey),
         ("ignore", ClientReload::Ignore),
     ];
+    let languages = [
+        ("as-sent", Languages::AsSent),
+        ("by-quality", Languages::ByQuality),
+    ];
+    let surrogate_control = [
+        ("ignore", SurrogateControl::Ignore),
+        ("obey", SurrogateControl::Obey),
+    ];
     let admission = [("auto", Admission::Auto), ("all", Admission::All)];
     Caching {
         profile,
@@ -199,6 +207,10 @@ fn caching(table: &mut Table<'_>) -> Caching {
         }),
         client_reload: table.value("client_reload", default.client_reload, |item| {
             item.word(&client_reload)
+        }),
+        languages: table.value("languages", default.languages, |item| item.word(&languages)),
+        surrogate_control: table.value("surrogate_control", default.surrogate_control, |item| {
+            item.word(&surrogate_control)
         }),
         key: table.section("key", |table| key(table, default.key)),
         admission: table.value("admission", default.admission, |item| item.word(&admission)),

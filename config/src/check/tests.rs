@@ -11,7 +11,9 @@ use super::*;
 use crate::limits::Limits;
 use crate::names::HostName;
 use crate::node::{AccessLogFormat, AdminListen, State, TlsVersion};
-use crate::site::{Https, OriginHost, OriginScheme, Profile, QueryOrder, SetCookie};
+use crate::site::{
+    Https, Languages, OriginHost, OriginScheme, Profile, QueryOrder, SetCookie, SurrogateControl,
+};
 use crate::units::DURATION_MAX;
 
 pub(super) const NODE: &str = "[node]\nid = \"edge1\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n";
@@ -379,6 +381,8 @@ fn every_key_of_a_site_is_read() {
         stale_if_error = "unlimited"
         set_cookie = "rfc"
         client_reload = "ignore"
+        languages = "by-quality"
+        surrogate_control = "obey"
         key = { query = "as-sent", ignore_parameters = ["a*"], ignore_cookies = [] }
         admission = "all"
         [[route]]
@@ -436,6 +440,10 @@ fn every_key_of_a_site_is_read() {
     assert_eq!(
         (cache.set_cookie, cache.key.query),
         (SetCookie::Rfc, QueryOrder::AsSent)
+    );
+    assert_eq!(
+        (cache.languages, cache.surrogate_control),
+        (Languages::ByQuality, SurrogateControl::Obey)
     );
     assert_eq!(cache.key.ignore_parameters, ["a*"]);
     assert!(cache.key.ignore_cookies.is_empty());

@@ -14,13 +14,14 @@ use jet9_cluster::Epoch;
 use jet9_config::site::{OriginHost, Site};
 
 use crate::message::{Framing, Protocol, Request, Upgrade};
+use crate::request::key;
 
 /// The head that a side gets.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     /// The method.
     pub method: Method,
-    /// Path and query, as the client sent them.
+    /// Path and query as the client sent them; to the store's fetches without the parameters that the site ignores.
     pub path_and_query: Bytes,
     /// All fields, `Host` first, framing and connection fields included.
     pub fields: HeaderMap,
@@ -67,7 +68,7 @@ pub fn compose(request: &Request, site: &Site, facts: &Facts<'_>, purpose: For<'
     }
     Outgoing {
         method: method(request, purpose),
-        path_and_query: request.path_and_query.clone(),
+        path_and_query: target(request, site, purpose),
         fields,
     }
 }
@@ -101,6 +102,14 @@ fn method(request: &Request, purpose: For<'_>) -> Method {
     match purpose {
         For::Store { .. } if request.method == Method::HEAD => Method::GET,
         _ => request.method.clone(),
+    }
+}
+
+/// What the key does not tell apart must not be in what is stored under it: a side could write it into the page.
+fn target(request: &Request, site: &Site, purpose: For<'_>) -> Bytes {
+    match purpose {
+        For::Client => request.path_and_query.clone(),
+        For::Store { .. } => key::without_ignored(&site.cache.key, &request.path_and_query),
     }
 }
 
@@ -404,6 +413,21 @@ mod tests {
         );
         let first = "GET /a?b=c HTTP/1.1";
         check(&forged, For::Client, first, "example.test", &[]);
+    }
+
+    #[test]
+    fn ignored_parameters_are_sent_only_on_the_way_past_the_store() {
+        let conditional = HeaderMap::new();
+        let mut asked = request(Method::GET, &[]);
+        asked.path_and_query = Bytes::from_static(b"/a?utm_source=x&b=c");
+        let mut site = testing::site();
+        site.cache.key.ignore_parameters = vec!["utm_*".into()];
+        let target = |purpose| compose(&asked, &site, &facts(), purpose).path_and_query;
+        let for_store = For::Store {
+            conditional: &conditional,
+        };
+        assert_eq!(target(for_store), "/a?b=c");
+        assert_eq!(target(For::Client), asked.path_and_query);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The name under which a response is stored: the target URI, normalised by the rules of the site.
 //!
-//! Called by `story` for every request that may be answered from the store, and by `control::purge`, so that a purge of a URL names what
-//! a request for it would find. Pure. Nothing is copied when there is nothing to normalise. Percent-encoding and dot segments stay as sent:
+//! Called by `lookup` for every request that may be answered from the store, and by `control::purge`, so that a purge of a URL names what
+//! a request for it would find; and by `origin::forward` for what is fetched to be stored. Pure. Nothing is copied when there is nothing to normalise. Percent-encoding and dot segments stay as sent:
 //! to the origin they may differ, so they are different names here.
 
 use std::sync::Arc;
@@ -29,18 +29,28 @@ pub fn of(
 
 /// Path and query as they go into a key: ignored parameters left out, the others in the order that the rules ask for.
 pub fn normalise(rules: &KeyRules, path_and_query: &Bytes) -> Bytes {
+    rewrite(rules, path_and_query, rules.query)
+}
+
+/// Path and query without the ignored parameters, else as sent. What may be stored is fetched by it: a side must not write into what others
+/// get what the key does not tell apart.
+pub fn without_ignored(rules: &KeyRules, path_and_query: &Bytes) -> Bytes {
+    rewrite(rules, path_and_query, QueryOrder::AsSent)
+}
+
+fn rewrite(rules: &KeyRules, path_and_query: &Bytes, order: QueryOrder) -> Bytes {
     let Some(question) = path_and_query.iter().position(|&byte| byte == b'?') else {
         return path_and_query.clone();
     };
     let query = &path_and_query[question + 1..];
-    if is_normal(rules, query) {
+    if is_normal(rules, query, order) {
         return path_and_query.clone();
     }
     let mut parameters: Vec<&[u8]> = query
         .split(|&byte| byte == b'&')
         .filter(|parameter| !is_ignored(rules, parameter))
         .collect();
-    if rules.query == QueryOrder::Sorted {
+    if order == QueryOrder::Sorted {
         parameters.sort_by_key(|parameter| name(parameter)); // stable: equal names keep their order, PHP arrays depend on it
     }
     let mut normal = path_and_query[..question].to_vec();
@@ -51,10 +61,10 @@ pub fn normalise(rules: &KeyRules, path_and_query: &Bytes) -> Bytes {
     normal.into()
 }
 
-fn is_normal(rules: &KeyRules, query: &[u8]) -> bool {
+fn is_normal(rules: &KeyRules, query: &[u8], order: QueryOrder) -> bool {
     let mut previous: &[u8] = b"";
     query.split(|&byte| byte == b'&').all(|parameter| {
-        let in_order = rules.query == QueryOrder::AsSent || previous <= name(parameter);
+        let in_order = order == QueryOrder::AsSent || previous <= name(parameter);
         previous = name(parameter);
         in_order && !is_ignored(rules, parameter)
     })
@@ -105,6 +115,21 @@ mod tests {
         check(QueryOrder::Sorted, "/a?gclid=1&z&utm_x=2&b", "/a?b&z");
         check(QueryOrder::Sorted, "/a?gclids=1", "/a?gclids=1");
         check(QueryOrder::AsSent, "/a?b=2&a=1&gclid=3", "/a?b=2&a=1");
+    }
+
+    #[test]
+    fn what_is_fetched_to_be_stored_has_no_ignored_parameters_and_its_own_order() {
+        let check = |sent: &'static str, fetched: &str| {
+            let got = without_ignored(
+                &rules(QueryOrder::Sorted),
+                &Bytes::from_static(sent.as_bytes()),
+            );
+            assert_eq!(got, fetched.as_bytes(), "{sent}");
+        };
+        check("/a?b=2&gclid=3&a=1&a=0", "/a?b=2&a=1&a=0");
+        check("/a?utm_source=x", "/a");
+        check("/a?", "/a?");
+        check("/a?b&a", "/a?b&a");
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub fn asking<'a>(edge: &Edge, named: &'a Named, request: &'a Request) -> Result
         &named.host,
         &request.path_and_query,
     );
-    let selecting = SelectingFields::of(&request.fields);
+    let selecting = SelectingFields::of(&request.fields).without_cookies(&rules.ignore_cookies);
     Ok(Asking {
         site: &named.site,
         rules,

@@ -241,6 +241,7 @@ impl Fill {
         match judged {
             Storable::Yes(stored) => {
                 let variant = SelectingFields::of(&self.request.fields)
+                    .without_cookies(&rules.ignore_cookies)
                     .hash(&stored.vary, self.edge.cache.keys());
                 let (writer, filling) = self.lead.begin(*stored, variant, answer.length);
                 let pump = Pump {

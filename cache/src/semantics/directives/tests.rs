@@ -5,18 +5,18 @@ use proptest::prelude::*;
 use super::*;
 use crate::semantics::testing::{fields, seconds};
 
+fn read(response: &HeaderMap) -> ResponseDirectives {
+    ResponseDirectives::of(response, SurrogateControl::Ignore)
+}
+
 #[track_caller]
 fn check(lines: &[(&str, &str)], expected: &ResponseDirectives) {
-    assert_eq!(
-        &ResponseDirectives::of(&fields(lines)),
-        expected,
-        "{lines:?}"
-    );
+    assert_eq!(&read(&fields(lines)), expected, "{lines:?}");
 }
 
 #[track_caller]
 fn check_max_age(value: &str, expected: Option<u64>) {
-    let directives = ResponseDirectives::of(&fields(&[("cache-control", value)]));
+    let directives = read(&fields(&[("cache-control", value)]));
     assert_eq!(directives.max_age, expected.map(seconds), "{value}");
 }
 
@@ -128,7 +128,7 @@ fn a_lone_quote_hides_no_restriction() {
 #[test]
 fn field_names_limit_private_and_no_cache_unless_they_also_come_without() {
     let scopes = |value| {
-        let directives = ResponseDirectives::of(&fields(&[("cache-control", value)]));
+        let directives = read(&fields(&[("cache-control", value)]));
         (directives.private, directives.no_cache)
     };
     assert_eq!(
@@ -172,6 +172,39 @@ fn what_permits_must_be_well_formed_and_what_restricts_need_not() {
         &[("cache-control", "stale-if-error=x")],
         &ResponseDirectives::default(),
     );
+}
+
+#[test]
+fn surrogate_control_is_the_last_targeted_field_where_the_site_says_so() {
+    let check = |lines: &[(&str, &str)], max_age: u64, source| {
+        let directives = ResponseDirectives::of(&fields(lines), SurrogateControl::Obey);
+        assert_eq!(
+            (directives.max_age, directives.source),
+            (Some(seconds(max_age)), source)
+        );
+    };
+    let (plain, surrogate) = (
+        ("cache-control", "max-age=1"),
+        ("surrogate-control", "max-age=2, content=\"ESI/1.0\""),
+    );
+    check(&[plain, surrogate], 2, Source::Targeted);
+    check(
+        &[plain, surrogate, ("cdn-cache-control", "max-age=3")],
+        3,
+        Source::Targeted,
+    );
+    check(
+        &[surrogate, ("jet9-cache-control", "max-age=4")],
+        4,
+        Source::Targeted,
+    );
+    // The form with a grace period is no structured field.
+    check(
+        &[plain, ("surrogate-control", "max-age=2+3")],
+        1,
+        Source::CacheControl,
+    );
+    assert_eq!(read(&fields(&[plain, surrogate])).max_age, Some(seconds(1)));
 }
 
 #[test]
@@ -292,14 +325,14 @@ proptest! {
         for name in ["cache-control", "cdn-cache-control", "pragma"] {
             map.insert(name, value.clone());
         }
-        let _ = ResponseDirectives::of(&map);
+        let _ = read(&map);
         let _ = RequestDirectives::of(&map);
     }
 
     #[test]
     fn a_lifetime_is_never_beyond_the_limit(n: u64) {
         let value = format!("max-age={n}");
-        let directives = ResponseDirectives::of(&fields(&[("cache-control", &value)]));
+        let directives = read(&fields(&[("cache-control", &value)]));
         prop_assert!(directives.max_age.unwrap() <= DELTA_SECONDS_MAX);
     }
 }

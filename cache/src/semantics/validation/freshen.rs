@@ -206,6 +206,7 @@ fn for_this_client(
             ..Reuse::default()
         },
         tags: Box::default(),
+        languages: stored.languages,
     })
     .ok()
 }

@@ -1,25 +1,40 @@
 //! One selecting field in the form in which equal means the same (RFC 9111 §4.1).
 //!
 //! Called by `SelectingFields::hash`. Every field: lines joined, whitespace around commas removed. `Accept-Encoding`: an unordered set
-//! of codings with weights (RFC 9110 §12.5.3). `Accept-Language`: letter case (§12.5.4), not order: the first among equals may be
-//! preferred by an origin. `Cookie`: its crumbs joined (RFC 9113 §8.2.3), else byte for byte: its commas are no list.
+//! of codings with weights (RFC 9110 §12.5.3). `Accept-Language`: letter case (§12.5.4), not order, which an origin may go by; its meaning
+//! only where the site's rules say so. `Cookie` is no list, and is read by `cookies`.
 
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, header};
 
+use super::language::Preferences;
 use crate::semantics::fields;
 
-/// Begins a normalised `Accept-Encoding`, which no field value can begin with: it must not equal what a malformed one says.
+/// Begins a value that was taken apart, which no field value can begin with: it must not equal what a malformed one says.
 const NORMALISED: &[u8] = b"\0";
 
 pub(super) fn value(name: &HeaderName, request: &HeaderMap) -> Vec<u8> {
     match *name {
         header::ACCEPT_ENCODING => codings(request).unwrap_or_else(|| list(name, request)),
         header::ACCEPT_LANGUAGE => list(name, request).to_ascii_lowercase(),
-        header::COOKIE => join(name, request, b"; "),
         _ => list(name, request),
     }
+}
+
+/// `Accept-Language` by its meaning, for a response in this language (a tag in lower case): all requests that prefer nothing to it are
+/// alike; others are as their ranges and qualities, in any order.
+pub(super) fn languages(request: &HeaderMap, tag: Option<&str>) -> Vec<u8> {
+    let Some(preferences) = Preferences::of(request) else {
+        return value(&header::ACCEPT_LANGUAGE, request);
+    };
+    let mut out = NORMALISED.to_vec();
+    match tag.filter(|tag| preferences.prefer_none_to(tag)) {
+        // Ranges begin with a letter, a digit or `*`.
+        Some(_) => out.push(b'!'),
+        None => put_weighted(&mut out, preferences.iter()),
+    }
+    out
 }
 
 /// The members joined by bare commas; empty members count, since an unknown field may give them a meaning.
@@ -29,15 +44,6 @@ fn list(name: &HeaderName, request: &HeaderMap) -> Vec<u8> {
         .flat_map(|line| fields::split(line.as_bytes()))
         .collect();
     members.join(&b',')
-}
-
-fn join(name: &HeaderName, request: &HeaderMap, by: &[u8]) -> Vec<u8> {
-    let lines: Vec<_> = request
-        .get_all(name)
-        .iter()
-        .map(|l| fields::trim(l.as_bytes()))
-        .collect();
-    lines.join(by)
 }
 
 /// `coding=weight` sorted by coding; `None` when a member is malformed or a coding comes twice. Order carries no preference here,
@@ -51,27 +57,39 @@ fn codings(request: &HeaderMap) -> Option<Vec<u8>> {
         }
     }
     let mut out = NORMALISED.to_vec();
-    for (coding, weight) in codings {
-        out.extend(coding);
+    put_weighted(
+        &mut out,
+        codings.iter().map(|(c, weight)| (c.as_slice(), *weight)),
+    );
+    Some(out)
+}
+
+fn put_weighted<'a>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a [u8], u16)>) {
+    for (member, weight) in members {
+        out.extend(member);
         out.extend(format!("={weight},").into_bytes());
     }
-    Some(out)
 }
 
 /// A coding, with old names replaced (RFC 9110 §8.4.1), and its weight in thousandths.
 fn coding(member: &[u8]) -> Option<(Vec<u8>, u16)> {
-    let mut parts = member.splitn(2, |byte| *byte == b';');
-    let coding = fields::trim(parts.next()?).to_ascii_lowercase();
+    let (coding, weight) = weighted(member)?;
     if !fields::is_token(&coding) {
         return None;
     }
-    let weight = parts.next().map_or(Some(1000), weight)?;
     let coding = match coding.as_slice() {
         b"x-gzip" => b"gzip".to_vec(),
         b"x-compress" => b"compress".to_vec(),
         _ => coding,
     };
     Some((coding, weight))
+}
+
+/// What stands before `;q=`, in lower case, and the weight in thousandths; without one it is 1000.
+pub(super) fn weighted(member: &[u8]) -> Option<(Vec<u8>, u16)> {
+    let mut parts = member.splitn(2, |byte| *byte == b';');
+    let what = fields::trim(parts.next()?).to_ascii_lowercase();
+    Some((what, parts.next().map_or(Some(1000), weight)?))
 }
 
 /// `q=0.5` in thousandths (RFC 9110 §12.4.2).

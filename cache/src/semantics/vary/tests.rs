@@ -11,8 +11,11 @@ const HASHER: KeyHasher = KeyHasher::new([7; 16]);
 
 fn vary(values: &[&str]) -> Result<Vec<String>, Reason> {
     let lines: Vec<_> = values.iter().map(|value| ("vary", *value)).collect();
-    let names = names(&fields(&lines))?;
-    Ok(names.iter().map(ToString::to_string).collect())
+    let selectors = selectors(&fields(&lines), Languages::AsSent)?;
+    let names = selectors
+        .iter()
+        .map(|selector| selector.field().to_string());
+    Ok(names.collect())
 }
 
 #[test]
@@ -53,11 +56,30 @@ type Lines<'a> = &'a [(&'a str, &'a str)];
 
 #[track_caller]
 fn check(name: &'static str, a: Lines<'_>, b: Lines<'_>, same: bool) {
-    let hash = |lines| {
-        let fields = fields(lines);
-        SelectingFields::of(&fields).hash(&[HeaderName::from_static(name)], &HASHER)
-    };
-    assert_eq!(hash(a) == hash(b), same, "{a:?} {b:?}");
+    check_vary(
+        &[Selector::Field(HeaderName::from_static(name))],
+        a,
+        b,
+        same,
+    );
+}
+
+#[track_caller]
+fn check_vary(vary: &[Selector], a: Lines<'_>, b: Lines<'_>, same: bool) {
+    let hash = |lines| SelectingFields::of(&fields(lines)).hash(vary, &HASHER);
+    assert_eq!(hash(a) == hash(b), same, "{vary:?} {a:?} {b:?}");
+}
+
+/// Whether two values of `Accept-Language` select the same variant in a language, by quality.
+#[track_caller]
+fn check_languages(content_language: &str, a: &str, b: &str, same: bool) {
+    let response = [
+        ("vary", "Accept-Language"),
+        ("content-language", content_language),
+    ];
+    let vary = selectors(&fields(&response), Languages::ByQuality).unwrap();
+    let (a, b) = ([("accept-language", a)], [("accept-language", b)]);
+    check_vary(&vary, &a, &b, same);
 }
 
 #[test]
@@ -105,6 +127,51 @@ fn languages_select_by_order_and_not_by_case() {
 }
 
 #[test]
+fn by_quality_the_order_of_languages_does_not_select_and_their_weights_do() {
+    for (a, b, same) in [
+        ("en, de", "DE,en;q=1.0", true),
+        ("en, de", "en, de;q=0.5", false),
+        ("en;q=0.5, de", "en, de;q=0.5", false),
+        ("en", "en, *;q=0", false),
+        ("en, en;q=0", "en;q=0, en", false), // twice: as text
+        ("en;x=1", "en;X=1", true),
+        ("en_us", "en-us", false),
+        ("", "*", false),
+    ] {
+        check_languages("", a, b, same);
+    }
+}
+
+#[test]
+fn by_quality_a_language_answers_all_who_prefer_nothing_to_it() {
+    for (language, a, b, same) in [
+        ("de", "en, de", "fr;q=0.5, de;q=1.0", true),
+        ("De", "de", "de;q=0.1", true),
+        ("de-AT", "de, fr;q=0.9", "de-at, de;q=0.3", true),
+        ("de", "de", "en, de;q=0.9", false),
+        ("de", "de", "de-AT", false),
+        ("de", "de", "*", false),
+        ("de", "de", "*, de;q=0.9", false),
+        ("de", "de", "de;q=0", false),
+        ("de-AT", "de", "de, de-AT;q=0.9", false),
+        ("de", "deu", "de", false),
+        ("de, en", "de", "de, fr;q=0.5", false),
+        ("de", "fr", "es", false),
+        ("de", "fr, es", "es, fr", true),
+        ("de", "de", "!", false),
+    ] {
+        check_languages(language, a, b, same);
+    }
+}
+
+#[test]
+fn a_request_without_languages_is_not_one_that_prefers_some() {
+    let vary = [Selector::Language(Some("de".into()))];
+    check_vary(&vary, &[], &[("accept-language", "de")], false);
+    check_vary(&vary, &[], &[("accept-language", "")], false);
+}
+
+#[test]
 fn codings_select_by_their_weights_and_not_by_order() {
     let name = "accept-encoding";
     for (a, b, same) in [
@@ -143,8 +210,32 @@ fn cookies_select_byte_by_byte_however_they_are_crumbled() {
 }
 
 #[test]
+fn cookies_that_are_ignored_do_not_select() {
+    let check = |a: &str, b: &str, same: bool| {
+        let patterns = ["_ga*".to_owned(), "consent".to_owned()];
+        let hash = |cookies: &str| {
+            let lines: &[_] = if cookies.is_empty() {
+                &[]
+            } else {
+                &[("cookie", cookies)]
+            };
+            let request = fields(lines);
+            let selecting = SelectingFields::of(&request).without_cookies(&patterns);
+            selecting.hash(&[Selector::Field(header::COOKIE)], &HASHER)
+        };
+        assert_eq!(hash(a) == hash(b), same, "{a} {b}");
+    };
+    check("", "_ga=1; _ga_x=2;consent=y", true);
+    check("a=1", "_ga=1; a=1;consent", true);
+    check("a=1; b=2", "a=1; _ga=1;  b=2;", true);
+    check("a=1; b=2", "b=2; a=1", false);
+    check("", "consents=1", false);
+    check("a=_ga", "a=_gb", false);
+}
+
+#[test]
 fn a_value_does_not_read_as_the_beginning_of_the_next_field() {
-    let names = [HeaderName::from_static("a"), HeaderName::from_static("b")];
+    let names = selectors(&fields(&[("vary", "a, b")]), Languages::AsSent).unwrap();
     let values = ["", "x", "b", "1x", "xb1"];
     let mut seen = BTreeSet::new();
     for a in values {
@@ -172,9 +263,13 @@ proptest! {
     #[test]
     fn no_value_panics(value in prop::collection::vec(prop_oneof![0x20_u8..0x7f, 0x80_u8..=0xff], 0..60)) {
         let value = http::HeaderValue::from_bytes(&value).unwrap();
-        let names = [header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE, header::COOKIE, header::VARY];
-        let map = names.iter().map(|name| (name.clone(), value.clone())).collect();
-        SelectingFields::of(&map).hash(&names, &HASHER);
-        let _ = super::names(&map);
+        let names = [
+            header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE, header::CONTENT_LANGUAGE, header::COOKIE, header::VARY,
+        ];
+        let map: HeaderMap = names.iter().map(|name| (name.clone(), value.clone())).collect();
+        let by_quality = Selector::Language(language::of(&map));
+        let vary: Vec<_> = names.into_iter().map(Selector::Field).chain([by_quality]).collect();
+        SelectingFields::of(&map).hash(&vary, &HASHER);
+        let _ = selectors(&map, Languages::ByQuality);
     }
 }

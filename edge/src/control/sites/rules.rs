@@ -3,7 +3,9 @@
 //! Called once per site and route when a document comes into force. What a profile means is decided in `jet9_config::site` (it is data, and
 //! documented there); here it only changes its type.
 
-use jet9_cache::semantics::rules::{ClientReload, Rules, SetCookie, Storing};
+use jet9_cache::semantics::rules::{
+    ClientReload, Languages, Rules, SetCookie, Storing, SurrogateControl,
+};
 use jet9_config::site::{self, Caching, Profile, Route, Site};
 
 /// The rules outside of routes.
@@ -38,6 +40,14 @@ fn of(caching: &Caching, off: Storing) -> Rules {
             site::ClientReload::Ignore => ClientReload::Ignore,
         },
         heuristic_cap: caching.heuristic_cap,
+        languages: match caching.languages {
+            site::Languages::AsSent => Languages::AsSent,
+            site::Languages::ByQuality => Languages::ByQuality,
+        },
+        surrogate_control: match caching.surrogate_control {
+            site::SurrogateControl::Ignore => SurrogateControl::Ignore,
+            site::SurrogateControl::Obey => SurrogateControl::Obey,
+        },
         ignore_cookies: caching.key.ignore_cookies.clone(),
     }
 }

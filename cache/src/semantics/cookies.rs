@@ -1,0 +1,41 @@
+//! The cookies of a request (RFC 6265 §4.2.1), as far as caching looks at them: by name.
+//!
+//! Called by `request` (does it have one that says who asks?) and `vary` (which of them select?). Values are bytes and are not looked
+//! into. Invariant: both judge a cookie alike, so that what does not make a request personal does not select either.
+
+use http::{HeaderMap, header};
+
+use super::fields;
+
+/// The cookie pairs of a request, over all its lines; HTTP/2 splits them (RFC 9113 §8.2.3).
+fn pairs(request: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = request.get_all(header::COOKIE).into_iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.map(fields::trim).filter(|pair| !pair.is_empty())
+}
+
+/// Whether there is a cookie that no pattern matches. What is no name=value pair counts too: who knows.
+pub(super) fn has_other(request: &HeaderMap, ignored: &[String]) -> bool {
+    pairs(request).any(|pair| !is_ignored(pair, ignored))
+}
+
+/// The cookies that no pattern matches, in their order; `None` when there is none.
+pub(super) fn kept(request: &HeaderMap, ignored: &[String]) -> Option<Vec<u8>> {
+    let kept: Vec<_> = pairs(request)
+        .filter(|pair| !is_ignored(pair, ignored))
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(b"; ".as_slice()))
+}
+
+fn is_ignored(pair: &[u8], patterns: &[String]) -> bool {
+    let name = fields::trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default());
+    patterns.iter().any(|pattern| matches(pattern, name))
+}
+
+/// A trailing `*` stands for anything; names are case-sensitive (RFC 6265 §5.3).
+fn matches(pattern: &str, name: &[u8]) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix.as_bytes()),
+        None => name == pattern.as_bytes(),
+    }
+}
