@@ -94,6 +94,8 @@ pub struct Origin {
     pub hold_requests: usize,
     /// How often an idempotent request is tried again after something may have been sent.
     pub retry_idempotent: u32,
+    /// `unknown_transfer_coding`.
+    pub unknown_transfer_coding: UnknownCoding,
 }
 
 /// How sides are spoken to.
@@ -115,6 +117,15 @@ pub enum OriginHost {
     Preserve,
     /// This one.
     Fixed(HostName),
+}
+
+/// What becomes of a response in a transfer coding that nobody has registered (RFC 9112 §6.1, §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownCoding {
+    /// It is refused.
+    Refuse,
+    /// Its content is what comes until the connection is closed (RFC 9112 §6.3), as it comes.
+    UntilClose,
 }
 
 /// `[cache]` of a site.

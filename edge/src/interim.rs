@@ -142,12 +142,17 @@ fn bytes(fields: &HeaderMap) -> usize {
 mod tests {
     use http::Method;
     use jet9_config::limits::Limits;
+    use jet9_config::site::UnknownCoding;
 
     use super::*;
-    use crate::origin::receive;
+    use crate::origin::receive::{self, Asked};
 
     fn received(text: &str) -> Received {
-        receive::head(text.as_bytes(), &Method::GET, &Limits::default()).unwrap()
+        let asked = Asked {
+            method: &Method::GET,
+            unknown_coding: UnknownCoding::Refuse,
+        };
+        receive::head(text.as_bytes(), asked, &Limits::default()).unwrap()
     }
 
     fn told(text: &str) -> Option<String> {

@@ -15,7 +15,7 @@ use crate::reader::{Item, Table};
 use crate::site::{
     Admission, Caching, ClientReload, DOMAINS_MAX, Domain, Https, KeyRules, Languages, Origin,
     OriginHost, OriginScheme, PATTERNS_MAX, Profile, QueryOrder, ROUTE_PATH_MAX, ROUTES_MAX, Route,
-    STUB_MAX, SetCookie, Site, SurrogateControl,
+    STUB_MAX, SetCookie, Site, SurrogateControl, UnknownCoding,
 };
 use crate::units::{DURATION_MAX, SIZE_MAX};
 
@@ -127,6 +127,14 @@ fn origin(table: &mut Table<'_>) -> Option<Origin> {
     let retry_idempotent = table.section("retry", |table| {
         table.value("idempotent", 1, |item| item.integer(0..=10))
     });
+    let unknown = [
+        ("refuse", UnknownCoding::Refuse),
+        ("until-close", UnknownCoding::UntilClose),
+    ];
+    let unknown_transfer_coding =
+        table.value("unknown_transfer_coding", UnknownCoding::Refuse, |item| {
+            item.word(&unknown)
+        });
     Some(Origin {
         cluster: cluster?,
         scheme: scheme?,
@@ -137,6 +145,7 @@ fn origin(table: &mut Table<'_>) -> Option<Origin> {
         hold_max,
         hold_requests,
         retry_idempotent,
+        unknown_transfer_coding,
     })
 }
 

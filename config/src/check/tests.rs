@@ -13,6 +13,7 @@ use crate::names::HostName;
 use crate::node::{AccessLogFormat, AdminListen, State, TlsVersion};
 use crate::site::{
     Https, Languages, OriginHost, OriginScheme, Profile, QueryOrder, SetCookie, SurrogateControl,
+    UnknownCoding,
 };
 use crate::units::DURATION_MAX;
 
@@ -373,6 +374,7 @@ fn every_key_of_a_site_is_read() {
         first_byte_timeout = "2m"
         hold = { max = "3s", requests = 7 }
         retry = { idempotent = 0 }
+        unknown_transfer_coding = "until-close"
         [cache]
         profile = "static"
         default = { "404" = "1s", "200" = "1h" }
@@ -423,6 +425,10 @@ fn every_key_of_a_site_is_read() {
         ),
         (8080, 7, 0)
     );
+    assert_eq!(
+        site.origin.unknown_transfer_coding,
+        UnknownCoding::UntilClose
+    );
     assert_eq!(site.origin.connect_timeout, Duration::from_millis(500));
     assert_eq!(site.origin.hold_max, Duration::from_secs(3));
     let cache = &site.cache;
@@ -465,6 +471,12 @@ fn wrong_values_of_a_site_are_named() {
         "port = 70000\n",
         &[
             "s-1.toml:5:8: /origin/port: expected an integer from 0 to 65535, found the integer 70000",
+        ],
+    );
+    check(
+        "unknown_transfer_coding = \"any\"\n",
+        &[
+            "s-1.toml:5:27: /origin/unknown_transfer_coding: expected \"refuse\" or \"until-close\", found \"any\"",
         ],
     );
     check(

@@ -29,7 +29,8 @@ use crate::framework::front::FrontStream;
 use crate::framework::http2;
 use crate::message::{Content, Framing, Protocol, Request};
 use crate::origin::forward::{self, Facts, For};
-use crate::origin::{master, receive};
+use crate::origin::master;
+use crate::origin::receive::{self, Asked};
 use crate::parts::Edge;
 use crate::response::fault::{self, ClientFault, Fault, OriginFault};
 use crate::response::{deliver, store};
@@ -237,11 +238,15 @@ impl ProxyHttp for Phases {
         }
         let (passing, site) = ctx.parts()?;
         let method = passing.request.method.clone();
-        let received =
-            match receive::judge(head.version, head.status, head.headers.clone(), &method) {
-                Ok(received) => received,
-                Err(rule) => return Err(ctx.fail(Fault::Origin(OriginFault::Malformed(rule)))),
-            };
+        let asked = Asked {
+            method: &method,
+            unknown_coding: site.site.origin.unknown_transfer_coding,
+        };
+        let received = match receive::judge(head.version, head.status, head.headers.clone(), asked)
+        {
+            Ok(received) => received,
+            Err(rule) => return Err(ctx.fail(Fault::Origin(OriginFault::Malformed(rule)))),
+        };
         keep_end_to_end(head, &received);
         if !head.status.is_informational() && !method.is_safe() {
             let request = &passing.request;
@@ -352,7 +357,8 @@ fn request_header(outgoing: forward::Outgoing) -> Result<RequestHeader> {
     Ok(head)
 }
 
-/// Takes off what ends at the side's connection, or is for the edge alone. `Transfer-Encoding` is left to Pingora, which frames the content anew by it.
+/// Takes off what ends at the side's connection, or is for the edge alone. `chunked` is left to Pingora, which frames the content anew by it; an
+/// unknown coding that was let pass is taken off like the rest: Pingora reads its content until the connection ends.
 fn keep_end_to_end(head: &mut ResponseHeader, received: &receive::Received) {
     let withheld = head
         .headers
@@ -363,7 +369,7 @@ fn keep_end_to_end(head: &mut ResponseHeader, received: &receive::Received) {
         .into_iter()
         .chain(withheld)
     {
-        if name != http::header::TRANSFER_ENCODING {
+        if name != http::header::TRANSFER_ENCODING || !is_chunked(head) {
             head.remove_header(&name);
         }
     }
@@ -371,6 +377,11 @@ fn keep_end_to_end(head: &mut ResponseHeader, received: &receive::Received) {
         head.remove_header(&http::header::CONTENT_LENGTH);
         head.remove_header(&http::header::TRANSFER_ENCODING);
     }
+}
+
+fn is_chunked(head: &ResponseHeader) -> bool {
+    let coding = head.headers.get(http::header::TRANSFER_ENCODING);
+    coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Writes the response to a fault; the status, when it went out whole.

@@ -24,7 +24,7 @@ use crate::exchange::{Attempt, Exchange};
 use crate::origin::connect::{Group, SIDE_IDLE, SideConnections};
 use crate::origin::forward::{self, Facts, For, Outgoing};
 use crate::origin::master::{self, HoldCaps, Route};
-use crate::origin::receive::{Framing, Received, Reuse};
+use crate::origin::receive::{Asked, Framing, Received, Reuse};
 use crate::origin::wire::{Answered, ContentReader, HeadTimes, Piece, Wire};
 use crate::parts::Edge;
 use crate::record::metrics::Outcome;
@@ -401,6 +401,10 @@ async fn converse(
     tell: &mut Tell<'_>,
 ) -> Result<Received, Failed> {
     let sending = connection.wire.send(&outgoing.to_http1()).await;
+    let asked = Asked {
+        method: &outgoing.method,
+        unknown_coding: means.origin.unknown_transfer_coding,
+    };
     let times = HeadTimes {
         first_byte: means.origin.first_byte_timeout,
         rest: means.limits.head_timeout,
@@ -408,7 +412,7 @@ async fn converse(
     // A side may refuse and close before it has taken the whole head: its answer counts, if there is one.
     let head = connection
         .wire
-        .head(&outgoing.method, times, means.limits, &mut |interim| {
+        .head(asked, times, means.limits, &mut |interim| {
             tell(Progress::Interim(interim));
         })
         .await;

@@ -264,7 +264,7 @@ impl Drop for HeldTime<'_> {
 #[cfg(test)]
 mod tests {
     use jet9_cluster::Doubt;
-    use jet9_config::site::{OriginHost, OriginScheme};
+    use jet9_config::site::{OriginHost, OriginScheme, UnknownCoding};
 
     use super::*;
 
@@ -279,6 +279,7 @@ mod tests {
             hold_max: Duration::from_secs(15),
             hold_requests: 2,
             retry_idempotent: 1,
+            unknown_transfer_coding: UnknownCoding::Refuse,
         }
     }
 

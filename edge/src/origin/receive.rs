@@ -7,6 +7,16 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 use jet9_config::limits::Limits;
+use jet9_config::site::UnknownCoding;
+
+/// What a head answers, and what its site lets pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The method of the request.
+    pub method: &'a Method,
+    /// What becomes of an unknown transfer coding.
+    pub unknown_coding: UnknownCoding,
+}
 
 /// A head that may be trusted.
 #[derive(Clone, Debug)]
@@ -49,7 +59,7 @@ pub enum Reuse {
 ///
 /// # Errors
 /// Names the rule that it breaks.
-pub fn head(bytes: &[u8], asked: &Method, limits: &Limits) -> Result<Received, &'static str> {
+pub fn head(bytes: &[u8], asked: Asked<'_>, limits: &Limits) -> Result<Received, &'static str> {
     let mut lines = vec![httparse::EMPTY_HEADER; limits.head_fields];
     let mut response = httparse::Response::new(&mut lines);
     let mut parser = httparse::ParserConfig::default();
@@ -102,15 +112,15 @@ pub fn judge(
     version: Version,
     status: StatusCode,
     mut fields: HeaderMap,
-    asked: &Method,
+    asked: Asked<'_>,
 ) -> Result<Received, &'static str> {
     let length = announced_length(&fields)?;
-    let chunked = is_chunked(version, &fields)?;
-    if chunked && length.is_some() {
+    let coding = transfer_coding(version, &fields, asked.unknown_coding)?;
+    if coding != Coding::None && length.is_some() {
         return Err("Content-Length beside Transfer-Encoding");
     }
-    let framing = framing(status, asked, chunked, length);
-    let reuse = reuse(version, status, &fields, framing, chunked, length);
+    let framing = framing(status, asked.method, coding, length);
+    let reuse = reuse(version, status, &fields, framing, coding, length);
     for name in connection_fields(&fields) {
         fields.remove(name);
     }
@@ -143,30 +153,61 @@ fn announced_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
         .map_err(|_| "Content-Length too large")
 }
 
+/// What is done to the content for this connection alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    None,
+    Chunked,
+    /// Nobody knows, and the site bears it.
+    Unknown,
+}
+
+/// Codings that have a meaning (RFC 9112 §7, IANA's registry), which is not undone here. Their content without their name is garbage.
+const REGISTERED: [&str; 6] = [
+    "compress",
+    "deflate",
+    "gzip",
+    "x-compress",
+    "x-gzip",
+    "chunked",
+];
+
 /// Only `chunked`, once (RFC 9112 §6.1, §7). Another coding would have to be undone by us before the content could be stored.
-fn is_chunked(version: Version, fields: &HeaderMap) -> Result<bool, &'static str> {
+fn transfer_coding(
+    version: Version,
+    fields: &HeaderMap,
+    unknown: UnknownCoding,
+) -> Result<Coding, &'static str> {
     let mut lines = fields.get_all(header::TRANSFER_ENCODING).iter();
     let Some(line) = lines.next() else {
-        return Ok(false);
+        return Ok(Coding::None);
     };
     if version == Version::HTTP_10 {
         return Err("Transfer-Encoding in HTTP/1.0");
     }
-    if lines.next().is_some() || !line.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err("unknown Transfer-Encoding");
+    let alone = lines.next().is_none();
+    match unknown {
+        _ if alone && line.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(Coding::Chunked),
+        UnknownCoding::UntilClose if alone && is_unregistered(line) => Ok(Coding::Unknown),
+        UnknownCoding::UntilClose | UnknownCoding::Refuse => Err("unknown Transfer-Encoding"),
     }
-    Ok(true)
 }
 
-fn framing(status: StatusCode, asked: &Method, chunked: bool, length: Option<u64>) -> Framing {
+/// Whether the value is one coding, without parameters, that has no meaning.
+fn is_unregistered(line: &HeaderValue) -> bool {
+    // A token is what a field name is (RFC 9110 §5.1, §5.6.2).
+    HeaderName::from_bytes(line.as_bytes()).is_ok_and(|token| !REGISTERED.contains(&token.as_str()))
+}
+
+fn framing(status: StatusCode, asked: &Method, coding: Coding, length: Option<u64>) -> Framing {
     if !has_content(status, asked) {
         return Framing::None;
     }
-    match (chunked, length) {
-        (true, _) => Framing::Chunked,
-        (false, Some(0)) => Framing::None,
-        (false, Some(length)) => Framing::Length(length),
-        (false, None) => Framing::Close,
+    match (coding, length) {
+        (Coding::Chunked, _) => Framing::Chunked,
+        (Coding::Unknown, _) | (Coding::None, None) => Framing::Close,
+        (Coding::None, Some(0)) => Framing::None,
+        (Coding::None, Some(length)) => Framing::Length(length),
     }
 }
 
@@ -183,7 +224,7 @@ fn reuse(
     status: StatusCode,
     fields: &HeaderMap,
     framing: Framing,
-    chunked: bool,
+    coding: Coding,
     length: Option<u64>,
 ) -> Reuse {
     let kept = match version {
@@ -191,8 +232,10 @@ fn reuse(
         _ => names(fields, "keep-alive") && !names(fields, "close"),
     };
     // A 204 announces nothing (RFC 9110 §8.6, RFC 9112 §6.1): content may follow that would be taken for the next answer.
-    let announced = status == StatusCode::NO_CONTENT && (chunked || length.is_some_and(|l| l > 0));
-    if kept && !announced && framing != Framing::Close {
+    let announced = status == StatusCode::NO_CONTENT
+        && (coding == Coding::Chunked || length.is_some_and(|l| l > 0));
+    let certain = framing != Framing::Close && coding != Coding::Unknown;
+    if kept && !announced && certain {
         Reuse::Allowed
     } else {
         Reuse::Refused
@@ -241,11 +284,23 @@ mod tests {
     use super::*;
 
     fn asked(method: &Method, text: &str) -> Result<Received, &'static str> {
+        asked_by(method, UnknownCoding::Refuse, text)
+    }
+
+    fn asked_by(
+        method: &Method,
+        unknown_coding: UnknownCoding,
+        text: &str,
+    ) -> Result<Received, &'static str> {
         let limits = Limits {
             head_fields: 4,
             ..Limits::default()
         };
-        head(text.as_bytes(), method, &limits)
+        let asked = Asked {
+            method,
+            unknown_coding,
+        };
+        head(text.as_bytes(), asked, &limits)
     }
 
     #[test]
@@ -287,6 +342,54 @@ mod tests {
             let lines = format!("Transfer-Encoding: {coding}\r\n");
             check(&lines, Err("unknown Transfer-Encoding"));
         }
+    }
+
+    #[test]
+    fn an_unknown_coding_ends_with_the_connection_where_the_site_bears_it() {
+        let lenient = UnknownCoding::UntilClose;
+        let check = |lines: &str, expected: Result<(Framing, Reuse), &str>| {
+            let text = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
+            let got = asked_by(&Method::GET, lenient, &text);
+            if let Ok(received) = &got {
+                assert!(!received.fields.contains_key("transfer-encoding"));
+            }
+            assert_eq!(got.map(|r| (r.framing, r.reuse)), expected, "{lines:?}");
+        };
+        check(
+            "Transfer-Encoding: Odd",
+            Ok((Framing::Close, Reuse::Refused)),
+        );
+        check(
+            "Transfer-Encoding: chunked",
+            Ok((Framing::Chunked, Reuse::Allowed)),
+        );
+        let refused = Err("unknown Transfer-Encoding");
+        for lines in [
+            "odd, chunked",
+            "chunked, odd",
+            "odd, odder",
+            "odd;q=1",
+            "odd\r\nTransfer-Encoding: chunked",
+            "",
+            "gzip",
+            "X-GZip",
+            "chunked, chunked",
+        ] {
+            check(&format!("Transfer-Encoding: {lines}"), refused);
+        }
+        check(
+            "Transfer-Encoding: odd\r\nContent-Length: 3",
+            Err("Content-Length beside Transfer-Encoding"),
+        );
+        let old = "HTTP/1.0 200 OK\r\nTransfer-Encoding: odd\r\n\r\n";
+        let old = asked_by(&Method::GET, lenient, old);
+        assert_eq!(old.map(drop), Err("Transfer-Encoding in HTTP/1.0"));
+        let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: odd\r\n\r\n";
+        let head_only = asked_by(&Method::HEAD, lenient, text).unwrap();
+        assert_eq!(
+            (head_only.framing, head_only.reuse),
+            (Framing::None, Reuse::Refused)
+        );
     }
 
     #[test]

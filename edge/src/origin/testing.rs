@@ -16,7 +16,9 @@ use jet9_config::node::{AccessLogFormat, Log};
 use prometheus::Registry;
 use tempfile::TempDir;
 
-use jet9_config::site::{Domain, Https, Origin, OriginHost, OriginScheme, Profile, Route, Site};
+use jet9_config::site::{
+    Domain, Https, Origin, OriginHost, OriginScheme, Profile, Route, Site, UnknownCoding,
+};
 use jet9_config::{ClusterId, HostName, SiteId};
 
 use crate::clock::{self, WallClock};
@@ -42,6 +44,7 @@ pub(crate) fn origin() -> Origin {
         hold_max: Duration::from_secs(15),
         hold_requests: 2,
         retry_idempotent: 1,
+        unknown_transfer_coding: UnknownCoding::Refuse,
     }
 }
 

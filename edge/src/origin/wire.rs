@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::Method;
 use jet9_config::limits::Limits;
 use pingora_core::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::interim::INTERIM_MAX;
 use crate::origin::connect::SIDE_WRITE;
-use crate::origin::receive::{self, Framing, Received, Reuse};
+use crate::origin::receive::{self, Asked, Framing, Received, Reuse};
 use crate::response::fault::OriginFault;
 
 /// Bytes asked for at once: a TLS record's worth of content and more.
@@ -83,13 +82,13 @@ impl Wire {
         }
     }
 
-    /// Reads the final head that answers a request of this method. `interim` is given the others as they come.
+    /// Reads the final head that answers the request. `interim` is given the others as they come.
     ///
     /// # Errors
     /// When none came in time, the connection broke, or it may not be trusted.
     pub async fn head(
         &mut self,
-        asked: &Method,
+        asked: Asked<'_>,
         times: HeadTimes,
         limits: &Limits,
         interim: &mut (dyn FnMut(Received) + Send),

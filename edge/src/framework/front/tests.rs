@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use jet9_config::site::UnknownCoding;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::interim::Teller;
 use crate::message::{Content, Head};
-use crate::origin::receive;
+use crate::origin::receive::{self, Asked};
 
 /// Answers `GET /hit*` at once, never answers `/never`, sends hints before `/hinted` and waits there to be let on, passes everything else to a side that echoes.
 pub(in crate::framework) struct Fake {
@@ -53,7 +54,11 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
 
 fn hint(teller: Option<&mut Teller>, link: &str) {
     let head = format!("HTTP/1.1 103 Early Hints\r\nLink: {link}\r\n\r\n");
-    let received = receive::head(head.as_bytes(), &Method::GET, &Limits::default()).unwrap();
+    let asked = Asked {
+        method: &Method::GET,
+        unknown_coding: UnknownCoding::Refuse,
+    };
+    let received = receive::head(head.as_bytes(), asked, &Limits::default()).unwrap();
     if let Some(teller) = teller {
         teller.tell(received);
     }

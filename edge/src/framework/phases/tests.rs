@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use http::Method;
+use jet9_config::site::UnknownCoding;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
@@ -310,6 +311,21 @@ async fn early_hints_pass_before_the_answer() {
         answer.starts_with("HTTP/1.1 103 ") && answer.contains("HTTP/1.1 200 "),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn an_unknown_coding_passes_without_its_name_where_the_site_bears_it() {
+    let coded = "HTTP/1.1 200 OK\r\nTransfer-Encoding: odd\r\n\r\nto the end";
+    let side = ScriptedSide::play(vec![vec![Act::Answer(coded)]]);
+    let node = TestNode::new(|site| {
+        site.origin.unknown_transfer_coding = UnknownCoding::UntilClose;
+    });
+    node.publish(7, &serving("a"), side.addr, nowhere()).await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 1\r\n\r\n";
+    let answer = http1(&node, head, "x").await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(answer.contains("to the end"), "{answer}");
+    assert!(!answer.contains("odd"), "{answer}");
 }
 
 #[tokio::test]
