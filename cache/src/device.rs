@@ -10,24 +10,77 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, fstatfs};
 use rustix::io::Errno;
 
+use crate::io::Mode;
+
+/// The file system that lives in memory: it takes the flag for direct I/O and ignores it.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// Only the program's own user reads what it stores.
 const MODE: u32 = 0o600;
 
 /// An open file.
 pub(crate) trait Device: Debug + Send + Sync {
-    /// Fills `buffer` from `offset`, or fails.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
-    /// Writes all of `bytes` at `offset`, or fails; then any part of it may have been written.
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Reads some of what is at `offset`, and says how much; nothing at the end of the file.
+    fn read_some(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes some of `bytes` at `offset`, and says how much.
+    fn write_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Returns when everything written before is durable.
     fn sync(&self) -> io::Result<()>;
     /// Makes the file `bytes` long, with all its blocks; what is new reads as zeros.
     fn resize(&self, bytes: u64) -> io::Result<()>;
     /// How long the file is.
     fn length(&self) -> io::Result<u64>;
+
+    /// Whether the page cache takes part. Direct I/O wants everything aligned.
+    fn mode(&self) -> Mode {
+        Mode::Buffered
+    }
+
+    /// The file of the system, where there is one.
+    fn file(&self) -> Option<&Arc<File>> {
+        None
+    }
+
+    /// Fills `buffer` from `offset`, or fails.
+    fn read_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match retried(self.read_some(buffer, offset))? {
+                Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(read) => {
+                    buffer = &mut buffer[read..];
+                    offset += read as u64;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes` at `offset`, or fails; then any part of it may have been written.
+    fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match retried(self.write_some(bytes, offset))? {
+                Some(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Some(written) => {
+                    bytes = &bytes[written..];
+                    offset += written as u64;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `None` when it was only interrupted.
+fn retried(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What opens files: the real one, or one that injects faults.
@@ -36,6 +89,8 @@ pub(crate) trait Opener: Debug + Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn Device>>;
     /// Opens a file as [`Self::open`] and keeps every other process from doing the same until it is dropped.
     fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>>;
+    /// Opens a file as [`Self::open_locked`], without the page cache where the file system can do that.
+    fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>>;
 }
 
 /// Opens real files.
@@ -44,62 +99,114 @@ pub(crate) struct RealFiles;
 
 impl Opener for RealFiles {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        Ok(Arc::new(RealFile(open(path)?)))
+        Ok(Arc::new(RealFile::new(open(path, OFlags::empty())?)))
     }
 
     fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        let file = open(path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-            if error == Errno::WOULDBLOCK {
-                io::Error::new(io::ErrorKind::WouldBlock, "another process uses it")
-            } else {
-                error.into()
-            }
-        })?;
-        Ok(Arc::new(RealFile(file)))
+        let file = open(path, OFlags::empty())?;
+        lock(&file)?;
+        Ok(Arc::new(RealFile::new(file)))
+    }
+
+    fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
+        let file = match open(path, OFlags::DIRECT) {
+            Err(error) if is_unknown(&error) => return self.open_locked(path),
+            file => file?,
+        };
+        lock(&file)?;
+        let is_in_memory =
+            fstatfs(&file).is_ok_and(|system| u64::try_from(system.f_type) == Ok(TMPFS_MAGIC));
+        let mode = if is_in_memory {
+            Mode::Buffered
+        } else {
+            Mode::Direct
+        };
+        Ok(Arc::new(RealFile {
+            mode,
+            ..RealFile::new(file)
+        }))
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Whether a file system says that it knows no direct I/O.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::OPNOTSUPP)
+    )
+}
+
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(MODE);
+        .mode(MODE)
+        .custom_flags(flags.bits().cast_signed());
     options.open(path)
 }
 
+fn lock(file: &File) -> io::Result<()> {
+    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        if error == Errno::WOULDBLOCK {
+            io::Error::new(io::ErrorKind::WouldBlock, "another process uses it")
+        } else {
+            error.into()
+        }
+    })
+}
+
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: Arc<File>,
+    mode: Mode,
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        Self {
+            file: Arc::new(file),
+            mode: Mode::Buffered,
+        }
+    }
+}
 
 impl Device for RealFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+    fn read_some(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+    fn write_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn resize(&self, bytes: u64) -> io::Result<()> {
         if self.length()? > bytes {
-            self.0.set_len(bytes)?;
+            self.file.set_len(bytes)?;
         }
-        match fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+        match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
             // A file system that cannot preallocate still serves; it may run full later.
-            Err(Errno::OPNOTSUPP) => self.0.set_len(bytes),
+            Err(Errno::OPNOTSUPP) => self.file.set_len(bytes),
             result => Ok(result?),
         }
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn file(&self) -> Option<&Arc<File>> {
+        Some(&self.file)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod collapse;
 mod device;
 pub mod disk;
 pub mod fill;
+pub mod io;
 pub mod memory;
 pub mod metrics;
 pub mod purge;

@@ -27,6 +27,14 @@ pub struct Metrics {
     pub(crate) evictions: IntCounterVec,
     /// `jet9_cache_disk_read_duration_seconds`.
     pub(crate) disk_read_duration: Histogram,
+    /// `jet9_cache_disk_write_duration_seconds`.
+    pub(crate) disk_write_duration: Histogram,
+    /// `jet9_cache_disk_sync_duration_seconds`.
+    pub(crate) disk_sync_duration: Histogram,
+    /// `jet9_cache_disk_refused_total{operation,reason}`.
+    pub(crate) disk_refused: IntCounterVec,
+    /// `jet9_cache_volume_files{backend,mode}`.
+    pub(crate) volume_files: IntGaugeVec,
     /// `jet9_cache_disk_errors_total{operation}`.
     pub(crate) disk_errors: IntCounterVec,
     /// `jet9_cache_checksum_errors_total`.
@@ -50,6 +58,10 @@ impl Metrics {
         registry.register(Box::new(metrics.stored_responses.clone()))?;
         registry.register(Box::new(metrics.evictions.clone()))?;
         registry.register(Box::new(metrics.disk_read_duration.clone()))?;
+        registry.register(Box::new(metrics.disk_write_duration.clone()))?;
+        registry.register(Box::new(metrics.disk_sync_duration.clone()))?;
+        registry.register(Box::new(metrics.disk_refused.clone()))?;
+        registry.register(Box::new(metrics.volume_files.clone()))?;
         registry.register(Box::new(metrics.disk_errors.clone()))?;
         registry.register(Box::new(metrics.checksum_errors.clone()))?;
         registry.register(Box::new(metrics.purges.clone()))?;
@@ -90,15 +102,27 @@ impl Metrics {
                 "Stored responses given up by why.",
                 &["tier", "reason"],
             )?,
-            disk_read_duration: Histogram::with_opts(
-                HistogramOpts::new(
-                    "jet9_cache_disk_read_duration_seconds",
-                    "How long one read from disk took, waiting for a thread included.",
-                )
-                .buckets(vec![
-                    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25,
-                    1.0,
-                ]),
+            disk_read_duration: durations(
+                "jet9_cache_disk_read_duration_seconds",
+                "How long one read from disk took, waiting to be begun included.",
+            )?,
+            disk_write_duration: durations(
+                "jet9_cache_disk_write_duration_seconds",
+                "How long one write to disk took, waiting to be begun included.",
+            )?,
+            disk_sync_duration: durations(
+                "jet9_cache_disk_sync_duration_seconds",
+                "How long it took to make what was written durable.",
+            )?,
+            disk_refused: counters(
+                "jet9_cache_disk_refused_total",
+                "Operations on a volume that were not begun, or not awaited to their end.",
+                &["operation", "reason"],
+            )?,
+            volume_files: labelled_gauges(
+                "jet9_cache_volume_files",
+                "Open volumes by what carries out their input and output, and whether the page cache takes part.",
+                &["backend", "mode"],
             )?,
             disk_errors: counters(
                 "jet9_cache_disk_errors_total",
@@ -127,5 +151,20 @@ fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, pr
 }
 
 fn gauges(name: &str, help: &str) -> Result<IntGaugeVec, prometheus::Error> {
-    IntGaugeVec::new(Opts::new(name, help), &["tier"])
+    labelled_gauges(name, help, &["tier"])
+}
+
+fn labelled_gauges(
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(name, help), labels)
+}
+
+fn durations(name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    let buckets = [
+        0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0,
+    ];
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
 }

@@ -181,6 +181,25 @@ fn nothing_is_left_to_do_without_an_owner() {
     }
 }
 
+/// The one module with `unsafe` in it, and where it is declared.
+const UNSAFE: [&str; 2] = ["cache/src/io/uring/raw.rs", "cache/src/io/uring.rs"];
+
+#[test]
+fn unsafe_stands_in_one_module() {
+    let [module, declaration] = UNSAFE.map(|path| root().join(path));
+    for path in all_sources() {
+        let text = read(&path);
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        let has_block = code.clone().any(|line| line.contains("unsafe {"));
+        assert!(!has_block || path == module, "{}", path.display());
+        let excepted = code.filter(|line| line.contains("unsafe_code")).count();
+        let expected = usize::from(path == declaration || path.ends_with("tidy.rs"));
+        assert!(excepted.min(1) == expected, "{}", path.display());
+    }
+}
+
 #[test]
 fn the_oldest_compiler_is_the_same_everywhere() {
     let workspace: toml::Table = read(&root().join("Cargo.toml"))

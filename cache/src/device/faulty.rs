@@ -69,6 +69,10 @@ impl Opener for FaultyFiles {
     fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
         Ok(self.wrap(path, RealFiles.open_locked(path)?))
     }
+
+    fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
+        Ok(self.wrap(path, RealFiles.open_volume(path)?))
+    }
 }
 
 #[derive(Debug)]
@@ -92,20 +96,21 @@ fn error() -> io::Error {
 }
 
 impl Device for FaultyFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_some(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self.fault() {
             Some(Fault::Error | Fault::Half) => Err(error()),
             Some(Fault::Flip) => {
-                self.device.read_at(buffer, offset)?;
-                let middle = buffer.len() / 2;
-                buffer[middle] ^= 1;
-                Ok(())
+                let read = self.device.read_some(buffer, offset)?;
+                if let Some(byte) = buffer.get_mut(read / 2) {
+                    *byte ^= 1;
+                }
+                Ok(read)
             }
-            None => self.device.read_at(buffer, offset),
+            None => self.device.read_some(buffer, offset),
         }
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         match self.fault() {
             Some(Fault::Error) => Err(error()),
             Some(Fault::Half) => {
@@ -118,9 +123,9 @@ impl Device for FaultyFile {
                 if let Some(byte) = wrong.get_mut(middle) {
                     *byte ^= 1;
                 }
-                self.device.write_at(&wrong, offset)
+                self.device.write_some(&wrong, offset)
             }
-            None => self.device.write_at(bytes, offset),
+            None => self.device.write_some(bytes, offset),
         }
     }
 

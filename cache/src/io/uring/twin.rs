@@ -1,0 +1,96 @@
+//! A ring without `unsafe`: the same promises, kept with `pread` and `pwrite`.
+//!
+//! The tests run the ring's worker over this as over the kernel's, and over simulated disks, which have no file. What is pushed is
+//! carried out in `wait`, the last first, since a kernel promises no order either.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::device::Device;
+
+use super::{Bell, Completion, Request, Ring};
+
+/// See the module.
+pub(in crate::io) struct TwinRing {
+    device: Arc<dyn Device>,
+    bell: Arc<Bell>,
+    /// By token.
+    requests: Vec<Option<Request>>,
+    ended: VecDeque<Completion>,
+}
+
+impl Ring for TwinRing {
+    fn start(device: &Arc<dyn Device>, bell: &Arc<Bell>, operations: usize) -> io::Result<Self> {
+        Ok(Self {
+            device: Arc::clone(device),
+            bell: Arc::clone(bell),
+            requests: std::iter::repeat_with(|| None).take(operations).collect(),
+            ended: VecDeque::new(),
+        })
+    }
+
+    fn push(&mut self, request: Request) -> usize {
+        let token = self.requests.iter().position(Option::is_none).unwrap();
+        self.requests[token] = Some(request);
+        token
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let is_work = |request: &Option<Request>| !matches!(request, None | Some(Request::Bell));
+        if !self.requests.iter().any(is_work) {
+            let mut fds = [PollFd::new(&self.bell, PollFlags::IN)];
+            poll(&mut fds, None)?;
+        }
+        for token in (0..self.requests.len()).rev() {
+            let Some(request) = self.requests[token].take() else {
+                continue;
+            };
+            match self.carry_out(token, request) {
+                Ok(completion) => self.ended.push_back(completion),
+                Err(silent) => self.requests[token] = Some(silent),
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Completion> {
+        self.ended.pop_front()
+    }
+}
+
+impl TwinRing {
+    /// Gives the request back if it is to wait on.
+    fn carry_out(&self, token: usize, request: Request) -> Result<Completion, Request> {
+        let (buffer, result) = match request {
+            Request::Read(mut buffer, part, offset) => {
+                let part = &mut buffer.as_mut_slice()[part];
+                let result = self.device.read_some(part, offset);
+                (Some(buffer), result)
+            }
+            Request::Write(buffer, part, offset) => {
+                let result = self.device.write_some(&buffer.as_slice()[part], offset);
+                (Some(buffer), result)
+            }
+            Request::Sync => (None, self.device.sync().map(|()| 0)),
+            Request::Bell => {
+                let mut fds = [PollFd::new(&self.bell, PollFlags::IN)];
+                let now = rustix::event::Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                };
+                match poll(&mut fds, Some(&now)) {
+                    Ok(0) => return Err(Request::Bell),
+                    result => (None, result.map_err(Into::into)),
+                }
+            }
+        };
+        Ok(Completion {
+            token,
+            buffer,
+            result,
+        })
+    }
+}
