@@ -4,11 +4,15 @@
 //! service. Everything that fails here costs a hit and is counted; nothing of it reaches a visitor. Judges no purge on the way out: that
 //! is `store`'s. Invariants 3 (exact bytes) and 9 (a bad disk costs hits only).
 
+pub mod admission;
 mod content;
+pub mod ghost;
 pub mod index;
 mod pool;
 mod record;
 mod recovery;
+pub mod reinsertion;
+pub mod shares;
 mod superblock;
 mod volume;
 mod writer;

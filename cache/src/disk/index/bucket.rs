@@ -7,7 +7,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::slot::{EMPTY, FREQUENCY_MAX, ONE_HIT, Slot, frequency_of, has_tag, identity_of};
+use super::slot::{
+    EMPTY, FREQUENCY_MAX, ONE_HIT, Slot, frequency_of, has_tag, identity_of, tag_in,
+};
 
 /// Slots of a bucket.
 pub(super) const SLOTS: usize = 8;
@@ -89,6 +91,16 @@ impl<W: Word> Bucket<W> {
         let is_empty = |word: &W| word.load(Ordering::Relaxed) == EMPTY;
         let rooms = self.finds.iter().filter(|word| is_empty(word)).count();
         (self.finds.iter().position(is_empty), rooms)
+    }
+
+    /// The tag of what is in a slot. The caller holds the lock.
+    pub(super) fn tag(&self, at: usize) -> u64 {
+        tag_in(self.finds[at].load(Ordering::Relaxed))
+    }
+
+    /// Both words of a slot. The caller holds the lock.
+    pub(super) fn words(&self, at: usize) -> [u64; 2] {
+        [&self.finds, &self.judges].map(|words| words[at].load(Ordering::Relaxed))
     }
 
     /// Puts two words in. The caller holds the lock.

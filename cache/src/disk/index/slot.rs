@@ -145,14 +145,14 @@ impl Slot {
     }
 }
 
-/// The tag of a key's hash. The buckets are chosen by the upper bits of its halves.
+/// The tag of a key's hash. The first bucket is chosen by its upper half, the second by the first and the tag.
 pub(super) const fn tag_of(hash: u128) -> u64 {
     hash as u64 & TAG_MASK
 }
 
 /// Whether a first word is that of a record with this tag.
 pub(super) const fn has_tag(finds: u64, tag: u64) -> bool {
-    finds >> TAG_SHIFT == tag && finds & ADDRESS_MASK != 0
+    tag_in(finds) == tag && finds & ADDRESS_MASK != 0
 }
 
 /// A first word without its hits: what stays alike as long as it is the same record.
@@ -163,6 +163,10 @@ pub(super) const fn identity_of(finds: u64) -> u64 {
 /// The first word, without hits, of the record with this tag at an address.
 pub(super) const fn identity(tag: u64, address: Address) -> u64 {
     tag << TAG_SHIFT | address.0
+}
+
+pub(super) const fn tag_in(finds: u64) -> u64 {
+    finds >> TAG_SHIFT
 }
 
 pub(super) const fn frequency_of(finds: u64) -> u8 {

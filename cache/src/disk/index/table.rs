@@ -1,8 +1,8 @@
 //! The index of one volume: a table of fixed size that finds the record of a key. 16 bytes a slot, nothing allocated by an insert.
 //!
-//! A key's hash names two buckets of eight slots; a record goes into the emptier one, and when both are full, in the place of what was
-//! not hit and would be overwritten next. Look-ups take no lock; changes take the locks of both buckets, in their order. It is allowed to
-//! forget, never to invent: a slot says where a record with the same tag may be, and the record itself has the last word. Each volume has
+//! A key's hash names two buckets of eight slots; a record goes into the emptier one. When both are full, one of their records moves to its
+//! other bucket, which follows from its tag; when none can, the one goes that was not hit and would be overwritten next. Look-ups take no
+//! lock; changes take the locks of both buckets, in their order. It is allowed to forget, never to invent: a slot says where a record with the same tag may be, and the record itself has the last word. Each volume has
 //! its own table, so that one that fails or goes takes its slots along. Judges no purge, reads no clock, does no I/O.
 
 use std::sync::OnceLock;
@@ -17,8 +17,8 @@ use super::slot::{Address, Slot, identity, tag_of};
 const LOCKS: usize = 4096;
 /// Buckets that are allocated at once, when the first of them is written: 1 MiB.
 const REGION: usize = 8192;
-/// Of a hundred slots, how many the expected records take: the fuller, the more are displaced (measured in `benches/index.rs`).
-const FULL_PERCENT: u64 = 80;
+/// Of a hundred slots, how many the expected records take. None is displaced before 95 (measured in `benches/index.rs`).
+const FULL_PERCENT: u64 = 90;
 
 /// The index of one volume.
 #[derive(Debug)]
@@ -45,12 +45,13 @@ pub enum Inserted {
 
 /// The two buckets of a key, locked against other writers.
 struct Pair<'a> {
+    numbers: [u64; 2],
     buckets: [&'a Bucket; 2],
     _locks: (MutexGuard<'a, ()>, Option<MutexGuard<'a, ()>>),
 }
 
 impl Table {
-    /// A table for this many records; at that number it is 80 % full.
+    /// A table for this many records; at that number it is 90 % full.
     pub fn new(records: u64) -> Self {
         let slots = records.max(1).saturating_mul(100) / FULL_PERCENT;
         // Two at least: a key has two.
@@ -95,10 +96,7 @@ impl Table {
     /// being changed at this moment may be missing.
     pub fn find(&self, hash: u128) -> impl Iterator<Item = Slot> + '_ {
         let tag = tag_of(hash);
-        let buckets = self
-            .numbers(hash)
-            .into_iter()
-            .filter_map(|number| self.bucket(number));
+        let buckets = distinct(self.numbers(hash)).filter_map(|number| self.bucket(number));
         buckets.flat_map(move |bucket| (0..SLOTS).filter_map(move |at| bucket.read(at, tag)))
     }
 
@@ -175,13 +173,7 @@ impl Table {
 
     fn put(&self, pair: &Pair<'_>, hash: u128, slot: &Slot) -> Inserted {
         let words = slot.pack(tag_of(hash));
-        let [first, second] = pair.buckets.map(|bucket| (bucket, bucket.room()));
-        let (bucket, (room, _)) = if second.1.1 > first.1.1 {
-            second
-        } else {
-            first
-        };
-        if let Some(at) = room {
+        if let Some((bucket, at)) = pair.room().or_else(|| self.make_room(pair)) {
             bucket.write(at, words);
             self.records.fetch_add(1, Ordering::Relaxed);
             return Inserted::Free;
@@ -195,6 +187,26 @@ impl Table {
         }
         bucket.write(at, words);
         Inserted::Displacing(victim)
+    }
+
+    /// Moves one record of a full pair to its other bucket, if that has room and nobody is changing it; where it was is free then.
+    fn make_room<'a>(&self, pair: &Pair<'a>) -> Option<(&'a Bucket, usize)> {
+        pair.slots().find_map(|(bucket, at)| {
+            let number = pair.number_of(bucket);
+            let other = self.partner(number, bucket.tag(at));
+            // Never waited for: this thread holds locks already.
+            let _lock = if pair.holds(lock_of(other)) {
+                None
+            } else {
+                Some(self.locks[lock_of(other)].try_lock()?)
+            };
+            let target = self.bucket_or_new(other);
+            let (room, _) = target.room();
+            // First there, then gone here: a look-up meanwhile sees it twice rather than never.
+            target.write(room?, bucket.words(at));
+            bucket.clear(at);
+            Some((bucket, at))
+        })
     }
 
     /// The record of the pair that is missed least.
@@ -214,25 +226,32 @@ impl Table {
     }
 
     fn lock(&self, hash: u128) -> Pair<'_> {
-        let [first, second] = self.numbers(hash);
-        let (low, high) = (
-            lock_of(first).min(lock_of(second)),
-            lock_of(first).max(lock_of(second)),
-        );
+        let numbers = self.numbers(hash);
+        let [first, second] = numbers.map(lock_of);
         // In their order, so that no two writers wait for each other.
-        let low_lock = self.locks[low].lock();
-        let high_lock = (high != low).then(|| self.locks[high].lock());
+        let low = self.locks[first.min(second)].lock();
+        let high = (first != second).then(|| self.locks[first.max(second)].lock());
         Pair {
-            buckets: [self.bucket_or_new(first), self.bucket_or_new(second)],
-            _locks: (low_lock, high_lock),
+            numbers,
+            buckets: numbers.map(|number| self.bucket_or_new(number)),
+            _locks: (low, high),
         }
     }
 
-    /// The two buckets of a hash, never the same one twice.
+    /// The two buckets of a hash; rarely they are one.
     fn numbers(&self, hash: u128) -> [u64; 2] {
-        let first = scale(hash as u64, self.buckets);
-        let second = scale((hash >> 64) as u64, self.buckets - 1);
-        [first, if second < first { second } else { second + 1 }]
+        let first = scale((hash >> 64) as u64, self.buckets);
+        [first, self.partner(first, tag_of(hash))]
+    }
+
+    /// The other bucket of a record with this tag: the partner of the partner is the bucket itself.
+    const fn partner(&self, number: u64, tag: u64) -> u64 {
+        let sum = scale(spread(tag), self.buckets);
+        if sum >= number {
+            sum - number
+        } else {
+            sum + self.buckets - number
+        }
     }
 
     fn bucket(&self, number: u64) -> Option<&Bucket> {
@@ -249,21 +268,51 @@ impl Table {
 
 impl<'a> Pair<'a> {
     fn slots(&self) -> impl Iterator<Item = (&'a Bucket, usize)> {
-        self.buckets
-            .into_iter()
-            .flat_map(|bucket| (0..SLOTS).map(move |at| (bucket, at)))
+        let buckets = distinct(self.numbers)
+            .zip(self.buckets)
+            .map(|(_, bucket)| bucket);
+        buckets.flat_map(|bucket| (0..SLOTS).map(move |at| (bucket, at)))
     }
 
     fn position(&self, identity: u64) -> Option<(&'a Bucket, usize)> {
-        self.buckets
-            .into_iter()
-            .find_map(|bucket| Some((bucket, bucket.position(identity)?)))
+        let mut buckets = self.buckets.into_iter();
+        buckets.find_map(|bucket| Some((bucket, bucket.position(identity)?)))
+    }
+
+    /// A free slot of the emptier bucket.
+    fn room(&self) -> Option<(&'a Bucket, usize)> {
+        let [first, second] = self.buckets.map(|bucket| (bucket, bucket.room()));
+        let (bucket, (at, _)) = if second.1.1 > first.1.1 {
+            second
+        } else {
+            first
+        };
+        at.map(|at| (bucket, at))
+    }
+
+    fn number_of(&self, bucket: &Bucket) -> u64 {
+        self.numbers[usize::from(!std::ptr::eq(bucket, self.buckets[0]))]
+    }
+
+    fn holds(&self, lock: usize) -> bool {
+        self.numbers.map(lock_of).contains(&lock)
     }
 }
 
+/// Both numbers, or the one that they are.
+fn distinct([first, second]: [u64; 2]) -> impl Iterator<Item = u64> {
+    std::iter::once(first).chain((second != first).then_some(second))
+}
+
+/// A tag as evenly spread bits.
+const fn spread(tag: u64) -> u64 {
+    let mixed = tag.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
 /// The upper bits of a hash as a number below `bound`.
-fn scale(hash: u64, bound: u64) -> u64 {
-    ((u128::from(hash) * u128::from(bound)) >> 64) as u64
+const fn scale(hash: u64, bound: u64) -> u64 {
+    ((hash as u128 * bound as u128) >> 64) as u64
 }
 
 const fn lock_of(bucket: u64) -> usize {

@@ -161,7 +161,7 @@ proptest! {
 
 #[test]
 fn when_both_buckets_are_full_the_unhit_that_is_overwritten_next_goes() {
-    let table = Table::new(1);
+    let table = Table::new(14);
     assert_eq!(table.slots(), 16);
     // The ring is written at 100: what lies ahead of it is of the lap before.
     table.advance(slot(100, 0).address);
