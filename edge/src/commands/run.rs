@@ -26,9 +26,17 @@ pub struct Arguments {
 /// # Errors
 /// Everything that is wrong with the node file, its addresses and its certificates, at once; or why the store or the state cannot be used.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    run_by(arguments, WallClock::System)
+}
+
+/// The same by another clock: for tests that move time.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_by(arguments: &Arguments, clock: WallClock) -> Result<ExitCode, Failure> {
     set_up_log();
     let node = read_node(&arguments.config)?;
-    server::run(&arguments.config, node, WallClock::System).map_err(Failure::new)?;
+    server::run(&arguments.config, node, clock).map_err(Failure::new)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -179,6 +179,7 @@ impl Outcome {
 pub struct OriginMetrics {
     requests: [[IntCounter; Outcome::ALL.len()]; 2],
     wrong_side: IntCounter,
+    fetches: IntGauge,
     held: IntGauge,
     hold_durations: Histogram,
 }
@@ -204,6 +205,11 @@ impl OriginMetrics {
             ]),
         )?;
         registry.register(Box::new(hold_durations.clone()))?;
+        let fetches = IntGauge::new(
+            "jet9_origin_fetches_open",
+            "Fetches for the store that are under way, until what they brought is stored.",
+        )?;
+        registry.register(Box::new(fetches.clone()))?;
         let held = IntGauge::new(
             "jet9_origin_held_requests",
             "Requests that wait for a live master now.",
@@ -216,6 +222,7 @@ impl OriginMetrics {
                 "jet9_origin_wrong_side_total",
                 "Requests that went to a side under an epoch that was no longer the highest. Stays 0.",
             )?,
+            fetches,
             held,
             hold_durations,
         })
@@ -235,6 +242,12 @@ impl OriginMetrics {
         self.wrong_side.inc();
     }
 
+    /// Counts a fetch for the store as under way until the guard is dropped.
+    pub fn fetch(&self) -> Fetching {
+        self.fetches.inc();
+        Fetching(self.fetches.clone())
+    }
+
     /// Counts a request as held until the guard is dropped, and observes how long that was.
     pub fn hold(&self) -> Held {
         self.held.inc();
@@ -243,6 +256,16 @@ impl OriginMetrics {
             durations: self.hold_durations.clone(),
             since: crate::clock::monotonic(),
         }
+    }
+}
+
+/// A fetch for the store that is under way.
+#[derive(Debug)]
+pub struct Fetching(IntGauge);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

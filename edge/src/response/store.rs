@@ -112,7 +112,11 @@ impl Fill {
     /// Starts the fetch as a task of its own. The report comes as soon as it is clear what the answer is; a leader that left drops it.
     pub fn detach(self) -> oneshot::Receiver<Report> {
         let (report, reports) = oneshot::channel();
-        tokio::spawn(self.run(report));
+        let under_way = self.edge.recorder.origin().fetch();
+        tokio::spawn(async move {
+            self.run(report).await;
+            drop(under_way);
+        });
         reports
     }
 

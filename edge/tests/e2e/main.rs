@@ -6,6 +6,7 @@
 
 // The attribute tells clippy that helpers, too, are tests, where a panic is the way to fail.
 #[cfg(test)]
+#[expect(dead_code, reason = "the stories use the rest of it")]
 mod support;
 
 #[cfg(test)]

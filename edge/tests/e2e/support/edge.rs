@@ -21,12 +21,16 @@ use super::wait::{SOON, until, until_true};
 /// The program under test.
 pub(crate) const JET9: &str = env!("CARGO_BIN_EXE_jet9");
 
+/// How the program is run with these files.
+pub(crate) type Program = fn(&Files) -> Command;
+
 /// A running edge.
 pub(crate) struct Jet9 {
     pub(crate) files: Files,
     pub(crate) bound: Bound,
     pub(crate) process: Arc<Process>,
     stage: Stage,
+    program: Program,
 }
 
 /// The addresses that it chose.
@@ -41,13 +45,19 @@ pub(crate) struct Bound {
 impl Jet9 {
     /// Starts it with these files, and waits until it is ready.
     pub(crate) fn start(scene: &Scene, files: Files) -> Self {
+        Self::start_as(command, scene, files)
+    }
+
+    /// As [`Jet9::start`], by another program than `jet9` itself.
+    pub(crate) fn start_as(program: Program, scene: &Scene, files: Files) -> Self {
         let stage = scene.stage();
-        let (process, bound) = run(&stage, &files);
+        let (process, bound) = run(&stage, program, &files);
         let edge = Self {
             files,
             bound,
             process,
             stage,
+            program,
         };
         edge.wait_until_ready();
         edge
@@ -62,7 +72,7 @@ impl Jet9 {
     /// As [`Jet9::start_again`], where it is not expected to become ready.
     pub(crate) fn start_unready(&mut self) {
         self.process.kill();
-        (self.process, self.bound) = run(&self.stage, &self.files);
+        (self.process, self.bound) = run(&self.stage, self.program, &self.files);
     }
 
     /// Asks it to stop.
@@ -178,8 +188,8 @@ pub(crate) fn run_refused(scene: &Scene, files: &Files, limit: Duration) -> Arc<
     process
 }
 
-fn run(stage: &Stage, files: &Files) -> (Arc<Process>, Bound) {
-    let process = stage.spawn("jet9", &mut command(files));
+fn run(stage: &Stage, program: Program, files: &Files) -> (Arc<Process>, Bound) {
+    let process = stage.spawn("jet9", &mut program(files));
     let bound = until("the edge listens", SOON, || {
         assert_eq!(process.ended(), None, "{}", process.words());
         process.out.find(bound)

@@ -41,7 +41,7 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) fields: Vec<(String, String)>,
     /// The interim answers (1xx) before it.
-    pub(crate) interim: Vec<u16>,
+    pub(crate) interim: Vec<Self>,
 }
 
 /// A whole answer.
@@ -140,15 +140,23 @@ impl Client {
     pub(crate) fn head(&mut self, method: &str) -> Result<Head, Broken> {
         let mut interim = Vec::new();
         loop {
-            let mut head = self.one_head()?;
-            if (100..200).contains(&head.status) && head.status != 101 {
-                interim.push(head.status);
+            let mut head = self.next_head(method)?;
+            if head.is_interim() {
+                interim.push(head);
                 continue;
             }
             head.interim = interim;
-            self.rest = rest_of(&head, method)?;
             return Ok(head);
         }
+    }
+
+    /// Reads the next head of the answer to a request of this method, interim or final.
+    pub(crate) fn next_head(&mut self, method: &str) -> Result<Head, Broken> {
+        let head = self.one_head()?;
+        if !head.is_interim() {
+            self.rest = rest_of(&head, method)?;
+        }
+        Ok(head)
     }
 
     /// Reads the head of an interim answer, which must come before the final one.
@@ -309,6 +317,11 @@ impl Client {
 }
 
 impl Head {
+    /// Whether a final answer comes after it.
+    pub(crate) fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+
     /// The first value of a field.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields

@@ -82,20 +82,33 @@ impl Http2 {
         let request = http::Request::builder()
             .method(method)
             .uri(format!("https://{host}{target}"))
-            .body(())
+            .body(Bytes::new())
             .expect("a request");
+        self.send(request).expect("a head")
+    }
+
+    /// Sends a request with its content and reads the head of the answer.
+    pub(crate) fn send(
+        &mut self,
+        request: http::Request<Bytes>,
+    ) -> Result<Streaming<'_>, h2::Error> {
         let send = self.send.clone();
+        let (request, content) = request.into_parts();
         let answer = self.runtime.block_on(within(async move {
             let mut send = send.ready().await?;
-            let (answer, _) = send.send_request(request, true)?;
+            let request = http::Request::from_parts(request, ());
+            let (answer, mut stream) = send.send_request(request, content.is_empty())?;
+            if !content.is_empty() {
+                stream.send_data(content, true)?;
+            }
             answer.await
-        }));
-        let (head, body) = answer.expect("a head").into_parts();
-        Streaming {
+        }))?;
+        let (head, body) = answer.into_parts();
+        Ok(Streaming {
             runtime: &self.runtime,
             head,
             body,
-        }
+        })
     }
 
     /// Asks for `target` of `host` and reads all of the answer.

@@ -1,7 +1,7 @@
 //! A child process: its words are kept, and it never outlives its owner.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) out: Lines,
     pub(crate) err: Lines,
+    input: Mutex<ChildStdin>,
     child: Mutex<Child>,
 }
 
@@ -58,7 +59,7 @@ impl Process {
     /// Starts it.
     pub(crate) fn spawn(name: &str, command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -70,8 +71,14 @@ impl Process {
             name: name.to_owned(),
             out,
             err,
+            input: Mutex::new(child.stdin.take().expect("piped")),
             child: Mutex::new(child),
         }
+    }
+
+    /// Writes a line to its standard input, if it still reads.
+    pub(crate) fn tell(&self, line: &str) {
+        let _ = writeln!(self.input.lock(), "{line}");
     }
 
     /// Whether it has ended, and how.

@@ -3,6 +3,7 @@
 //! The play runs on its own thread. If it is not over by the deadline its processes are killed, which makes whatever it waits for fail, and
 //! the test fails. Whatever a play is about, no process may have panicked in it (invariant 7).
 
+use std::any::Any;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -23,6 +24,25 @@ pub(crate) struct Scene {
 
 /// Plays a test within `limit`.
 pub(crate) fn scene(limit: Duration, play: impl FnOnce(&Scene) + Send + 'static) {
+    if let Err(failure) = attempt(limit, play) {
+        eprintln!("{}", failure.words);
+        std::panic::resume_unwind(failure.reason);
+    }
+}
+
+/// Why a play failed.
+pub(crate) struct Failure {
+    /// What it panicked with.
+    pub(crate) reason: Box<dyn Any + Send>,
+    /// What its processes said.
+    pub(crate) words: String,
+}
+
+/// As [`scene`], for those who tell of failures themselves.
+pub(crate) fn attempt(
+    limit: Duration,
+    play: impl FnOnce(&Scene) + Send + 'static,
+) -> Result<(), Failure> {
     let scene = Scene {
         dir: Arc::new(TempDir::with_prefix("jet9-e2e-").expect("a directory")),
         processes: Arc::default(),
@@ -36,19 +56,18 @@ pub(crate) fn scene(limit: Duration, play: impl FnOnce(&Scene) + Send + 'static)
     });
     let in_time = !matches!(is_over.recv_timeout(limit), Err(RecvTimeoutError::Timeout));
     if !in_time {
-        print_words(&processes);
         processes.lock().iter().for_each(|process| process.kill());
-        panic!("the play was not over within {limit:?}");
+        return Err(Failure {
+            reason: Box::new(format!("the play was not over within {limit:?}")),
+            words: words(&processes),
+        });
     }
     let outcome = actor.join();
-    if outcome.is_err() {
-        print_words(&processes);
-    }
+    let words = words(&processes);
     let processes = std::mem::take(&mut *processes.lock());
-    if let Err(reason) = outcome {
-        std::panic::resume_unwind(reason);
-    }
-    check_for_panics(&processes);
+    outcome
+        .and_then(|()| panics(&processes).map_or(Ok(()), |told| Err(Box::new(told) as _)))
+        .map_err(|reason| Failure { reason, words })
 }
 
 impl Scene {
@@ -85,17 +104,17 @@ fn spawn(processes: &Mutex<Vec<Arc<Process>>>, name: &str, command: &mut Command
     process
 }
 
-fn print_words(processes: &Mutex<Vec<Arc<Process>>>) {
-    for process in processes.lock().iter() {
-        eprintln!("{}", process.words());
-    }
+fn words(processes: &Mutex<Vec<Arc<Process>>>) -> String {
+    let processes = processes.lock();
+    processes.iter().map(|process| process.words()).collect()
 }
 
-fn check_for_panics(processes: &[Arc<Process>]) {
-    for process in processes {
-        let panicked = process
-            .err
-            .find(|line| line.contains("panicked at").then(|| line.to_owned()));
-        assert_eq!(panicked, None, "{} panicked", process.name);
-    }
+/// That a process panicked, if one did.
+fn panics(processes: &[Arc<Process>]) -> Option<String> {
+    let of = |process: &Arc<Process>| {
+        let is_it = |line: &str| line.contains("panicked at").then(|| line.to_owned());
+        let line = process.err.find(is_it)?;
+        Some(format!("{} panicked: {line}", process.name))
+    };
+    processes.iter().find_map(of)
 }

@@ -1,0 +1,159 @@
+//! A client of a story: sends one request on a connection of its own and keeps what comes.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
+
+use super::support::http1::Client;
+use super::support::http2::{End, Http2};
+use super::support::wait::SOON;
+
+/// The name of the site that all stories are about.
+pub(crate) const HOST: &str = "site.test";
+
+/// Where the edge is, and how it is spoken to.
+#[derive(Clone)]
+pub(crate) enum Door {
+    Http1(SocketAddr),
+    Http2(SocketAddr, Vec<CertificateDer<'static>>),
+}
+
+/// What is asked.
+pub(crate) struct Question {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) content: Vec<u8>,
+}
+
+/// An answer, interim or final.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) content: Vec<u8>,
+    /// How the content ended.
+    pub(crate) end: Result<(), String>,
+}
+
+/// A request under way.
+pub(crate) struct Asking {
+    answers: Receiver<Answer>,
+    early: VecDeque<Answer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Asking {
+    /// Sends the question.
+    pub(crate) fn begin(door: Door, question: Question) -> Self {
+        let (tell, answers) = mpsc::channel();
+        let thread = thread::spawn(move || match door {
+            Door::Http1(address) => http1(Client::clear(address), &question, &tell),
+            Door::Http2(address, roots) => {
+                http2(&mut Http2::connect(address, &roots, HOST), question, &tell);
+            }
+        });
+        Self {
+            answers,
+            early: VecDeque::new(),
+            thread: Some(thread),
+        }
+    }
+
+    /// The next answer, which may be an interim one.
+    pub(crate) fn answer(&mut self) -> Result<Answer, String> {
+        if let Some(answer) = self.early.pop_front() {
+            return Ok(answer);
+        }
+        match self.answers.recv_timeout(SOON) {
+            Ok(answer) => Ok(answer),
+            Err(RecvTimeoutError::Timeout) => Err(format!("no answer within {SOON:?}")),
+            Err(RecvTimeoutError::Disconnected) => Err(self.why_it_ended()),
+        }
+    }
+
+    /// Whether an answer has come that nobody looked at.
+    pub(crate) fn has_answer(&mut self) -> bool {
+        self.early.extend(self.answers.try_iter());
+        !self.early.is_empty()
+    }
+
+    fn why_it_ended(&mut self) -> String {
+        let ended = self.thread.take().map(JoinHandle::join);
+        match ended {
+            Some(Err(reason)) => super::play::words_of(reason.as_ref()),
+            Some(Ok(())) | None => "no further answer".to_owned(),
+        }
+    }
+}
+
+fn http1(mut client: Client, question: &Question, tell: &Sender<Answer>) {
+    let mut head = format!(
+        "{} {} HTTP/1.1\r\nHost: {HOST}\r\n",
+        question.method, question.target
+    );
+    for (name, value) in &question.fields {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    client.send([head.as_bytes(), b"\r\n", &question.content].concat());
+    loop {
+        let head = client
+            .next_head(&question.method)
+            .unwrap_or_else(|broken| panic!("no head but {broken:?}"));
+        let is_interim = head.is_interim();
+        let mut answer = Answer {
+            status: head.status,
+            fields: head.fields,
+            content: Vec::new(),
+            end: Ok(()),
+        };
+        if !is_interim {
+            answer.end = loop {
+                match client.more(&mut answer.content) {
+                    Ok(true) => {}
+                    Ok(false) => break Ok(()),
+                    Err(broken) => break Err(format!("{broken:?}")),
+                }
+            };
+        }
+        // Where nobody listens any more, the story is over.
+        let _ = tell.send(answer);
+        if !is_interim {
+            return;
+        }
+    }
+}
+
+fn http2(client: &mut Http2, question: Question, tell: &Sender<Answer>) {
+    let mut request = http::Request::builder()
+        .method(question.method.as_str())
+        .uri(format!("https://{HOST}{}", question.target));
+    for (name, value) in &question.fields {
+        request = request.header(name, value);
+    }
+    let request = request
+        .body(Bytes::from(question.content))
+        .expect("a request");
+    let fetched = client
+        .send(request)
+        .unwrap_or_else(|error| panic!("no head but {error}"))
+        .rest(Vec::new());
+    let fields = fetched.head.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        (name.as_str().to_owned(), value.into_owned())
+    });
+    let answer = Answer {
+        status: fetched.head.status.as_u16(),
+        fields: fields.collect(),
+        content: fetched.content,
+        end: match fetched.end {
+            End::Clean => Ok(()),
+            broken => Err(format!("{broken:?}")),
+        },
+    };
+    let _ = tell.send(answer);
+}
