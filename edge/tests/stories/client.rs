@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 
@@ -40,10 +42,28 @@ pub(crate) struct Answer {
     pub(crate) end: Result<(), String>,
 }
 
+/// Where a client tells what comes.
+struct Tell {
+    tell: Sender<Answer>,
+    has_head: Arc<AtomicBool>,
+}
+
+impl Tell {
+    fn head(&self) {
+        self.has_head.store(true, Ordering::Relaxed);
+    }
+
+    fn answer(&self, answer: Answer) {
+        // Where nobody listens any more, the story is over.
+        let _ = self.tell.send(answer);
+    }
+}
+
 /// A request under way.
 pub(crate) struct Asking {
     answers: Receiver<Answer>,
     early: VecDeque<Answer>,
+    has_head: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -51,6 +71,11 @@ impl Asking {
     /// Sends the question.
     pub(crate) fn begin(door: Door, question: Question) -> Self {
         let (tell, answers) = mpsc::channel();
+        let has_head = Arc::new(AtomicBool::new(false));
+        let tell = Tell {
+            tell,
+            has_head: Arc::clone(&has_head),
+        };
         let thread = thread::spawn(move || match door {
             Door::Http1(address) => http1(Client::clear(address), &question, &tell),
             Door::Http2(address, roots) => {
@@ -60,6 +85,7 @@ impl Asking {
         Self {
             answers,
             early: VecDeque::new(),
+            has_head,
             thread: Some(thread),
         }
     }
@@ -74,6 +100,11 @@ impl Asking {
             Err(RecvTimeoutError::Timeout) => Err(format!("no answer within {SOON:?}")),
             Err(RecvTimeoutError::Disconnected) => Err(self.why_it_ended()),
         }
+    }
+
+    /// Whether the head of the final answer has come.
+    pub(crate) fn has_head(&self) -> bool {
+        self.has_head.load(Ordering::Relaxed)
     }
 
     /// Whether an answer has come that nobody looked at.
@@ -91,7 +122,7 @@ impl Asking {
     }
 }
 
-fn http1(mut client: Client, question: &Question, tell: &Sender<Answer>) {
+fn http1(mut client: Client, question: &Question, tell: &Tell) {
     let mut head = format!(
         "{} {} HTTP/1.1\r\nHost: {HOST}\r\n",
         question.method, question.target
@@ -112,6 +143,7 @@ fn http1(mut client: Client, question: &Question, tell: &Sender<Answer>) {
             end: Ok(()),
         };
         if !is_interim {
+            tell.head();
             answer.end = loop {
                 match client.more(&mut answer.content) {
                     Ok(true) => {}
@@ -120,15 +152,14 @@ fn http1(mut client: Client, question: &Question, tell: &Sender<Answer>) {
                 }
             };
         }
-        // Where nobody listens any more, the story is over.
-        let _ = tell.send(answer);
+        tell.answer(answer);
         if !is_interim {
             return;
         }
     }
 }
 
-fn http2(client: &mut Http2, question: Question, tell: &Sender<Answer>) {
+fn http2(client: &mut Http2, question: Question, tell: &Tell) {
     let mut request = http::Request::builder()
         .method(question.method.as_str())
         .uri(format!("https://{HOST}{}", question.target));
@@ -138,10 +169,10 @@ fn http2(client: &mut Http2, question: Question, tell: &Sender<Answer>) {
     let request = request
         .body(Bytes::from(question.content))
         .expect("a request");
-    let fetched = client
-        .send(request)
-        .unwrap_or_else(|error| panic!("no head but {error}"))
-        .rest(Vec::new());
+    let streaming = client.send(request);
+    let streaming = streaming.unwrap_or_else(|error| panic!("no head but {error}"));
+    tell.head();
+    let fetched = streaming.rest(Vec::new());
     let fields = fetched.head.headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes());
         (name.as_str().to_owned(), value.into_owned())
@@ -155,5 +186,5 @@ fn http2(client: &mut Http2, question: Question, tell: &Sender<Answer>) {
             broken => Err(format!("{broken:?}")),
         },
     };
-    let _ = tell.send(answer);
+    tell.answer(answer);
 }

@@ -23,9 +23,8 @@ pub(crate) fn story(file: &str, text: &str) -> Result<Story, String> {
 }
 
 fn read(file: &str, text: &str) -> Result<Story, Wrong> {
-    let name = file.rsplit('/').next().unwrap_or(file);
     let mut story = Story {
-        name: name.trim_end_matches(".story").to_owned(),
+        name: file.trim_end_matches(".story").to_owned(),
         file: file.to_owned(),
         without_disk: None,
         without_http2: None,
@@ -100,6 +99,10 @@ fn action(block: &Block<'_>) -> Result<Action, Wrong> {
         ["client", "sends", method, target] => client_sends("", method, target, block)?,
         ["client", who, "sends", method, target] => client_sends(who, method, target, block)?,
         ["client", who, "waits"] => Action::ClientWaits {
+            who: (*who).to_owned(),
+        },
+        ["client", "begins"] => Action::ClientBegins { who: String::new() },
+        ["client", who, "begins"] => Action::ClientBegins {
             who: (*who).to_owned(),
         },
         ["client", "sees", answer @ ..] => client_sees("", answer, block)?,

@@ -130,6 +130,7 @@ impl Play {
                 .client_sends(who, method, target, message)
                 .map_err(here),
             Action::ClientWaits { who } => self.client_waits(who).map_err(here),
+            Action::ClientBegins { who } => self.client_begins(who).map_err(here),
             Action::ClientSees {
                 who,
                 status,
@@ -201,6 +202,13 @@ impl Play {
         let before = self.asking.get(who).map(|(_, before)| *before);
         let before = before.ok_or_else(|| format!("client {who} has sent nothing"))?;
         until_true("the request is collapsed", || self.collapsed() > before);
+        Ok(())
+    }
+
+    fn client_begins(&self, who: &str) -> Result<(), String> {
+        let asking = self.asking.get(who);
+        let (asking, _) = asking.ok_or_else(|| format!("client {who} has sent nothing"))?;
+        until_true("the head of the answer", || asking.has_head());
         Ok(())
     }
 

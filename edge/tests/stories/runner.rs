@@ -39,16 +39,16 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
 fn read(words: &[String]) -> Result<&'static [Story], Vec<String>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories");
     let words: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
-    let entries = fs::read_dir(directory).expect("a directory");
+    let entries = fs::read_dir(&directory).expect("a directory");
     let mut names: Vec<String> = entries
-        .map(|entry| entry.expect("a file").path().display().to_string())
-        .filter(|path| path.ends_with(".story"))
-        .filter(|path| words.is_empty() || words.iter().any(|word| path.contains(*word)))
+        .map(|entry| entry.expect("a file").file_name().display().to_string())
+        .filter(|name| name.ends_with(".story"))
+        .filter(|name| words.is_empty() || words.iter().any(|word| name.contains(*word)))
         .collect();
     names.sort_unstable();
     let (mut stories, mut problems) = (Vec::new(), Vec::new());
     for name in names {
-        let text = fs::read_to_string(&name).expect("a text");
+        let text = fs::read_to_string(directory.join(&name)).expect("a text");
         match parse::story(&name, &text) {
             Ok(story) => stories.push(story),
             Err(problem) => problems.push(problem),

@@ -36,6 +36,9 @@ pub(crate) enum Action {
     ClientWaits {
         who: String,
     },
+    ClientBegins {
+        who: String,
+    },
     ClientSees {
         who: String,
         status: u16,
