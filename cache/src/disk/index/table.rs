@@ -15,6 +15,8 @@ use super::slot::{Address, Slot, identity, tag_of};
 
 /// Locks that buckets are spread over.
 const LOCKS: usize = 4096;
+/// The lowest bits of a hash that may differ among what shares its buckets: the caller tells variants of a key apart by them.
+pub const VARIANT_BITS: u32 = 8;
 /// Buckets that are allocated at once, when the first of them is written: 1 MiB.
 const REGION: usize = 8192;
 /// Of a hundred slots, how many the expected records take. None is displaced before 95 (measured in `benches/index.rs`).
@@ -32,14 +34,16 @@ pub struct Table {
     displaced: AtomicU64,
 }
 
-/// What became of an insert.
+/// What became of a record that was put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inserted {
+pub enum Put {
     /// It took an empty slot.
     Free,
-    /// It took the slot of another record, which is forgotten.
+    /// It took the slot of one with the same tag.
+    Replacing(Slot),
+    /// It took the slot of a record of another key, which is forgotten. That key has one of the buckets of this one.
     Displacing(Slot),
-    /// It is not in: a record with the same tag is there, or only younger and hotter ones.
+    /// It is not in: only younger and hotter ones are there.
     Not,
 }
 
@@ -72,6 +76,17 @@ impl Table {
         self.buckets * SLOTS as u64
     }
 
+    /// Buckets that [`Self::buckets_of`] chooses from.
+    pub const fn buckets(&self) -> u64 {
+        self.buckets
+    }
+
+    /// The two buckets that the record of a key can be in, alike for all its variants; rarely they are one.
+    pub fn buckets_of(&self, hash: u128) -> [u64; 2] {
+        let first = scale((hash >> 64) as u64, self.buckets);
+        [first, self.partner(first, tag_of(hash))]
+    }
+
     /// Records that are in it.
     pub fn len(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
@@ -96,7 +111,7 @@ impl Table {
     /// being changed at this moment may be missing.
     pub fn find(&self, hash: u128) -> impl Iterator<Item = Slot> + '_ {
         let tag = tag_of(hash);
-        let buckets = distinct(self.numbers(hash)).filter_map(|number| self.bucket(number));
+        let buckets = distinct(self.buckets_of(hash)).filter_map(|number| self.bucket(number));
         buckets.flat_map(move |bucket| (0..SLOTS).filter_map(move |at| bucket.read(at, tag)))
     }
 
@@ -108,7 +123,7 @@ impl Table {
     /// Counts a hit of a record, if it is still there.
     pub fn count_hit(&self, hash: u128, address: Address) {
         let identity = identity(tag_of(hash), address);
-        for number in self.numbers(hash) {
+        for number in self.buckets_of(hash) {
             if let Some(bucket) = self.bucket(number)
                 && let Some(at) = bucket.position(identity)
             {
@@ -117,22 +132,42 @@ impl Table {
         }
     }
 
-    /// Puts a record in beside what is there under the same tag: the caller replaces or removes what it supersedes.
-    pub fn insert(&self, hash: u128, slot: &Slot) -> Inserted {
-        self.put(&self.lock(hash), hash, slot)
+    /// Which variants of a key may be there: the lowest bytes of their tags. Exact, since it waits for whoever changes their buckets.
+    pub fn variants(&self, hash: u128) -> Vec<u8> {
+        let pair = self.lock(hash);
+        let is_present =
+            |(bucket, at): (&Bucket, usize)| bucket.read_any(at).map(|_| bucket.tag(at));
+        let tags = pair.slots().filter_map(is_present);
+        let family = tags.filter(|tag| tag >> VARIANT_BITS == tag_of(hash) >> VARIANT_BITS);
+        family.map(|tag| tag as u8).collect()
     }
 
-    /// Puts a record in unless one with the same tag is there: recovery, which finds the youngest first, brings no older version in.
-    pub fn insert_unless_known(&self, hash: u128, slot: &Slot) -> Inserted {
+    /// Puts a record in, in the place of one with the same tag: that is an older one of the same response in all but four of a million
+    /// cases, and a cache may forget. The caller lets nothing older come after something younger.
+    pub fn put(&self, hash: u128, slot: &Slot) -> Put {
         let pair = self.lock(hash);
-        let tag = tag_of(hash);
-        if pair
+        let (tag, words) = (tag_of(hash), slot.pack(tag_of(hash)));
+        let known = pair
             .slots()
-            .any(|(bucket, at)| bucket.read(at, tag).is_some())
-        {
-            return Inserted::Not;
+            .find_map(|(bucket, at)| Some((bucket, at, bucket.read(at, tag)?)));
+        if let Some((bucket, at, replaced)) = known {
+            bucket.write(at, words);
+            return Put::Replacing(replaced);
         }
-        self.put(&pair, hash, slot)
+        if let Some((bucket, at)) = pair.room().or_else(|| self.make_room(&pair)) {
+            bucket.write(at, words);
+            self.records.fetch_add(1, Ordering::Relaxed);
+            return Put::Free;
+        }
+        self.displaced.fetch_add(1, Ordering::Relaxed);
+        let victim = self
+            .least_worth(&pair)
+            .filter(|(_, _, victim)| self.worth(slot) >= self.worth(victim));
+        let Some((bucket, at, victim)) = victim else {
+            return Put::Not;
+        };
+        bucket.write(at, words);
+        Put::Displacing(victim)
     }
 
     /// Puts `slot` in the place of the record at `old`; what was there, or `None` when that is gone and nothing was done.
@@ -154,8 +189,8 @@ impl Table {
         removed
     }
 
-    /// Goes through the whole table and takes out what `keep` does not want: for a segment whose footer cannot be read, or a volume that
-    /// went out of service. Holds one lock at a time; takes about a tenth of a second for ten million records.
+    /// Goes through the whole table and takes out what `keep` does not want: for a segment whose footer cannot be read. Holds one lock at a
+    /// time; what is put in or moved meanwhile may be passed over.
     pub fn retain(&self, mut keep: impl FnMut(&Slot) -> bool) {
         for number in 0..self.buckets {
             let Some(bucket) = self.bucket(number) else {
@@ -169,24 +204,6 @@ impl Table {
                 }
             }
         }
-    }
-
-    fn put(&self, pair: &Pair<'_>, hash: u128, slot: &Slot) -> Inserted {
-        let words = slot.pack(tag_of(hash));
-        if let Some((bucket, at)) = pair.room().or_else(|| self.make_room(pair)) {
-            bucket.write(at, words);
-            self.records.fetch_add(1, Ordering::Relaxed);
-            return Inserted::Free;
-        }
-        self.displaced.fetch_add(1, Ordering::Relaxed);
-        let Some((bucket, at, victim)) = self.least_worth(pair) else {
-            return Inserted::Not;
-        };
-        if self.worth(slot) < self.worth(&victim) {
-            return Inserted::Not;
-        }
-        bucket.write(at, words);
-        Inserted::Displacing(victim)
     }
 
     /// Moves one record of a full pair to its other bucket, if that has room and nobody is changing it; where it was is free then.
@@ -226,7 +243,7 @@ impl Table {
     }
 
     fn lock(&self, hash: u128) -> Pair<'_> {
-        let numbers = self.numbers(hash);
+        let numbers = self.buckets_of(hash);
         let [first, second] = numbers.map(lock_of);
         // In their order, so that no two writers wait for each other.
         let low = self.locks[first.min(second)].lock();
@@ -238,15 +255,9 @@ impl Table {
         }
     }
 
-    /// The two buckets of a hash; rarely they are one.
-    fn numbers(&self, hash: u128) -> [u64; 2] {
-        let first = scale((hash >> 64) as u64, self.buckets);
-        [first, self.partner(first, tag_of(hash))]
-    }
-
     /// The other bucket of a record with this tag: the partner of the partner is the bucket itself.
     const fn partner(&self, number: u64, tag: u64) -> u64 {
-        let sum = scale(spread(tag), self.buckets);
+        let sum = scale(spread(tag >> VARIANT_BITS), self.buckets);
         if sum >= number {
             sum - number
         } else {
@@ -304,9 +315,9 @@ fn distinct([first, second]: [u64; 2]) -> impl Iterator<Item = u64> {
     std::iter::once(first).chain((second != first).then_some(second))
 }
 
-/// A tag as evenly spread bits.
-const fn spread(tag: u64) -> u64 {
-    let mixed = tag.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// Few bits as many evenly spread ones.
+const fn spread(bits: u64) -> u64 {
+    let mixed = bits.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 

@@ -26,8 +26,7 @@ fn hash(seed: u8) -> u128 {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Insert(u8),
-    InsertUnlessKnown(u8),
+    Put(u8),
     Replace(u8),
     Remove(u8),
     Hit(u8),
@@ -36,8 +35,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => any::<u8>().prop_map(Step::Insert),
-        2 => any::<u8>().prop_map(Step::InsertUnlessKnown),
+        5 => any::<u8>().prop_map(Step::Put),
         2 => any::<u8>().prop_map(Step::Replace),
         2 => any::<u8>().prop_map(Step::Remove),
         2 => any::<u8>().prop_map(Step::Hit),
@@ -74,31 +72,23 @@ impl Twin {
         of_hash.next().map(|(address, _)| *address)
     }
 
-    fn inserted(&mut self, hash: u128, slot: Slot, became: Inserted) {
-        if let Inserted::Displacing(gone) = became {
-            let (_, model) = self.model.remove(&gone.address).unwrap();
-            assert_eq!(model, gone);
+    fn put(&mut self, hash: u128) {
+        let slot = self.fresh();
+        let became = self.table.put(hash, &slot);
+        match became {
+            Put::Free => assert_eq!(self.known(hash), None),
+            Put::Replacing(gone) | Put::Displacing(gone) => {
+                let (_, model) = self.model.remove(&gone.address).unwrap();
+                assert_eq!(model, gone);
+            }
+            Put::Not => return,
         }
-        if became != Inserted::Not {
-            self.model.insert(slot.address, (hash, slot));
-        }
+        self.model.insert(slot.address, (hash, slot));
     }
 
     fn apply(&mut self, step: &Step) {
         match *step {
-            Step::Insert(seed) => {
-                let slot = self.fresh();
-                let became = self.table.insert(hash(seed), &slot);
-                self.inserted(hash(seed), slot, became);
-            }
-            Step::InsertUnlessKnown(seed) => {
-                let slot = self.fresh();
-                let became = self.table.insert_unless_known(hash(seed), &slot);
-                if self.known(hash(seed)).is_some() {
-                    assert_eq!(became, Inserted::Not);
-                }
-                self.inserted(hash(seed), slot, became);
-            }
+            Step::Put(seed) => self.put(hash(seed)),
             Step::Replace(seed) => {
                 let new = self.fresh();
                 let old = self.known(hash(seed)).unwrap_or(new.address);
@@ -134,6 +124,9 @@ impl Twin {
         for (address, (hash, slot)) in &self.model {
             assert_eq!(self.table.get(*hash, *address), Some(*slot));
         }
+        for (hash, _) in self.model.values() {
+            assert!(self.table.variants(*hash).contains(&(*hash as u8)));
+        }
         for seed in 0..=u8::MAX {
             for found in self.table.find(hash(seed)) {
                 assert_eq!(
@@ -159,6 +152,11 @@ proptest! {
     }
 }
 
+/// Hashes of one family, each with a tag of its own.
+fn variant(byte: u128) -> u128 {
+    1 << 8 | byte
+}
+
 #[test]
 fn when_both_buckets_are_full_the_unhit_that_is_overwritten_next_goes() {
     let table = Table::new(14);
@@ -168,17 +166,56 @@ fn when_both_buckets_are_full_the_unhit_that_is_overwritten_next_goes() {
     let present = [90, 101, 102, 200].into_iter().chain(1..=12);
     for units in present {
         let frequency = u8::from(units == 101);
-        assert_eq!(table.insert(7, &slot(units, frequency)), Inserted::Free);
+        assert_eq!(
+            table.put(variant(units.into()), &slot(units, frequency)),
+            Put::Free
+        );
     }
-    for gone in [102, 200, 1, 2] {
-        let became = table.insert(7, &slot(99, 0));
-        assert_eq!(became, Inserted::Displacing(slot(gone, 0)));
-        assert_eq!(table.remove(7, slot(99, 0).address), Some(slot(99, 0)));
-        assert_eq!(table.insert(7, &slot(98, 3)), Inserted::Free);
+    assert_eq!(table.variants(variant(0)).len(), 16);
+    for (units, gone) in (210..).zip([102, 200, 1, 2]) {
+        let young = slot(100, 3);
+        assert_eq!(
+            table.put(variant(units), &young),
+            Put::Displacing(slot(gone, 0))
+        );
+        assert_eq!(
+            table.put(variant(units), &slot(99, 3)),
+            Put::Replacing(young)
+        );
     }
     assert_eq!(table.displaced(), 4);
-    // Recovery finds older ones last: they push out nothing younger.
-    assert_eq!(table.insert(7, &slot(103, 0)), Inserted::Not);
+    // Recovery may find what is older than all that is there: it pushes out nothing younger.
+    assert_eq!(table.put(variant(250), &slot(103, 0)), Put::Not);
+}
+
+#[test]
+fn variants_of_a_key_share_their_buckets() {
+    let table = Table::new(100_000);
+    for seed in 0..=u8::MAX {
+        let hash = hash(seed);
+        for byte in 0..=u8::MAX {
+            let variant = hash & !0xff | u128::from(byte);
+            assert_eq!(table.buckets_of(variant), table.buckets_of(hash));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_displaced_at_ninety_percent() {
+    let table = Table::new(200_000);
+    let mut state = 1_u128;
+    for units in 1..=200_000 {
+        state = state
+            .wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645)
+            .wrapping_add(1);
+        table.put(state ^ state >> 64, &slot(units, 0));
+    }
+    assert_eq!(table.displaced(), 0);
+    assert!(
+        table.len() > 199_950,
+        "{} share their tag",
+        200_000 - table.len()
+    );
 }
 
 #[test]
@@ -190,22 +227,25 @@ fn readers_see_whole_records_or_none_while_writers_replace_them() {
             let table = &table;
             scope.spawn(move || {
                 let mut old = slot(writer + 1, 0);
-                table.insert(7, &old);
+                let hash = variant(writer.into());
+                table.put(hash, &old);
                 for round in 1..rounds {
                     let new = slot(1 + writer + 2 * round, 0);
-                    assert!(table.replace(7, old.address, &new).is_some());
+                    assert!(table.replace(hash, old.address, &new).is_some());
+                    assert!(table.variants(variant(99)).contains(&(writer as u8)));
                     old = new;
                 }
-                table.remove(7, old.address).unwrap();
+                table.remove(hash, old.address).unwrap();
             });
         }
         scope.spawn(|| {
-            for _ in 0..rounds {
-                for found in table.find(7) {
+            for round in 0..rounds {
+                let hash = variant(u128::from(round % 2));
+                for found in table.find(hash) {
                     let units = found.address.offset() / 512;
                     let whole = slot(units, found.frequency);
                     assert_eq!(found, whole);
-                    table.count_hit(7, found.address);
+                    table.count_hit(hash, found.address);
                 }
             }
         });
