@@ -2,22 +2,27 @@
 //!
 //! Called by `edge::request::lookup` when the store cannot answer. Waiters wake by notification. A lead that is dropped without a word
 //! fails its followers, so that no request waits for a fetch that is gone. A fetch that was sent before a purge is not joined by
-//! requests that came after it (invariant 4). Implements *collapsed requests* of RFC 9111 §4.
+//! requests that came after it (invariant 4). Where the selecting fields of the last answer are known, requests wait only for a fetch of
+//! their own variant; who fetches apart (its answer is predicted to be for one client) is waited for by nobody until it proves to be
+//! storable. Implements *collapsed requests* of RFC 9111 §4.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderName;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::fill::{Fill, FillWriter, Filling, Subject};
 use crate::key::{Key, KeyHasher};
+use crate::prediction::Asker;
 use crate::purge::{Facts, Purges, Tick, Verdict};
 use crate::reason::Reason;
 use crate::semantics::vary::SelectingFields;
 use crate::store::Cache;
 use crate::stored::StoredResponse;
+use crate::time::Timestamp;
 
 /// Locks that keys in flight are spread over.
 const SHARDS: usize = 64;
@@ -60,6 +65,25 @@ impl Lead {
         self.flight
             .sent
             .store(self.cache.purges().now().0, Ordering::Release);
+    }
+
+    /// Teaches that the answer to this asker, whose `Vary` names `vary`, is not stored, and why: see [`crate::prediction`].
+    pub fn learn(&self, asker: &Asker<'_>, why: Reason, vary: &[HeaderName], now: Timestamp) {
+        let born = self.flight.birth();
+        self.cache
+            .predictions()
+            .learn(asker, (why, vary), born, now);
+    }
+
+    /// Teaches that an answer to this asker may be stored: requests like it wait for one another again.
+    pub fn unlearn(&self, asker: &Asker<'_>) {
+        self.cache.predictions().unlearn(asker);
+    }
+
+    /// Ready when nobody waits for this fetch any more who followed; the leader itself does not count.
+    pub fn deserted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let flight = Arc::clone(&self.flight);
+        async move { flight.fate.closed().await }
     }
 
     /// The head arrived and may be stored: followers whose selecting fields match become readers.
@@ -198,11 +222,35 @@ fn join(fill: &Arc<Fill>, purges: &Purges) -> Followed {
 #[derive(Debug)]
 pub(crate) struct Flight {
     key: Key,
+    open: Open,
     /// The tick when the request was sent; until then 0.
     sent: AtomicU64,
     /// The tick when the leader was chosen.
     begun: Tick,
     fate: watch::Sender<Fate>,
+}
+
+/// Who may wait for a flight before its head arrived.
+#[derive(Debug)]
+pub(crate) enum Open {
+    /// Requests with the same selecting fields, as far as `vary` tells them: it is what the last answer named.
+    ToVariant {
+        vary: Arc<[HeaderName]>,
+        selected_by: u128,
+    },
+    /// Nobody.
+    ToNobody,
+}
+
+impl Open {
+    fn is_to(&self, selecting: &SelectingFields<'_>, keys: &KeyHasher) -> bool {
+        match self {
+            Self::ToVariant { vary, selected_by } => {
+                vary.is_empty() || selecting.hash(vary, keys) == *selected_by
+            }
+            Self::ToNobody => false,
+        }
+    }
 }
 
 /// What a flight tells its followers.
@@ -216,10 +264,11 @@ pub(crate) enum Fate {
 }
 
 impl Flight {
-    fn new(key: Key, begun: Tick) -> Self {
+    fn new(key: Key, open: Open, begun: Tick) -> Self {
         let fate = watch::Sender::new(Fate::Asking);
         Self {
             key,
+            open,
             sent: AtomicU64::new(0),
             begun,
             fate,
@@ -248,7 +297,8 @@ impl Flight {
             Fate::Asking => {
                 // What is not sent yet will be younger than every purge until now.
                 let sent = Tick(self.sent.load(Ordering::Acquire));
-                sent == Tick::NEVER || purges.judge(&facts_of(key), sent) == Verdict::Live
+                self.open.is_to(selecting, keys)
+                    && (sent == Tick::NEVER || purges.judge(&facts_of(key), sent) == Verdict::Live)
             }
             Fate::Filling(fill) => {
                 let vary = &fill.response.vary;
@@ -262,7 +312,8 @@ impl Flight {
     }
 }
 
-fn facts_of(key: &Key) -> Facts<'_> {
+/// What is known of an answer to a key before it is there.
+pub(crate) fn facts_of(key: &Key) -> Facts<'_> {
     Facts {
         partition: key.partition(),
         url: key.url(),
@@ -299,11 +350,11 @@ impl InFlight {
     }
 
     /// Joins a flight, or begins one unless `stored`, asked under the lock, says that the answer is there: a fill is stored before
-    /// its flight is taken out, so that whoever finds neither is the first.
+    /// its flight is taken out, so that whoever finds neither is the first. `vary` is what the last answer named.
     pub(crate) fn take(
         &self,
         key: &Key,
-        selecting: &SelectingFields<'_>,
+        (selecting, vary): (&SelectingFields<'_>, Arc<[HeaderName]>),
         keys: &KeyHasher,
         purges: &Purges,
         stored: impl FnOnce() -> bool,
@@ -322,12 +373,21 @@ impl InFlight {
         if stored() {
             return Seat::Stored;
         }
-        let flight = Arc::new(Flight::new(key.to_kept(), purges.now()));
-        flights
-            .entry(key.primary())
-            .or_default()
-            .push(Arc::clone(&flight));
+        let selected_by = selecting.hash(&vary, keys);
+        let open = Open::ToVariant { vary, selected_by };
+        let flight = Arc::new(Flight::new(key.to_kept(), open, purges.now()));
+        let of_key = flights.entry(key.primary()).or_default();
+        of_key.push(Arc::clone(&flight));
         Seat::Lead(flight)
+    }
+
+    /// Begins a flight that nobody waits for unless it proves to be storable.
+    pub(crate) fn take_apart(&self, key: &Key, begun: Tick) -> Arc<Flight> {
+        let flight = Arc::new(Flight::new(key.to_kept(), Open::ToNobody, begun));
+        let mut flights = self.shard(key.primary()).lock();
+        let of_key = flights.entry(key.primary()).or_default();
+        of_key.push(Arc::clone(&flight));
+        flight
     }
 
     /// Takes a flight out: nobody can join it any more.

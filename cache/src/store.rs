@@ -9,18 +9,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use http::HeaderName;
 use log::{error, warn};
 
-use crate::collapse::{Collapse, Follower, InFlight, Lead, Seat};
+use crate::collapse::{self, Collapse, Follower, InFlight, Lead, Seat};
 use crate::device::{self, Device, Opener, RealFiles};
 use crate::disk::{self, Disk, Mount};
 use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
 use crate::memory::{Content, Found, MemoryTier, Variant, Version};
 use crate::metrics::Metrics;
+use crate::prediction::{Asker, Predictions};
 use crate::purge::{Purge, PurgeError, Purged, Purges, Tick, Verdict};
+use crate::reason::Reason;
 use crate::semantics::vary::SelectingFields;
 use crate::stored::StoredResponse;
+use crate::time::Timestamp;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -64,6 +68,7 @@ pub struct Cache {
     memory: MemoryTier,
     disk: Disk,
     fills: InFlight,
+    predictions: Predictions,
     /// Grows by one with every commit.
     versions: AtomicU64,
     kept_max: u64,
@@ -182,6 +187,7 @@ impl Cache {
             .min(memory.content_max().max(disk.content_max()));
         let first_version = purges.session_number().saturating_mul(VERSIONS_PER_SESSION);
         Ok(Arc::new(Self {
+            predictions: Predictions::new(keys.clone()),
             keys,
             purges,
             memory,
@@ -250,9 +256,10 @@ impl Cache {
     ) -> Collapse {
         let seen = seen.map(|handle| handle.variant.version);
         let stored = || self.stored_since(key, selecting, seen);
+        let asked = (selecting, self.vary_of(key));
         match self
             .fills
-            .take(key, selecting, &self.keys, &self.purges, stored)
+            .take(key, asked, &self.keys, &self.purges, stored)
         {
             Seat::Lead(flight) => Collapse::Lead(Lead::new(Arc::clone(self), flight)),
             Seat::Follow(fate) => {
@@ -261,6 +268,20 @@ impl Cache {
             }
             Seat::Stored => Collapse::Follow(Follower::look_again(Arc::clone(self))),
         }
+    }
+
+    /// Begins a fetch of its own for a key, whatever is under way: nobody waits for it until it proves to be storable.
+    pub fn lead_apart(self: &Arc<Self>, key: &Key) -> Lead {
+        let flight = self.fills.take_apart(key, self.purges.now());
+        Lead::new(Arc::clone(self), flight)
+    }
+
+    /// Why the answer to this asker will most likely not be for sharing, as the last one for it was not: do not collapse it, let it
+    /// [lead apart](Self::lead_apart). What was purged since predicts nothing, except that a purge by tag is not seen.
+    pub fn predict(&self, asker: &Asker<'_>, now: Timestamp) -> Option<Reason> {
+        let facts = collapse::facts_of(asker.key);
+        let lives = |born| self.purges.judge(&facts, born) == Verdict::Live;
+        self.predictions.predict(asker, now, lives)
     }
 
     /// Replaces the head of a stored response that a 304 has freshened; its content stays. `false`: it was gone, replaced or purged
@@ -347,6 +368,20 @@ impl Cache {
 
     pub(crate) const fn fills(&self) -> &InFlight {
         &self.fills
+    }
+
+    pub(crate) const fn predictions(&self) -> &Predictions {
+        &self.predictions
+    }
+
+    /// The selecting fields of the last answer for a key, as far as memory knows them.
+    fn vary_of(&self, key: &Key) -> Arc<[HeaderName]> {
+        let stored = self.memory.variants(key.primary());
+        let newest = stored.as_ref().and_then(|variants| variants.first());
+        match newest {
+            Some(newest) => newest.response.vary.as_ref().into(),
+            None => self.predictions.vary_of(key).unwrap_or_default(),
+        }
     }
 
     /// The largest content that is kept now, in bytes: what memory holds, when no volume is in service.

@@ -1,10 +1,16 @@
 //! Who leads, who follows, and what becomes of the followers.
 
+use std::task::Poll;
+
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 
 use super::*;
+use crate::prediction::Credentials;
 use crate::purge::{Mode, Purge, What};
 use crate::test_support::{Bench, directory, memory_only, name, read_all, response};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
 fn bench() -> (tempfile::TempDir, Bench) {
     let place = directory();
@@ -184,4 +190,141 @@ async fn fifty_requests_for_one_cold_key_make_one_fetch() {
         };
         assert_eq!(read_all(filling.body).await.unwrap().len(), 1000);
     }
+}
+
+/// A request for `/` in this language.
+fn in_language(language: &'static str) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    fields.insert("accept-language", HeaderValue::from_static(language));
+    fields
+}
+
+fn take(bench: &Bench, fields: &HeaderMap) -> Collapse {
+    let selecting = SelectingFields::of(fields);
+    bench.cache.collapse(&bench.key("/"), &selecting, None)
+}
+
+fn leads(bench: &Bench, fields: &HeaderMap) -> Option<Lead> {
+    match take(bench, fields) {
+        Collapse::Lead(lead) => Some(lead),
+        Collapse::Follow(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn other_variants_wait_for_each_other_only_until_the_selecting_fields_are_known() {
+    let (english, french) = (in_language("en"), in_language("fr"));
+    for is_stored in [false, true] {
+        let (_directory, mut bench) = bench();
+        if is_stored {
+            bench.fields = in_language("de");
+            let response = response("german", &[], &["accept-language"]);
+            bench.store("/", response, Bytes::from_static(b"x")).await;
+        }
+        let _first = leads(&bench, &english).unwrap();
+        assert!(leads(&bench, &english).is_none());
+        assert_eq!(leads(&bench, &french).is_some(), is_stored);
+    }
+}
+
+#[tokio::test]
+async fn the_selecting_fields_of_an_answer_that_was_not_stored_are_known_too() {
+    let (_directory, bench) = bench();
+    let (english, french) = (in_language("en"), in_language("fr"));
+    let key = bench.key("/");
+    let asker = Asker {
+        key: &key,
+        selecting: SelectingFields::of(&english),
+        credentials: Credentials::None,
+        rules: 1,
+    };
+    let lead = leads(&bench, &english).unwrap();
+    let vary = [http::header::ACCEPT_LANGUAGE];
+    lead.learn(&asker, Reason::Private, &vary, NOW);
+    lead.release(Reason::Private);
+    assert_eq!(bench.cache.predict(&asker, NOW), Some(Reason::Private));
+    let _english = leads(&bench, &english).unwrap();
+    let _french = leads(&bench, &french).unwrap();
+}
+
+#[tokio::test]
+async fn who_fetches_apart_is_joined_once_it_fills_and_not_before() {
+    let (_directory, bench) = bench();
+    let key = bench.key("/");
+    let (mut one, other) = (bench.cache.lead_apart(&key), bench.cache.lead_apart(&key));
+    one.sent();
+    drop(bench.lead("/"));
+    let (mut writer, _) = one.begin(plain(), 0, None);
+    let followed = bench.follow("/").outcome().await;
+    assert!(matches!(followed, Followed::Filling(_)));
+    drop(other);
+    writer.write(Bytes::from_static(b"x")).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(bench.stored("/").await.unwrap().1, "x");
+}
+
+#[tokio::test]
+async fn what_is_fetched_apart_is_invalidated_like_everything_else() {
+    let (_directory, bench) = bench();
+    let key = bench.key("/");
+    let mut apart = bench.cache.lead_apart(&key);
+    apart.sent();
+    bench.cache.invalidate(&key).await.unwrap();
+    let (mut writer, _) = apart.begin(plain(), 0, None);
+    writer.write(Bytes::from_static(b"old")).await.unwrap();
+    writer.finish().await.unwrap();
+    assert!(bench.stored("/").await.is_none());
+}
+
+#[tokio::test]
+async fn a_purge_ends_a_prediction_and_one_of_something_else_does_not() {
+    for (what, mode, expected) in [
+        (What::All, Mode::Hard, None),
+        (What::Prefix(Box::from(&b"/"[..])), Mode::Soft, None),
+        (
+            What::Prefix(Box::from(&b"/x"[..])),
+            Mode::Hard,
+            Some(Reason::Private),
+        ),
+    ] {
+        let (_directory, bench) = bench();
+        let key = bench.key("/");
+        let asker = Asker {
+            key: &key,
+            selecting: bench.selecting(),
+            credentials: Credentials::None,
+            rules: 1,
+        };
+        let mut lead = bench.lead("/");
+        lead.sent();
+        lead.learn(&asker, Reason::Private, &[], NOW);
+        lead.release(Reason::Private);
+        purge(&bench, what, mode).await;
+        assert_eq!(bench.cache.predict(&asker, NOW), expected);
+        // An answer that was asked for before the purge and comes after it predicts nothing, however late it comes.
+        lead_late(&bench, &asker, mode).await;
+        assert_eq!(bench.cache.predict(&asker, NOW), None);
+    }
+}
+
+/// Teaches by an answer that was sent before everything was purged.
+async fn lead_late(bench: &Bench, asker: &Asker<'_>, mode: Mode) {
+    let mut late = bench.cache.lead_apart(asker.key);
+    late.sent();
+    purge(bench, What::All, mode).await;
+    late.learn(asker, Reason::Private, &[], NOW);
+    late.release(Reason::Private);
+}
+
+#[tokio::test]
+async fn a_lead_is_deserted_when_its_last_follower_has_left() {
+    let (_directory, bench) = bench();
+    let lead = bench.lead("/");
+    lead.deserted().await;
+    let follower = bench.follow("/");
+    let mut deserted = Box::pin(lead.deserted());
+    let first = std::future::poll_fn(|context| Poll::Ready(deserted.as_mut().poll(context)));
+    assert!(first.await.is_pending());
+    drop(follower);
+    deserted.await;
 }

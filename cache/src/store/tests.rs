@@ -157,7 +157,7 @@ async fn a_fill_larger_than_memory_goes_through_to_disk_and_all_its_readers() {
     let (mut writer, slow) = bench.begin("/", plain("one"), None);
     let mut readers = Vec::new();
     for _ in 0..5 {
-        let crate::collapse::Followed::Filling(filling) = bench.follow("/").outcome().await else {
+        let collapse::Followed::Filling(filling) = bench.follow("/").outcome().await else {
             panic!()
         };
         readers.push(tokio::spawn(read_all(filling.body)));
