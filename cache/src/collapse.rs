@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderName;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -19,7 +18,7 @@ use crate::key::{Key, KeyHasher};
 use crate::prediction::Asker;
 use crate::purge::{Facts, Purges, Tick, Verdict};
 use crate::reason::Reason;
-use crate::semantics::vary::SelectingFields;
+use crate::semantics::vary::{SelectingFields, Selector};
 use crate::store::Cache;
 use crate::stored::StoredResponse;
 use crate::time::Timestamp;
@@ -68,7 +67,7 @@ impl Lead {
     }
 
     /// Teaches that the answer to this asker, whose `Vary` names `vary`, is not stored, and why: see [`crate::prediction`].
-    pub fn learn(&self, asker: &Asker<'_>, why: Reason, vary: &[HeaderName], now: Timestamp) {
+    pub fn learn(&self, asker: &Asker<'_>, why: Reason, vary: &[Selector], now: Timestamp) {
         let born = self.flight.birth();
         self.cache
             .predictions()
@@ -235,7 +234,7 @@ pub(crate) struct Flight {
 pub(crate) enum Open {
     /// Requests with the same selecting fields, as far as `vary` tells them: it is what the last answer named.
     ToVariant {
-        vary: Arc<[HeaderName]>,
+        vary: Arc<[Selector]>,
         selected_by: u128,
     },
     /// Nobody.
@@ -354,7 +353,7 @@ impl InFlight {
     pub(crate) fn take(
         &self,
         key: &Key,
-        (selecting, vary): (&SelectingFields<'_>, Arc<[HeaderName]>),
+        (selecting, vary): (&SelectingFields<'_>, Arc<[Selector]>),
         keys: &KeyHasher,
         purges: &Purges,
         stored: impl FnOnce() -> bool,

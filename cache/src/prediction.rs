@@ -9,14 +9,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
 use crate::key::{Key, KeyHasher};
 use crate::purge::Tick;
 use crate::reason::Reason;
+use crate::semantics::directives::RequestDirectives;
 use crate::semantics::request::RequestPolicy;
-use crate::semantics::vary::{self, SelectingFields};
+use crate::semantics::rules::Rules;
+use crate::semantics::vary::{self, SelectingFields, Selector};
 use crate::time::Timestamp;
 
 /// How long an answer predicts. As long as Varnish's `uncacheable_ttl`: most pages that become storable do so by a purge, which ends it.
@@ -68,7 +70,7 @@ impl Credentials {
 
 /// Whether an answer that is not stored for this reason says something about the next ones. Not if it tells how the origin is (a server
 /// error, 429), nor if it was this one request that forbade it; `Authorization` and cookies teach about requests that have them too.
-pub fn teaches(why: Reason, status: StatusCode, request: &RequestPolicy) -> bool {
+pub fn teaches(why: Reason, status: StatusCode, request: &RequestDirectives) -> bool {
     let is_about_origin = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     let is_about_answer = matches!(
         why,
@@ -86,12 +88,12 @@ pub fn teaches(why: Reason, status: StatusCode, request: &RequestPolicy) -> bool
             | Reason::TooManyTags
             | Reason::Status
     );
-    is_about_answer && !is_about_origin && !request.directives.no_store
+    is_about_answer && !is_about_origin && !request.no_store
 }
 
 /// The selecting fields of an answer that is not stored: those of its `Vary`; none where that selects nothing that could be found again.
-pub fn selecting_fields(response: &HeaderMap) -> Box<[HeaderName]> {
-    vary::names(response).unwrap_or_default()
+pub fn selectors(response: &HeaderMap, rules: &Rules) -> Box<[Selector]> {
+    vary::selectors(response, rules.languages).unwrap_or_default()
 }
 
 /// What the last answers taught. Bounded in number and size; locks are held for a look at [`WAYS`] entries.
@@ -105,7 +107,7 @@ pub(crate) struct Predictions {
 #[derive(Clone, Debug)]
 struct Lesson {
     primary: u128,
-    vary: Arc<[HeaderName]>,
+    vary: Arc<[Selector]>,
     /// The hash of the selecting fields.
     selected_by: u128,
     credentials: Credentials,
@@ -157,11 +159,11 @@ impl Predictions {
     pub(crate) fn learn(
         &self,
         asker: &Asker<'_>,
-        (why, vary): (Reason, &[HeaderName]),
+        (why, vary): (Reason, &[Selector]),
         born: Tick,
         now: Timestamp,
     ) {
-        if vary.iter().map(|name| name.as_str().len()).sum::<usize>() > VARY_BYTES_MAX {
+        if vary.iter().map(Selector::bytes).sum::<usize>() > VARY_BYTES_MAX {
             return;
         }
         let lesson = Lesson {
@@ -190,7 +192,7 @@ impl Predictions {
     }
 
     /// The selecting fields that the last answer for a key named, if it is remembered.
-    pub(crate) fn vary_of(&self, key: &Key) -> Option<Arc<[HeaderName]>> {
+    pub(crate) fn vary_of(&self, key: &Key) -> Option<Arc<[Selector]>> {
         let set = self.set(key).lock();
         let last = set
             .iter()

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::HeaderName;
 use log::{error, warn};
 
 use crate::collapse::{self, Collapse, Follower, InFlight, Lead, Seat};
@@ -22,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::prediction::{Asker, Predictions};
 use crate::purge::{Purge, PurgeError, Purged, Purges, Tick, Verdict};
 use crate::reason::Reason;
-use crate::semantics::vary::SelectingFields;
+use crate::semantics::vary::{SelectingFields, Selector};
 use crate::stored::StoredResponse;
 use crate::time::Timestamp;
 
@@ -375,7 +374,7 @@ impl Cache {
     }
 
     /// The selecting fields of the last answer for a key, as far as memory knows them.
-    fn vary_of(&self, key: &Key) -> Arc<[HeaderName]> {
+    fn vary_of(&self, key: &Key) -> Arc<[Selector]> {
         let stored = self.memory.variants(key.primary());
         let newest = stored.as_ref().and_then(|variants| variants.first());
         match newest {

@@ -176,10 +176,16 @@ impl Exchange {
         self.because(Some(Reason::Revalidated));
     }
 
-    /// Notes what the origin answered, and why it is not stored.
+    /// Notes what the origin answered, and why it is not stored. Why the request had to fetch for itself outranks that.
     pub fn not_stored(&mut self, status: StatusCode, why: Reason) {
         self.cache = self.cache.map(|cache| cache.answered(status));
-        self.because(Some(why));
+        let fetched_alone = [Reason::PredictedUncacheable, Reason::CollapseTimeout];
+        if self
+            .reason
+            .is_none_or(|reason| !fetched_alone.contains(&reason))
+        {
+            self.because(Some(why));
+        }
     }
 
     /// The port that the client reached us on.

@@ -4,6 +4,7 @@
 //! Branches here, works below: each line is a stage of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jet9_cache::Reason;
 use jet9_cache::collapse::{Collapse, Followed, Follower, Lead};
@@ -14,6 +15,7 @@ use jet9_cache::store::{Body, Purging};
 use jet9_cluster::Mastership;
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::control;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
@@ -29,7 +31,7 @@ use crate::response::deliver;
 use crate::response::fault::{self, ClientFault, EdgeFault, Fault};
 use crate::response::store::{Audience, Fill, Outcome};
 
-/// How often a request looks again after another one's fetch ended in its favour or failed. Then it is passed through.
+/// How often a request looks again after another one's fetch ended in its favour or failed. Then it fetches for itself.
 const LOOKS_MAX: usize = 4;
 
 /// What the carrier has to do.
@@ -57,6 +59,7 @@ pub async fn answer(
         exchange: &mut *exchange,
         request,
         interims,
+        patience: edge.limits.collapse_wait,
     }
     .tell()
     .await;
@@ -82,6 +85,8 @@ struct Story<'a> {
     exchange: &'a mut Exchange,
     request: &'a Request,
     interims: &'a Interims,
+    /// How long it will still wait for other requests' fetches, however many.
+    patience: Duration,
 }
 
 impl Story<'_> {
@@ -135,9 +140,21 @@ impl Story<'_> {
                 }
                 Found::Stale(stored) => Some(stored),
                 Found::Nothing => None,
+                Found::Unusable if !asking.policy.directives.only_if_cached => {
+                    return self.apart(asking, None).await;
+                }
+                Found::Unusable => None,
             };
             if asking.policy.directives.only_if_cached {
                 return Err(Fault::Client(ClientFault::OnlyIfCached));
+            }
+            if lookup::is_for_itself(asking, stale.as_ref()) {
+                return self.apart(asking, stale).await;
+            }
+            let now = self.edge.clock.now();
+            if self.edge.cache.predict(&asking.asker(), now).is_some() {
+                let alone = self.alone(asking, stale, Reason::PredictedUncacheable);
+                return alone.await;
             }
             let seen = stale.as_ref().map(|stored| &stored.hit.handle);
             match self
@@ -153,7 +170,7 @@ impl Story<'_> {
                 }
             }
         }
-        self.alone(asking, Some(Reason::CollapseTimeout)).await
+        self.alone(asking, None, Reason::CollapseTimeout).await
     }
 
     /// Fetches for all who want the key now.
@@ -205,19 +222,20 @@ impl Story<'_> {
         follower: Follower,
         stale: Option<Stored>,
     ) -> Result<Option<Answer>, Fault> {
-        let Ok(followed) = timeout(self.edge.limits.collapse_wait, follower.outcome()).await else {
-            return self
-                .alone(asking, Some(Reason::CollapseTimeout))
-                .await
-                .map(Some);
+        let since = clock::monotonic();
+        let followed = timeout(self.patience, follower.outcome()).await;
+        self.patience = self.patience.saturating_sub(since.elapsed());
+        let Ok(followed) = followed else {
+            let waited = self.alone(asking, stale, Reason::CollapseTimeout);
+            return waited.await.map(Some);
         };
         match (followed, stale) {
             (Followed::Filling(filling), _) if self.may_read_along(asking, &filling) => {
                 self.exchange.collapsed = true;
                 self.read_along(asking, filling).map(Some)
             }
-            (Followed::Filling(_), _) => self.alone(asking, None).await.map(Some),
-            (Followed::Released(why), _) => self.alone(asking, Some(why)).await.map(Some),
+            (Followed::Filling(_), stale) => self.apart(asking, stale).await.map(Some),
+            (Followed::Released(why), stale) => self.alone(asking, stale, why).await.map(Some),
             (Followed::Failed, Some(stored)) if stored.if_error => self
                 .serve(asking, stored, Some(Reason::StaleIfError))
                 .map(Some),
@@ -239,10 +257,29 @@ impl Story<'_> {
         variant == filling.variant && matches!(judged, Freshness::Fresh { .. })
     }
 
-    /// Goes to the origin for this client alone.
-    async fn alone(&mut self, asking: &Asking<'_>, why: Option<Reason>) -> Result<Answer, Fault> {
-        self.exchange.because(why);
-        self.pass_through(asking.site).await
+    /// Fetches without waiting for anybody, or anybody waiting for it until it proves to be storable.
+    async fn apart(&mut self, asking: &Asking<'_>, stale: Option<Stored>) -> Result<Answer, Fault> {
+        let lead = self.edge.cache.lead_apart(&asking.key);
+        self.lead(asking, lead, stale).await
+    }
+
+    /// The same where the answer is not expected to be for sharing: then it is not asked for more than the client wants of it.
+    async fn alone(
+        &mut self,
+        asking: &Asking<'_>,
+        stale: Option<Stored>,
+        why: Reason,
+    ) -> Result<Answer, Fault> {
+        let passes = stale.is_none() && lookup::wants_less(self.request);
+        // What another one's answer was like is no word about this one's, which may well be stored.
+        if passes || matches!(why, Reason::PredictedUncacheable | Reason::CollapseTimeout) {
+            self.exchange.because(Some(why));
+        }
+        if passes {
+            self.pass_through(asking.site).await
+        } else {
+            self.apart(asking, stale).await
+        }
     }
 
     /// Waits until there is a live master, then leaves the rest to `HttpProxy`.

@@ -239,7 +239,7 @@ async fn the_selecting_fields_of_an_answer_that_was_not_stored_are_known_too() {
         rules: 1,
     };
     let lead = leads(&bench, &english).unwrap();
-    let vary = [http::header::ACCEPT_LANGUAGE];
+    let vary = [Selector::Field(http::header::ACCEPT_LANGUAGE)];
     lead.learn(&asker, Reason::Private, &vary, NOW);
     lead.release(Reason::Private);
     assert_eq!(bench.cache.predict(&asker, NOW), Some(Reason::Private));

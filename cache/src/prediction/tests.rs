@@ -1,13 +1,11 @@
 //! What an answer predicts, for whom, and for how long.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
 use crate::key::{Partition, Scheme};
-use crate::semantics::request::may_answer;
-use crate::semantics::rules::{ClientReload, Rules, SetCookie, Storing};
 
 const KEYS: KeyHasher = KeyHasher::new([7; 16]);
 const BORN: Tick = Tick(5);
@@ -27,27 +25,13 @@ fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     lines.iter().map(line).collect()
 }
 
-fn policy(lines: &[(&'static str, &'static str)], client_reload: ClientReload) -> RequestPolicy {
-    let rules = Rules {
-        storing: Storing::Allowed,
-        default_lifetimes: Vec::new(),
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        set_cookie: SetCookie::Safe,
-        client_reload,
-        heuristic_cap: None,
-        ignore_cookies: Vec::new(),
-    };
-    may_answer(&Method::GET, &fields(lines), &rules).unwrap()
-}
-
 fn key(path: &str) -> Key {
     let path = Bytes::copy_from_slice(path.as_bytes());
     KEYS.key(Partition(1), Scheme::Https, Arc::from("example.com"), path)
 }
 
-fn names(names: &[&'static str]) -> Vec<HeaderName> {
-    let name = |name: &&'static str| HeaderName::from_static(name);
+fn names(names: &[&'static str]) -> Vec<Selector> {
+    let name = |name: &&'static str| Selector::Field(HeaderName::from_static(name));
     names.iter().map(name).collect()
 }
 
@@ -183,23 +167,26 @@ fn a_stored_answer_ends_what_predicted_otherwise_for_it() {
 
 #[test]
 fn only_what_the_answer_is_like_teaches() {
-    let check = |why, status, request: &[(&'static str, &'static str)], expected| {
+    let plain = RequestDirectives::default();
+    let check = |why, status, request: &RequestDirectives, expected| {
         let status = StatusCode::from_u16(status).unwrap();
-        let request = policy(request, ClientReload::Obey);
-        assert_eq!(teaches(why, status, &request), expected, "{why:?} {status}");
+        assert_eq!(teaches(why, status, request), expected, "{why:?} {status}");
     };
-    check(Reason::Private, 200, &[], true);
-    check(Reason::NoFreshness, 404, &[], true);
-    check(Reason::SetCookie, 302, &[("cookie", "id=1")], true);
-    check(Reason::Authorization, 200, &[("authorization", "x")], true);
-    check(Reason::NoFreshness, 503, &[], false);
-    check(Reason::NoStore, 429, &[], false);
+    check(Reason::Private, 200, &plain, true);
+    check(Reason::NoFreshness, 404, &plain, true);
+    check(Reason::SetCookie, 302, &plain, true);
+    check(Reason::Authorization, 200, &plain, true);
+    check(Reason::NoFreshness, 503, &plain, false);
+    check(Reason::NoStore, 429, &plain, false);
     for why in [Reason::RouteOff, Reason::ProfileOff, Reason::Range] {
-        check(why, 200, &[], false);
+        check(why, 200, &plain, false);
     }
     // A site may look up although the client says `no-store`; what that forbids to store says nothing about others.
-    let asked = policy(&[("cache-control", "no-store")], ClientReload::Ignore);
-    assert!(!teaches(Reason::NoStore, StatusCode::OK, &asked));
+    let forbids = RequestDirectives {
+        no_store: true,
+        ..plain
+    };
+    check(Reason::NoStore, 200, &forbids, false);
 }
 
 #[test]
@@ -211,7 +198,7 @@ fn the_last_selecting_fields_of_a_key_are_known() {
     learn(&predictions, &ask("/", &[("cookie", "a")]), &[]);
     assert!(predictions.vary_of(&key("/")).unwrap().is_empty());
     let long: Vec<_> = (0..16)
-        .map(|n| HeaderName::try_from(format!("{n:040}")).unwrap())
+        .map(|n| Selector::Field(HeaderName::try_from(format!("{n:040}")).unwrap()))
         .collect();
     let (other, lesson) = (ask("/long", &[]), (Reason::Private, &*long));
     predictions.learn(&other.asker(), lesson, BORN, NOW);

@@ -61,6 +61,11 @@ pub fn current_age(times: &Times, now: Timestamp) -> Duration {
         .saturating_add(now.since(times.response_time))
 }
 
+/// Whether a response was fresh when it came, so that others may have used it without validation.
+pub fn is_ever_fresh(response: &StoredResponse) -> bool {
+    may_be_shared(response, response.times.response_time)
+}
+
 /// Whether requests that wait for a fill may share the response while it arrives: only what is fresh now needs no validation of
 /// their own (RFC 9111 §4). Each still asks [`assess`] for itself.
 pub fn may_be_shared(response: &StoredResponse, now: Timestamp) -> bool {

@@ -38,6 +38,15 @@ impl Selector {
             Self::Language(_) => &ACCEPT_LANGUAGE,
         }
     }
+
+    /// How long its texts are, in bytes.
+    pub fn bytes(&self) -> usize {
+        let tag = match self {
+            Self::Language(Some(tag)) => tag.len(),
+            Self::Language(None) | Self::Field(_) => 0,
+        };
+        self.field().as_str().len() + tag
+    }
 }
 
 /// What selects a response again: the fields that `Vary` names, sorted, without duplicates.

@@ -4,6 +4,7 @@
 //! Knows nothing of storing. Retries follow one table ([`Tries::after`]); only safe methods come here, so that trying again is harmless.
 //! Invariant 1: the route is asked for again right before the first byte of each attempt, after the connection is there.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::origin::receive::{Asked, Framing, Received, Reuse};
 use crate::origin::wire::{Answered, ContentReader, HeadTimes, Piece, Wire};
 use crate::parts::Edge;
 use crate::record::metrics::Outcome;
-use crate::response::fault::{Fault, OriginFault};
+use crate::response::fault::{ClientFault, Fault, OriginFault};
 
 /// Idle connections to sides that are kept by the process, the least recently used given up first.
 const IDLE_MAX: usize = 4096;
@@ -228,6 +229,8 @@ pub struct Purpose<'a> {
     pub conditional: &'a HeaderMap,
     /// Whether the answer may be stored for others: then GET is sent for HEAD, and the client's conditional and range fields stay behind.
     pub for_storing: bool,
+    /// Ready when nobody wants the answer any more: then it is not held for a live master, or no longer.
+    pub unwanted: Pin<&'a mut (dyn Future<Output = ()> + Send)>,
     /// Told what happens before the answer is there.
     pub tell: &'a mut Tell<'a>,
 }
@@ -256,7 +259,7 @@ pub async fn fetch(
     exchange: &mut Exchange,
     request: &crate::message::Request,
     site: &crate::control::sites::SiteRuntime,
-    purpose: Purpose<'_>,
+    mut purpose: Purpose<'_>,
 ) -> Result<OriginAnswer, Fault> {
     let origin = &site.site.origin;
     let wanted = match purpose.for_storing {
@@ -267,9 +270,11 @@ pub async fn fetch(
     };
     let mut tries = Tries::new(origin.retry_idempotent);
     loop {
-        let route = master::route(edge, site, exchange)
-            .await
-            .map_err(Fault::Cluster)?;
+        let route = tokio::select! {
+            biased;
+            route = master::route(edge, site, exchange) => route.map_err(Fault::Cluster)?,
+            () = &mut purpose.unwanted => return Err(Fault::Client(ClientFault::Left)),
+        };
         let facts = Facts {
             edge: &edge.id,
             epoch: route.epoch,

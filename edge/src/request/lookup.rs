@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, Method, header};
+use jet9_cache::prediction::{Asker, Credentials};
 use jet9_cache::semantics::freshness::{self, Freshness, StaleUse};
 use jet9_cache::semantics::request::{self as policy, RequestPolicy};
 use jet9_cache::semantics::rules::Rules;
@@ -35,6 +37,18 @@ pub struct Asking<'a> {
     pub selecting: SelectingFields<'a>,
 }
 
+impl Asking<'_> {
+    /// What a prediction of its answer depends on.
+    pub fn asker(&self) -> Asker<'_> {
+        Asker {
+            key: &self.key,
+            selecting: self.selecting,
+            credentials: Credentials::of(&self.policy),
+            rules: self.site.generation,
+        }
+    }
+}
+
 /// A request that goes past the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Past {
@@ -53,7 +67,9 @@ pub enum Found {
     WhileRevalidating(Stored),
     /// It has to be validated.
     Stale(Stored),
-    /// Nothing usable.
+    /// One that this request may not have, whatever becomes of it.
+    Unusable,
+    /// Nothing.
     Nothing,
 }
 
@@ -132,8 +148,8 @@ pub async fn consult(
     };
     match found {
         Lookup::Hit(hit) => judge(exchange, asking, hit, now),
-        Lookup::Miss => nothing(exchange, ForwardReason::UriMiss, None),
-        Lookup::VaryMiss => nothing(exchange, ForwardReason::VaryMiss, None),
+        Lookup::Miss => nothing(exchange, ForwardReason::UriMiss),
+        Lookup::VaryMiss => nothing(exchange, ForwardReason::VaryMiss),
     }
 }
 
@@ -145,7 +161,10 @@ fn judge(exchange: &mut Exchange, asking: &Asking<'_>, hit: Hit, now: Timestamp)
             ttl,
             if_error: false,
         }),
-        Freshness::Unusable(reason) => nothing(exchange, ForwardReason::Miss, Some(reason)),
+        Freshness::Unusable(reason) => {
+            exchange.forwarded(ForwardReason::Miss, Some(reason));
+            Found::Unusable
+        }
         Freshness::Stale {
             age,
             ttl,
@@ -169,7 +188,25 @@ fn judge(exchange: &mut Exchange, asking: &Asking<'_>, hit: Hit, now: Timestamp)
     }
 }
 
-fn nothing(exchange: &mut Exchange, forward: ForwardReason, reason: Option<Reason>) -> Found {
-    exchange.forwarded(forward, reason);
+fn nothing(exchange: &mut Exchange, forward: ForwardReason) -> Found {
+    exchange.forwarded(forward, None);
     Found::Nothing
+}
+
+/// Whether no other request's fetch can answer this one: the client wants the origin's own word, or what is stored is for nobody
+/// without it (RFC 9111 §5.2.1.4, §5.2.2.4). To wait for one would only add its time.
+pub fn is_for_itself(asking: &Asking<'_>, stale: Option<&Stored>) -> bool {
+    let directives = &asking.policy.directives;
+    let reloads = directives.no_cache || directives.max_age.is_some_and(|max| max.is_zero());
+    reloads || stale.is_some_and(|stored| !freshness::is_ever_fresh(&stored.hit.response))
+}
+
+/// Whether the client asks for less than the whole content: its head, a part, or nothing if it has it already (RFC 9110 §9.3.2, §13, §14).
+pub fn wants_less(request: &Request) -> bool {
+    const FIELDS: [HeaderName; 3] = [
+        header::RANGE,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+    ];
+    request.method == Method::HEAD || FIELDS.iter().any(|name| request.fields.contains_key(name))
 }

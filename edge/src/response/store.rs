@@ -5,17 +5,19 @@
 //! The client is only a reader: it may be slow or leave. Invariants 3 (what readers get is what came), 5 (what may be shared), and the
 //! store's half of 4 (the fetch says when it was sent).
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use jet9_cache::collapse::Lead;
 use jet9_cache::fill::{FillWriter, Filling};
+use jet9_cache::prediction::{self, Asker, Credentials};
 use jet9_cache::semantics::invalidation::{self, Target};
 use jet9_cache::semantics::request::RequestPolicy;
 use jet9_cache::semantics::storable::{self, Storable, TimesOfExchange};
 use jet9_cache::semantics::validation::{self, Freshened};
-use jet9_cache::semantics::vary::SelectingFields;
+use jet9_cache::semantics::vary::{SelectingFields, Selector};
 use jet9_cache::store::StoredHandle;
 use jet9_cache::{Reason, StoredResponse};
 use log::warn;
@@ -120,14 +122,20 @@ impl Fill {
         reports
     }
 
-    async fn run(mut self, report: oneshot::Sender<Report>) {
+    async fn run(mut self, mut report: oneshot::Sender<Report>) {
         let mut exchange = Exchange::begin(
             Arc::clone(&self.client),
             self.request_id.clone(),
             clock::monotonic(),
             self.edge.clock.now(),
         );
-        let (outcome, pump) = match self.fetch(&mut exchange).await {
+        let followers = self.lead.deserted();
+        let unwanted = async {
+            report.closed().await;
+            followers.await;
+        };
+        let fetched = self.fetch(&mut exchange, pin!(unwanted)).await;
+        let (outcome, pump) = match fetched {
             Ok(Fetched::Confirmed(response, kept)) => (self.confirm(response, kept).await, None),
             Ok(Fetched::Answer(answer)) => self.judge(answer),
             Err(fault) => (Outcome::Failed(fault), None),
@@ -144,14 +152,23 @@ impl Fill {
         }
     }
 
-    /// One fetch, with the stored validators if there are any; once more without them when the 304 is about something else.
-    async fn fetch(&mut self, exchange: &mut Exchange) -> Result<Fetched, Fault> {
+    /// One fetch, with the stored validators if there are any; once more without them when the 304 is about something else. `unwanted`
+    /// is ready when neither the leader nor a follower is left: the fetch is not held for a live master then.
+    async fn fetch(
+        &mut self,
+        exchange: &mut Exchange,
+        mut unwanted: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<Fetched, Fault> {
         let conditional = self
             .stale
             .as_ref()
             .map(|stale| validation::conditional_fields(&stale.response).collect());
         let answer = self
-            .attempt(exchange, &conditional.unwrap_or_default())
+            .attempt(
+                exchange,
+                &conditional.unwrap_or_default(),
+                unwanted.as_mut(),
+            )
             .await?;
         if answer.status != StatusCode::NOT_MODIFIED {
             return Ok(Fetched::Answer(answer));
@@ -162,7 +179,7 @@ impl Fill {
             Freshened::Mismatch => {
                 self.stale = None;
                 drop(answer);
-                self.attempt(exchange, &HeaderMap::new())
+                self.attempt(exchange, &HeaderMap::new(), unwanted)
                     .await
                     .map(Fetched::Answer)
             }
@@ -173,11 +190,13 @@ impl Fill {
         &mut self,
         exchange: &mut Exchange,
         conditional: &HeaderMap,
+        unwanted: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<OriginAnswer, Fault> {
         let (lead, interim) = (&mut self.lead, &mut self.interim);
         let purpose = Purpose {
             conditional,
             for_storing: true,
+            unwanted,
             tell: &mut |progress| match (progress, &mut *interim) {
                 (Progress::Sent, _) => lead.sent(),
                 (Progress::Interim(received), Some(interim)) => interim.tell(received),
@@ -213,6 +232,7 @@ impl Fill {
                 self.lead.freshened();
             }
             (Kept::No(why), _) => {
+                self.learn(why, response.status, &response.vary);
                 if let Err(error) = self.edge.cache.invalidate(self.lead.key()).await {
                     warn!("{}: not invalidated: {error}", self.request.host.as_str());
                 }
@@ -244,9 +264,9 @@ impl Fill {
         };
         match judged {
             Storable::Yes(stored) => {
-                let variant = SelectingFields::of(&self.request.fields)
-                    .without_cookies(&rules.ignore_cookies)
-                    .hash(&stored.vary, self.edge.cache.keys());
+                let asker = self.asker();
+                let variant = asker.selecting.hash(&stored.vary, self.edge.cache.keys());
+                self.lead.unlearn(&asker);
                 let (writer, filling) = self.lead.begin(*stored, variant, answer.length);
                 let pump = Pump {
                     edge: self.edge,
@@ -258,6 +278,8 @@ impl Fill {
                 (Outcome::Filling(filling), Some(pump))
             }
             Storable::No(why) => {
+                let vary = prediction::selectors(&answer.fields, rules);
+                self.learn(why, answer.status, &vary);
                 self.lead.release(why);
                 (
                     Outcome::Private {
@@ -267,6 +289,27 @@ impl Fill {
                     None,
                 )
             }
+        }
+    }
+}
+
+impl Fill {
+    fn asker(&self) -> Asker<'_> {
+        let (rules, _) = self.site.rules_for(self.request.path());
+        Asker {
+            key: self.lead.key(),
+            selecting: SelectingFields::of(&self.request.fields)
+                .without_cookies(&rules.ignore_cookies),
+            credentials: Credentials::of(&self.policy),
+            rules: self.site.generation,
+        }
+    }
+
+    /// Remembers why an answer is not stored, where that says something about the next ones.
+    fn learn(&self, why: Reason, status: StatusCode, vary: &[Selector]) {
+        if prediction::teaches(why, status, &self.policy.directives) {
+            let now = self.edge.clock.now();
+            self.lead.learn(&self.asker(), why, vary, now);
         }
     }
 }
