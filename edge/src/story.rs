@@ -383,3 +383,6 @@ impl Story<'_> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;
