@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::load::{self, Target};
-use crate::servers::{self, HOST, Server};
+use crate::servers::{self, Documents, HOST, Server};
 use crate::{cpu, report};
 
 /// What to measure.
@@ -21,11 +21,21 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
 }
 
+/// One thread, memory alone, no log.
+const NODE: &str = "[node]\nid = \"bench\"\nzone = \"local\"\ndata_dir = \"data\"\nthreads = 1\n[listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = []\nadmin = []\nmetrics = \"127.0.0.1:0\"\n[cache]\nmemory = \"256MiB\"\ndisk = []\n[state]\nkind = \"directory\"\npath = \"state\"\n[log]\naccess = { format = \"off\" }\n";
+
 /// Measures and prints.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let home = tempfile::tempdir()?;
     let origin = servers::origin(home.path(), plan.size)?;
-    let jet9 = servers::jet9(&plan.jet9, home.path(), origin.address)?;
+    let documents = Documents {
+        name: "bench",
+        node: NODE,
+        site: &format!(
+            "id = \"bench\"\ndomains = [\"{HOST}\"]\nhttps = \"both\"\n[origin]\ncluster = \"bench\"\n[cache]\nprofile = \"rfc\"\n"
+        ),
+    };
+    let jet9 = servers::jet9(&plan.jet9, home.path(), origin.address, &documents)?;
     let nginx = servers::caching_nginx(home.path(), origin.address)?;
     separate(&[&jet9, &nginx])?;
     let (jet9, nginx) = (

@@ -1,8 +1,10 @@
 //! Black-box measurements of a running `jet9` beside its peers: one subcommand a scenario.
 //!
 //! Starts real processes on loopback, on ports that the system gives, drives them with its own client and prints figures with the machine's
-//! name. Judges nothing. Links none of our crates: what it measures is what anybody could measure.
+//! name. Judges speed by nothing but figures, and conformance by the public suite's own rules. Links none of our crates: what it measures
+//! is what anybody could measure.
 
+mod conformance;
 mod cpu;
 mod hits;
 mod load;
@@ -40,6 +42,22 @@ enum Scenario {
         #[arg(long, default_value_t = 32)]
         connections: usize,
     },
+    /// The public conformance suite for HTTP caches, by its own client and rules. Needs Node.js and a checkout of
+    /// https://github.com/http-tests/cache-tests with its modules (`npm install`).
+    Conformance {
+        /// The checkout.
+        #[arg(long)]
+        suite: PathBuf,
+        /// The jet9 to measure.
+        #[arg(long, default_value = "target/release/jet9")]
+        jet9: PathBuf,
+        /// The sites to measure.
+        #[arg(long, value_enum, default_value = "both")]
+        profile: conformance::Profiles,
+        /// Runs of each site.
+        #[arg(long, default_value_t = 2)]
+        runs: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -56,6 +74,17 @@ fn main() -> anyhow::Result<()> {
             seconds,
             runs,
             connections,
+        }),
+        Scenario::Conformance {
+            suite,
+            jet9,
+            profile,
+            runs,
+        } => conformance::run(&conformance::Plan {
+            suite,
+            jet9,
+            profile,
+            runs,
         }),
     }
 }

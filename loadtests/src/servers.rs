@@ -22,6 +22,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// A process that listens there.
+    pub(crate) const fn new(address: SocketAddr, child: Child) -> Self {
+        Self { address, child }
+    }
+
     /// The processes whose time counts.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let mut processes = cpu::children(self.child.id());
@@ -84,51 +89,51 @@ fn nginx(home: &Path, name: &str, http: &str, server: &str) -> Result<Server> {
         .arg("-e")
         .arg(folder.join("error.log"))
         .spawn();
-    let server = Server {
-        address,
-        child: child.context("starting nginx (is it installed?)")?,
-    };
+    let server = Server::new(address, child.context("starting nginx (is it installed?)")?);
     wait_for(address)?;
     Ok(server)
 }
 
+/// What a `jet9` is started with.
+pub(crate) struct Documents<'a> {
+    /// The name of the only site and of its cluster.
+    pub(crate) name: &'a str,
+    /// The node file.
+    pub(crate) node: &'a str,
+    /// The site's document.
+    pub(crate) site: &'a str,
+}
+
 /// A `jet9` whose only site has this origin.
-pub(crate) fn jet9(program: &Path, home: &Path, origin: SocketAddr) -> Result<Server> {
+pub(crate) fn jet9(
+    program: &Path,
+    home: &Path,
+    origin: SocketAddr,
+    documents: &Documents<'_>,
+) -> Result<Server> {
     let home = home.join("jet9");
-    for folder in ["state/sites", "state/clusters"] {
+    for folder in ["data", "state/sites", "state/clusters"] {
         fs::create_dir_all(home.join(folder))?;
     }
-    write(
-        &home,
-        "node.toml",
-        "[node]\nid = \"bench\"\nzone = \"local\"\ndata_dir = \"data\"\nthreads = 1\n[listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = []\nadmin = []\nmetrics = \"127.0.0.1:0\"\n[cache]\nmemory = \"256MiB\"\ndisk = []\n[state]\nkind = \"directory\"\npath = \"state\"\n[log]\naccess = { format = \"off\" }\n",
-    )?;
-    write(
-        &home,
-        "state/sites/bench.toml",
-        &format!(
-            "id = \"bench\"\ndomains = [\"{HOST}\"]\nhttps = \"both\"\n[origin]\ncluster = \"bench\"\n[cache]\nprofile = \"rfc\"\n"
-        ),
-    )?;
-    write(
-        &home,
-        "state/clusters/bench.json",
-        &format!(
-            "{{\"v\":1,\"cluster\":\"bench\",\"epoch\":1,\"phase\":\"serving\",\"master\":\"a\",\"sides\":{{\"a\":{{\"addrs\":[\"{origin}\"]}},\"b\":{{\"addrs\":[]}}}},\"fencing\":\"confirmed\"}}\n"
-        ),
-    )?;
+    let name = documents.name;
+    let node = write(&home, "node.toml", documents.node)?;
+    write(&home, &format!("state/sites/{name}.toml"), documents.site)?;
+    let cluster = format!(
+        "{{\"v\":1,\"cluster\":\"{name}\",\"epoch\":1,\"phase\":\"serving\",\"master\":\"a\",\"sides\":{{\"a\":{{\"addrs\":[\"{origin}\"]}},\"b\":{{\"addrs\":[]}}}},\"fencing\":\"confirmed\"}}\n"
+    );
+    write(&home, &format!("state/clusters/{name}.json"), &cluster)?;
     let mut child = Command::new(program)
-        .arg("run")
-        .arg("--config")
-        .arg(home.join("node.toml"))
+        .args(["run", "--config"])
+        .arg(node)
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("starting {} (cargo build --release)", program.display()))?;
-    let mut line = String::new();
     let stdout = child.stdout.take().context("no standard output")?;
+    let mut server = Server::new(SocketAddr::from(([127, 0, 0, 1], 0)), child);
+    let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    let address = listening(&line).with_context(|| format!("jet9 did not start: {line:?}"))?;
-    Ok(Server { address, child })
+    server.address = listening(&line).with_context(|| format!("jet9 did not start: {line:?}"))?;
+    Ok(server)
 }
 
 /// The first address of `http` in the line that `jet9 run` prints.
@@ -143,11 +148,13 @@ fn write(home: &Path, name: &str, text: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// An address that was free a moment ago.
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 
-fn wait_for(address: SocketAddr) -> Result<()> {
+/// Waits until something listens there.
+pub(crate) fn wait_for(address: SocketAddr) -> Result<()> {
     for _ in 0..200 {
         if TcpStream::connect(address).is_ok() {
             return Ok(());
