@@ -43,7 +43,7 @@ enum Scenario {
         connections: usize,
     },
     /// The public conformance suite for HTTP caches, by its own client and rules. Needs Node.js and a checkout of
-    /// https://github.com/http-tests/cache-tests with its modules (`npm install`).
+    /// <https://github.com/http-tests/cache-tests> with its modules (`npm install`).
     Conformance {
         /// The checkout.
         #[arg(long)]
