@@ -13,7 +13,7 @@ use prometheus::{
     Registry,
 };
 
-use super::words::{CacheWord, PROTOCOLS, protocol_index};
+use super::words::{self, CacheWord, FORWARDS, PROTOCOLS, protocol_index};
 use crate::exchange::Exchange;
 use crate::message::Protocol;
 use crate::response::fault::OriginFault;
@@ -31,6 +31,8 @@ const CODES: usize = 501;
 pub struct EdgeMetrics {
     requests: IntCounterVec,
     request_handles: Box<[OnceLock<IntCounter>]>,
+    forwards: IntCounterVec,
+    forward_handles: Box<[OnceLock<IntCounter>]>,
     durations: [Histogram; CacheWord::ALL.len()],
     first_bytes: [Histogram; CacheWord::ALL.len()],
     response_bytes: IntCounter,
@@ -46,6 +48,12 @@ impl EdgeMetrics {
             "jet9_edge_requests_total",
             "Exchanges with clients that ended.",
             &["protocol", "code", "cache"],
+        )?;
+        let forwards = counters(
+            registry,
+            "jet9_cache_forwards_total",
+            "Exchanges that the store could not answer, by why.",
+            &["reason"],
         )?;
         let durations = by_cache(
             registry,
@@ -67,6 +75,8 @@ impl EdgeMetrics {
             request_handles: (0..PROTOCOLS.len() * CODES * CacheWord::ALL.len())
                 .map(|_| OnceLock::new())
                 .collect(),
+            forwards,
+            forward_handles: (0..FORWARDS).map(|_| OnceLock::new()).collect(),
             durations,
             first_bytes,
             response_bytes: counter(
@@ -86,6 +96,10 @@ impl EdgeMetrics {
     pub(super) fn finished(&self, exchange: &Exchange, now: Instant) {
         let cache = CacheWord::of(exchange);
         self.requests(exchange, cache).inc();
+        if let Some((index, word)) = exchange.cache.as_ref().and_then(words::forward) {
+            let forwards = || self.forwards.with_label_values(&[word]);
+            self.forward_handles[index].get_or_init(forwards).inc();
+        }
         self.response_bytes.inc_by(exchange.answered.bytes_out);
         let took = now.saturating_duration_since(exchange.started);
         self.durations[cache as usize].observe(took.as_secs_f64());
@@ -320,4 +334,56 @@ fn register<C: Collector + Clone + 'static>(
 ) -> Result<C, prometheus::Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jet9_cache::Reason;
+    use jet9_cache::semantics::status::ForwardReason;
+
+    use super::*;
+    use crate::clock;
+    use crate::request::client::Client;
+
+    #[test]
+    fn forwards_are_counted_once_each_and_hits_are_not() {
+        let registry = Registry::new();
+        let metrics = EdgeMetrics::register(&registry).unwrap();
+        let finish = |tell: &dyn Fn(&mut Exchange)| {
+            let (now, start) = (clock::monotonic(), jet9_cache::Timestamp::default());
+            let client = Arc::new(Client::edge());
+            let mut exchange = Exchange::begin(client, "1".into(), now, start);
+            tell(&mut exchange);
+            metrics.finished(&exchange, now);
+        };
+        finish(&|_| {});
+        finish(&|exchange| exchange.forwarded(ForwardReason::UriMiss, None));
+        for _ in 0..2 {
+            finish(&|exchange| {
+                exchange.forwarded(ForwardReason::UriMiss, None);
+                exchange.because(Some(Reason::PredictedUncacheable));
+            });
+        }
+        let families = registry.gather();
+        let name = "jet9_cache_forwards_total";
+        let family = families.iter().find(|family| family.name() == name);
+        let metrics = family.unwrap().get_metric();
+        let mut counted: Vec<_> = metrics
+            .iter()
+            .map(|m| {
+                (
+                    m.get_label()[0].value().to_owned(),
+                    m.get_counter().get_value(),
+                )
+            })
+            .collect();
+        counted.sort_by(|a, b| a.0.cmp(&b.0));
+        let expected = [
+            ("predicted-uncacheable".into(), 2.0),
+            ("uri-miss".into(), 1.0),
+        ];
+        assert_eq!(counted, expected);
+    }
 }

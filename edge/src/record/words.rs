@@ -3,6 +3,7 @@
 //! Every label of the request metrics is one of these. Nothing here is free text: no path, no host, no client.
 
 use http::StatusCode;
+use jet9_cache::Reason;
 use jet9_cache::semantics::status::{CacheStatus, ForwardReason, Outcome};
 
 use crate::exchange::Exchange;
@@ -88,6 +89,24 @@ impl CacheWord {
     }
 }
 
+/// How many words [`forward`] has.
+pub(super) const FORWARDS: usize = ForwardReason::ALL.len() + Reason::ALL.len();
+
+/// Why an exchange could not be answered from the store, as an index and as a word: the reason where there is one, else the `fwd` of
+/// RFC 9211. `None`: it could, or never came so far.
+pub(super) fn forward(status: &CacheStatus) -> Option<(usize, &'static str)> {
+    let Outcome::Forward {
+        reason: forward, ..
+    } = status.outcome
+    else {
+        return None;
+    };
+    Some(match status.detail {
+        Some(reason) => (ForwardReason::ALL.len() + reason as usize, reason.as_str()),
+        None => (forward as usize, forward.as_str()),
+    })
+}
+
 /// The protocols of clients, and the one of a head that could not be read, in the order of their indices.
 pub(super) const PROTOCOLS: [&str; 4] = ["http/1.0", "http/1.1", "h2", "unknown"];
 
@@ -125,5 +144,25 @@ mod tests {
         );
         let miss = CacheStatus::forward(ForwardReason::UriMiss);
         check(miss.answered(StatusCode::NOT_MODIFIED), CacheWord::Miss);
+    }
+
+    #[test]
+    fn a_forward_is_told_by_its_reason_or_else_by_its_kind() {
+        let check = |status: CacheStatus, expected: Option<&str>| {
+            let (index, word) = forward(&status).unzip();
+            assert_eq!(word, expected, "{status:?}");
+            assert!(index.is_none_or(|index| index < FORWARDS));
+        };
+        let miss = CacheStatus::forward(ForwardReason::UriMiss);
+        check(miss, Some("uri-miss"));
+        check(miss.and_stored(), Some("uri-miss"));
+        check(
+            miss.because(Reason::PredictedUncacheable),
+            Some("predicted-uncacheable"),
+        );
+        check(CacheStatus::hit(1).because(Reason::OriginDown), None);
+        for reason in Reason::ALL {
+            check(miss.because(*reason), Some(reason.as_str()));
+        }
     }
 }

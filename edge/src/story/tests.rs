@@ -459,3 +459,122 @@ async fn a_revalidation_in_the_background_is_not_held() {
     scene.ask("").await.await.unwrap();
     scene.next().await.answer(PUBLIC).await;
 }
+
+const ENGLISH: &str = "Accept-Language: en\r\n";
+const FRENCH: &str = "Accept-Language: fr\r\n";
+const GERMAN: &str = "Accept-Language: de\r\n";
+
+/// An answer in a language, as one of several variants.
+fn variant(tag: &str) -> String {
+    let control = "Cache-Control: max-age=60, stale-while-revalidate=600";
+    format!("{control}; Vary: Accept-Language; ETag: \"{tag}\" | {tag}")
+}
+
+/// The same, confirmed.
+fn confirmed(tag: &str) -> String {
+    format!("304 Cache-Control: max-age=60; ETag: \"{tag}\" | ")
+}
+
+async fn is_hit(scene: &Scene, lines: &str, text: &str) {
+    let asking = timeout(PATIENCE, scene.ask(lines).await);
+    let got = asking.await.expect("nothing to wait for").unwrap();
+    assert!(got.cache.starts_with("hit"), "{}", got.cache);
+    assert_eq!(got.text, text);
+}
+
+#[tokio::test]
+async fn each_variant_is_validated_once_in_the_background_by_its_own_validator() {
+    let mut scene = Scene::new().await;
+    scene.told(ENGLISH, &variant("en")).await;
+    scene.told(FRENCH, &variant("fr")).await;
+    scene.clock.advance(Duration::from_secs(100));
+    for _ in 0..3 {
+        is_hit(&scene, ENGLISH, "en").await;
+        is_hit(&scene, FRENCH, "fr").await;
+    }
+    let mut arrived = [scene.next().await, scene.next().await];
+    assert!(scene.is_quiet().await, "one revalidation of each");
+    arrived.sort_by_key(|arrived| arrived.head.contains("language: fr"));
+    let [english, french] = arrived;
+    assert!(english.head.contains("if-none-match: \"en\"\r\n"));
+    assert!(french.head.contains("if-none-match: \"fr\"\r\n"));
+    french.answer(&confirmed("fr")).await;
+    until_fresh(&scene, FRENCH).await;
+    let got = scene.ask(ENGLISH).await.await.unwrap();
+    assert_eq!(got.cache, "hit; ttl=-40; detail=stale-while-revalidate");
+    english.answer(&confirmed("en")).await;
+    until_fresh(&scene, ENGLISH).await;
+    assert!(scene.is_quiet().await);
+}
+
+/// Asks until what is stored is fresh again; it answers all the time.
+async fn until_fresh(scene: &Scene, lines: &str) {
+    let fresh = async { while scene.ask(lines).await.await.unwrap().cache != "hit; ttl=60" {} };
+    timeout(PATIENCE, fresh).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revalidation_may_bring_a_new_variant() {
+    let mut scene = Scene::new().await;
+    scene.told(ENGLISH, &variant("en")).await;
+    scene.clock.advance(Duration::from_secs(1000));
+    let agent = "Accept-Language: en\r\nUser-Agent: one\r\n";
+    let new = "Cache-Control: max-age=60; Vary: Accept-Language, User-Agent; ETag: \"2\" | for one";
+    let asking = scene.ask(agent).await;
+    let arrived = scene.next().await;
+    assert!(arrived.head.contains("if-none-match: \"en\"\r\n"));
+    arrived.answer(new).await;
+    assert_eq!(asking.await.unwrap().text, "for one");
+    is_hit(&scene, agent, "for one").await;
+    // The old one is there for others, as stale as it was, with its own validator.
+    let other = scene
+        .ask("Accept-Language: en\r\nUser-Agent: two\r\n")
+        .await;
+    let arrived = scene.next().await;
+    assert!(arrived.head.contains("if-none-match: \"en\"\r\n"));
+    arrived.answer(&confirmed("en")).await;
+    assert_eq!(other.await.unwrap().text, "en");
+}
+
+#[tokio::test]
+async fn an_answer_without_vary_takes_the_place_of_all_variants() {
+    let mut scene = Scene::new().await;
+    scene.told(ENGLISH, &variant("en")).await;
+    scene.told(FRENCH, &variant("fr")).await;
+    scene.told(GERMAN, "Cache-Control: max-age=60 | all").await;
+    for lines in [ENGLISH, FRENCH, GERMAN, ""] {
+        is_hit(&scene, lines, "all").await;
+    }
+}
+
+#[tokio::test]
+async fn who_waited_for_another_variant_fetches_its_own_and_it_is_stored() {
+    let mut scene = Scene::new().await;
+    let (english, french) = (scene.ask(ENGLISH).await, scene.ask(FRENCH).await);
+    let same = scene.ask(ENGLISH).await;
+    scene.next().await.answer(&variant("en")).await;
+    scene.next().await.answer(&variant("fr")).await;
+    assert_eq!(english.await.unwrap().text, "en");
+    assert_eq!(french.await.unwrap().text, "fr");
+    assert_eq!(same.await.unwrap().text, "en");
+    is_hit(&scene, FRENCH, "fr").await;
+    is_hit(&scene, ENGLISH, "en").await;
+    assert!(scene.is_quiet().await);
+}
+
+#[tokio::test]
+async fn other_variants_do_not_wait_where_the_selecting_fields_are_known() {
+    let mut scene = Scene::new().await;
+    scene.told(GERMAN, &variant("de")).await;
+    let (english, french) = (scene.ask(ENGLISH).await, scene.ask(FRENCH).await);
+    let same = scene.ask(ENGLISH).await;
+    let mut arrived = [scene.next().await, scene.next().await];
+    arrived.sort_by_key(|arrived| arrived.head.contains("language: fr"));
+    for (arrived, tag) in arrived.into_iter().zip(["en", "fr"]) {
+        arrived.answer(&variant(tag)).await;
+    }
+    assert_eq!(english.await.unwrap().text, "en");
+    assert_eq!(french.await.unwrap().text, "fr");
+    let same = same.await.unwrap();
+    assert!(same.text == "en" && same.cache.ends_with("stored; collapsed"));
+}
