@@ -21,6 +21,7 @@ pub mod fill;
 pub mod io;
 pub mod memory;
 pub mod metrics;
+pub mod posted;
 pub mod prediction;
 pub mod purge;
 pub mod store;

@@ -154,6 +154,11 @@ impl Purges {
         self.state.ledger.lock().expelled.contains(&volume)
     }
 
+    /// The sequence number of the last thing purged.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.state.ledger.lock().sequence
+    }
+
     /// The tick of what is born now: above every purge that was answered, at or below every purge to come.
     pub(crate) fn now(&self) -> Tick {
         self.state.now()

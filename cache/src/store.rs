@@ -18,6 +18,7 @@ use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
 use crate::memory::{Content, Found, MemoryTier, Variant, Version};
 use crate::metrics::Metrics;
+use crate::posted::Postings;
 use crate::prediction::{Asker, Predictions};
 use crate::purge::{Purge, PurgeError, Purged, Purges, Tick, Verdict};
 use crate::reason::Reason;
@@ -67,6 +68,7 @@ pub struct Cache {
     memory: MemoryTier,
     disk: Disk,
     fills: InFlight,
+    postings: Postings,
     predictions: Predictions,
     /// Grows by one with every commit.
     versions: AtomicU64,
@@ -192,6 +194,7 @@ impl Cache {
             memory,
             disk,
             fills: InFlight::new(),
+            postings: Postings::default(),
             versions: AtomicU64::new(first_version),
             kept_max,
             metrics,
@@ -320,12 +323,12 @@ impl Cache {
         self.purges.purge(&what).await
     }
 
-    /// Invalidates a URL after an unsafe request (RFC 9111 §4.4): as a hard purge of it, but free when nothing matches.
+    /// Invalidates a URL after an unsafe request (RFC 9111 §4.4): as a hard purge of it, but free (`None`) when nothing matches.
     ///
     /// # Errors
     /// When the journal could not be written.
-    pub async fn invalidate(&self, key: &Key) -> Result<(), PurgeError> {
-        let is_known = [Scheme::Http, Scheme::Https].into_iter().any(|scheme| {
+    pub async fn invalidate(&self, key: &Key) -> Result<Option<Purged>, PurgeError> {
+        let is_stored = [Scheme::Http, Scheme::Https].into_iter().any(|scheme| {
             let host = Arc::clone(key.host());
             let path = key.path_and_query().clone();
             let primary = self.keys.key(key.partition(), scheme, host, path).primary();
@@ -333,10 +336,10 @@ impl Cache {
                 || self.memory.variants(primary).is_some()
                 || self.disk.may_have(primary)
         });
-        if !is_known {
-            return Ok(());
+        if !is_stored && !self.postings.has(key.url()) {
+            return Ok(None);
         }
-        self.purge(Purge::url(key)).await.map(|_| ())
+        self.purge(Purge::url(key)).await.map(Some)
     }
 
     /// Whether the index of every volume is loaded.
@@ -359,10 +362,14 @@ impl Cache {
         self.disk.flush().await;
     }
 
-    // What `collapse` and `fill` need.
+    // What `collapse`, `fill` and `posted` need.
 
     pub(crate) fn purges(&self) -> &Purges {
         &self.purges
+    }
+
+    pub(crate) const fn postings(&self) -> &Postings {
+        &self.postings
     }
 
     pub(crate) const fn fills(&self) -> &InFlight {

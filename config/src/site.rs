@@ -147,6 +147,8 @@ pub struct Caching {
     pub client_reload: ClientReload,
     /// `languages`.
     pub languages: Languages,
+    /// `post`.
+    pub post: Post,
     /// `surrogate_control`.
     pub surrogate_control: SurrogateControl,
     /// `key`.
@@ -193,6 +195,15 @@ pub enum Languages {
     AsSent,
     /// By its qualities and the language of the stored response.
     ByQuality,
+}
+
+/// What becomes of an answer to POST that says it is what a GET would get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Post {
+    /// Passed through.
+    Pass,
+    /// Stored for later GETs, too.
+    Store,
 }
 
 /// What becomes of `Surrogate-Control`.
@@ -314,6 +325,7 @@ impl Profile {
             set_cookie: if rfc { SetCookie::Rfc } else { SetCookie::Safe },
             client_reload: ClientReload::Obey,
             languages: Languages::AsSent,
+            post: Post::Pass,
             surrogate_control: SurrogateControl::Ignore,
             key: KeyRules {
                 query: if rfc {

@@ -2,4 +2,5 @@
 
 pub mod deliver;
 pub mod fault;
+pub mod posted;
 pub mod store;

@@ -45,6 +45,17 @@ pub fn invalidated(
     uris
 }
 
+/// Whether a response says that it is what the target URI identifies: `Content-Location`, on one line, means the target itself
+/// (RFC 9110 §8.7).
+pub(super) fn is_of_target(target: Target<'_>, response: &HeaderMap) -> bool {
+    let mut lines = response.get_all(header::CONTENT_LOCATION).iter();
+    let line = lines.next().filter(|_| lines.next().is_none());
+    let named = line
+        .and_then(|line| line.to_str().ok())
+        .and_then(|reference| same_origin(target, reference.trim()));
+    named.is_some_and(|uri| uri == target.path_and_query)
+}
+
 /// Methods that are registered as safe. Whatever else there is may change anything (RFC 9110 §9.2.1).
 fn is_safe(method: &Method) -> bool {
     matches!(

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, header};
 
 use super::cookies;
 use super::directives::RequestDirectives;
-use super::rules::{ClientReload, Rules, Storing};
+use super::rules::{ClientReload, Post, Rules, Storing};
 use crate::reason::Reason;
 
 /// What a request that may be answered from the store asks for.
@@ -69,6 +69,17 @@ pub fn may_answer(
         range: fields.contains_key(header::RANGE),
         directives: obeyed(directives, rules.client_reload),
     })
+}
+
+/// Whether the answer to a POST may be stored for later GETs, and what such a GET would be (RFC 9110 §9.3.3).
+///
+/// # Errors
+/// The reason why nothing of the answer is stored.
+pub fn may_store_post(fields: &HeaderMap, rules: &Rules) -> Result<RequestPolicy, Reason> {
+    match rules.post {
+        Post::Pass => Err(Reason::Method),
+        Post::Store => may_answer(&Method::GET, fields, rules),
+    }
 }
 
 fn obeyed(directives: RequestDirectives, reload: ClientReload) -> RequestDirectives {

@@ -25,6 +25,8 @@ pub struct Rules {
     pub ignore_cookies: Vec<String>,
     /// `cache.languages`: how `Accept-Language` selects.
     pub languages: Languages,
+    /// `cache.post`: whether answers to POST are stored.
+    pub post: Post,
     /// `cache.surrogate_control`: whether `Surrogate-Control` counts.
     pub surrogate_control: SurrogateControl,
 }
@@ -37,6 +39,15 @@ pub enum Languages {
     AsSent,
     /// By the qualities of its ranges, and by the language that the stored response is in.
     ByQuality,
+}
+
+/// What becomes of an answer to POST that says it is what a GET would get (RFC 9110 §9.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Post {
+    /// It is passed through.
+    Pass,
+    /// It is stored for later GETs.
+    Store,
 }
 
 /// What becomes of `Surrogate-Control`.

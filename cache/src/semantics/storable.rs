@@ -8,6 +8,7 @@
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::directives::{JET9_CACHE_CONTROL, ResponseDirectives, Scope};
+use super::invalidation::{self, Target};
 use super::request::{ReadMethod, RequestPolicy};
 use super::rules::{Rules, SetCookie, Storing};
 use super::{fields, tags, validation};
@@ -51,6 +52,32 @@ pub fn assess(
     let asked = Asked::by(request);
     judge(asked, status, response, rules, times)
         .map_or_else(Storable::No, |stored| Storable::Yes(Box::new(stored)))
+}
+
+/// Judges the final response to a POST that [`super::request::may_store_post`] let through. It answers later GETs only if it says that it
+/// is what the target identifies, and for how long (RFC 9110 §9.3.3): lifetimes of our own do not count.
+pub fn assess_post(
+    request: &RequestPolicy,
+    target: Target<'_>,
+    status: StatusCode,
+    response: &HeaderMap,
+    rules: &Rules,
+    times: TimesOfExchange,
+) -> Storable {
+    if status != StatusCode::OK || !invalidation::is_of_target(target, response) {
+        return Storable::No(Reason::Method);
+    }
+    let explicit = Rules {
+        default_lifetimes: Vec::new(),
+        heuristic_cap: None,
+        ..rules.clone()
+    };
+    match assess(request, status, response, &explicit, times) {
+        Storable::Yes(stored) if stored.times.lifetime.is_zero() => {
+            Storable::No(Reason::NoFreshness)
+        }
+        judged => judged,
+    }
 }
 
 /// Whether a field is for the edge alone: neither stored among the visible fields nor passed on.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::request::{RequestPolicy, may_answer};
-use super::rules::{ClientReload, Languages, Rules, SetCookie, Storing, SurrogateControl};
+use super::rules::{ClientReload, Languages, Post, Rules, SetCookie, Storing, SurrogateControl};
 use super::storable::{Storable, TimesOfExchange, assess};
 use crate::reason::Reason;
 use crate::stored::StoredResponse;
@@ -48,6 +48,7 @@ pub(super) fn rules() -> Rules {
         heuristic_cap: Some(seconds(86_400)),
         ignore_cookies: vec!["_ga*".into(), "consent".into()],
         languages: Languages::AsSent,
+        post: Post::Pass,
         surrogate_control: SurrogateControl::Ignore,
     }
 }

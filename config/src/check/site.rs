@@ -14,8 +14,8 @@ use crate::names::{ClusterId, HostName, NameError, SiteId};
 use crate::reader::{Item, Table};
 use crate::site::{
     Admission, Caching, ClientReload, DOMAINS_MAX, Domain, Https, KeyRules, Languages, Origin,
-    OriginHost, OriginScheme, PATTERNS_MAX, Profile, QueryOrder, ROUTE_PATH_MAX, ROUTES_MAX, Route,
-    STUB_MAX, SetCookie, Site, SurrogateControl, UnknownCoding,
+    OriginHost, OriginScheme, PATTERNS_MAX, Post, Profile, QueryOrder, ROUTE_PATH_MAX, ROUTES_MAX,
+    Route, STUB_MAX, SetCookie, Site, SurrogateControl, UnknownCoding,
 };
 use crate::units::{DURATION_MAX, SIZE_MAX};
 
@@ -194,6 +194,7 @@ fn caching(table: &mut Table<'_>) -> Caching {
         ("as-sent", Languages::AsSent),
         ("by-quality", Languages::ByQuality),
     ];
+    let post = [("pass", Post::Pass), ("store", Post::Store)];
     let surrogate_control = [
         ("ignore", SurrogateControl::Ignore),
         ("obey", SurrogateControl::Obey),
@@ -218,6 +219,7 @@ fn caching(table: &mut Table<'_>) -> Caching {
             item.word(&client_reload)
         }),
         languages: table.value("languages", default.languages, |item| item.word(&languages)),
+        post: table.value("post", default.post, |item| item.word(&post)),
         surrogate_control: table.value("surrogate_control", default.surrogate_control, |item| {
             item.word(&surrogate_control)
         }),

@@ -12,8 +12,8 @@ use crate::limits::Limits;
 use crate::names::HostName;
 use crate::node::{AccessLogFormat, AdminListen, State, TlsVersion};
 use crate::site::{
-    Https, Languages, OriginHost, OriginScheme, Profile, QueryOrder, SetCookie, SurrogateControl,
-    UnknownCoding,
+    Https, Languages, OriginHost, OriginScheme, Post, Profile, QueryOrder, SetCookie,
+    SurrogateControl, UnknownCoding,
 };
 use crate::units::DURATION_MAX;
 
@@ -384,6 +384,7 @@ fn every_key_of_a_site_is_read() {
         set_cookie = "rfc"
         client_reload = "ignore"
         languages = "by-quality"
+        post = "store"
         surrogate_control = "obey"
         key = { query = "as-sent", ignore_parameters = ["a*"], ignore_cookies = [] }
         admission = "all"
@@ -448,8 +449,8 @@ fn every_key_of_a_site_is_read() {
         (SetCookie::Rfc, QueryOrder::AsSent)
     );
     assert_eq!(
-        (cache.languages, cache.surrogate_control),
-        (Languages::ByQuality, SurrogateControl::Obey)
+        (cache.languages, cache.post, cache.surrogate_control),
+        (Languages::ByQuality, Post::Store, SurrogateControl::Obey)
     );
     assert_eq!(cache.key.ignore_parameters, ["a*"]);
     assert!(cache.key.ignore_cookies.is_empty());

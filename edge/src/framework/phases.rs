@@ -33,6 +33,7 @@ use crate::origin::master;
 use crate::origin::receive::{self, Asked};
 use crate::parts::Edge;
 use crate::response::fault::{self, ClientFault, Fault, OriginFault};
+use crate::response::posted::Posted;
 use crate::response::{deliver, store};
 
 pub mod passage;
@@ -200,6 +201,9 @@ impl ProxyHttp for Phases {
         if !master::recheck(&self.edge, &route) {
             return Err(ctx.fail(Fault::Origin(OriginFault::EpochEnded)));
         }
+        let (passing, site) = ctx.parts()?;
+        let now_here = self.edge.clock.now();
+        ctx.posted = Posted::sending(&self.edge, &site, &passing.request, now_here);
         ctx.sent(now);
         Ok(())
     }
@@ -236,6 +240,7 @@ impl ProxyHttp for Phases {
             head.remove_header("jet9-epoch");
             return Ok(());
         }
+        let posted = ctx.posted.take_if(|_| !head.status.is_informational());
         let (passing, site) = ctx.parts()?;
         let method = passing.request.method.clone();
         let asked = Asked {
@@ -250,9 +255,21 @@ impl ProxyHttp for Phases {
         keep_end_to_end(head, &received);
         if !head.status.is_informational() && !method.is_safe() {
             let request = &passing.request;
-            store::invalidate(&self.edge, &site, request, head.status, &received.fields).await;
+            let kept = store::invalidate(&self.edge, &site, request, &received, posted).await;
+            ctx.keep(kept);
         }
         Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Passage,
+    ) -> Result<Option<Duration>> {
+        ctx.gather(body.as_deref().unwrap_or_default(), end_of_stream);
+        Ok(None)
     }
 
     async fn response_filter(

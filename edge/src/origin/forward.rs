@@ -150,8 +150,7 @@ fn origin_host<'a>(site: &'a Site, path_and_query: &[u8]) -> Option<&'a str> {
 fn copy_end_to_end(fields: &mut HeaderMap, asked: &HeaderMap, purpose: For<'_>) {
     let for_store = matches!(purpose, For::Store { .. });
     for (name, value) in asked {
-        let left_out =
-            is_reserved(name) || (for_store && (is_about_part(name) || is_method_override(name)));
+        let left_out = is_reserved(name) || (for_store && is_for_one_client(name));
         if !left_out {
             fields.append(name, value.clone());
         }
@@ -190,6 +189,11 @@ fn is_reserved(name: &HeaderName) -> bool {
                 | "transfer-encoding"
                 | "expect"
         )
+}
+
+/// Whether a field asks for something else than what is stored under the target.
+pub fn is_for_one_client(name: &HeaderName) -> bool {
+    is_about_part(name) || is_method_override(name)
 }
 
 /// Conditions and ranges (RFC 9110 §13.1, §14.2) ask for less than the whole representation.

@@ -29,10 +29,12 @@ use crate::exchange::{Attempt, Exchange};
 use crate::interim::Teller;
 use crate::message::Request;
 use crate::origin::fetch::{self, OriginAnswer, OriginBody, Progress, Purpose};
+use crate::origin::receive::Received;
 use crate::parts::Edge;
 use crate::request::client::Client;
 use crate::request::key;
 use crate::response::fault::{Fault, OriginFault};
+use crate::response::posted::{Gathering, Posted};
 
 /// A fetch that leads: everything it needs, owned, because it outlives its client.
 #[derive(Debug)]
@@ -392,20 +394,16 @@ impl Pump {
 }
 
 /// Invalidates what an answered unsafe or unknown method made untrue (RFC 9111 §4.4): the target URI, and same-origin `Location` and
-/// `Content-Location`. Called with every final answer to such a method, before it goes out to the client.
+/// `Content-Location`. Called with every final answer to such a method, before it goes out to the client; then, where the request was a
+/// POST whose answer may be stored, it is judged. What of it is kept.
 pub async fn invalidate(
     edge: &Edge,
     site: &SiteRuntime,
     request: &Request,
-    status: StatusCode,
-    fields: &HeaderMap,
-) {
-    let (Ok(path_and_query), Some(named)) = (
-        std::str::from_utf8(&request.path_and_query),
-        edge.sites.find(request.host.as_str()),
-    ) else {
-        return;
-    };
+    received: &Received,
+    mut posted: Option<Posted>,
+) -> Option<Gathering> {
+    let named = edge.sites.find(request.host.as_str())?;
     let authority = match request.port {
         Some(port) => format!("{}:{port}", request.host.as_str()),
         None => request.host.as_str().to_owned(),
@@ -413,9 +411,10 @@ pub async fn invalidate(
     let target = Target {
         scheme: request.scheme,
         authority: &authority,
-        path_and_query,
+        path_and_query: std::str::from_utf8(&request.path_and_query).ok()?,
     };
-    for uri in invalidation::invalidated(&request.method, status, target, fields) {
+    let Received { status, fields, .. } = received;
+    for uri in invalidation::invalidated(&request.method, *status, target, fields) {
         let rules = &site.site.cache.key;
         let key = key::of(
             edge.cache.keys(),
@@ -425,8 +424,13 @@ pub async fn invalidate(
             &named.host,
             &uri.into(),
         );
-        if let Err(error) = edge.cache.invalidate(&key).await {
+        let done = match &mut posted {
+            Some(posted) => posted.posting().invalidate(&key).await,
+            None => edge.cache.invalidate(&key).await.map(drop),
+        };
+        if let Err(error) = done {
             warn!("{}: not invalidated: {error}", request.host.as_str());
         }
     }
+    posted?.answered(target, received, edge.clock.now())
 }

@@ -459,3 +459,106 @@ proptest! {
         prop_assert_eq!(stored.times.initial_age, apparent.max(said));
     }
 }
+
+/// Whether the answer to a POST to `/form?x` may be stored, and for how many seconds it is fresh.
+#[track_caller]
+fn check_post(request: Lines<'_>, status: u16, response: Lines<'_>, expected: Result<u64, Reason>) {
+    let rules = Rules {
+        post: crate::semantics::rules::Post::Store,
+        default_lifetimes: vec![(StatusCode::OK, seconds(600))],
+        ..rules()
+    };
+    let target = Target {
+        scheme: crate::Scheme::Https,
+        authority: "example.com",
+        path_and_query: "/form?x",
+    };
+    let policy = crate::semantics::request::may_store_post(&map(request), &rules);
+    let judged = policy.and_then(|policy| {
+        let status = StatusCode::from_u16(status).unwrap();
+        match assess_post(&policy, target, status, &map(response), &rules, at(NOW)) {
+            Storable::Yes(stored) => Ok(stored.times.lifetime),
+            Storable::No(reason) => Err(reason),
+        }
+    });
+    assert_eq!(
+        judged,
+        expected.map(seconds),
+        "{request:?} {status} {response:?}"
+    );
+}
+
+#[test]
+fn an_answer_to_post_is_stored_if_it_says_that_it_is_the_targets_and_for_how_long() {
+    let here = ("content-location", "/form?x");
+    check_post(&[], 200, &[FRESH, here], Ok(60));
+    check_post(
+        &[],
+        200,
+        &[
+            FRESH,
+            ("content-location", "https://EXAMPLE.com:443/form?x"),
+        ],
+        Ok(60),
+    );
+    check_post(&[], 200, &[FRESH, ("content-location", "")], Ok(60));
+    let no = Err(Reason::Method);
+    check_post(&[], 200, &[FRESH], no);
+    check_post(&[], 200, &[FRESH, here, here], no);
+    for elsewhere in [
+        "/form",
+        "/form?y",
+        "http://example.com/form?x",
+        "//other.test/form?x",
+    ] {
+        check_post(&[], 200, &[FRESH, ("content-location", elsewhere)], no);
+    }
+    for status in [201, 204, 303, 404, 500] {
+        check_post(&[], status, &[FRESH, here], no);
+    }
+}
+
+#[test]
+fn an_answer_to_post_has_no_lifetime_but_its_own_and_the_limits_of_any_answer() {
+    let (here, etag) = (("content-location", "/form?x"), ("etag", "\"a\""));
+    let modified = ("last-modified", EARLIER_DATE);
+    check_post(&[], 200, &[here, modified, etag], Err(Reason::NoFreshness));
+    check_post(
+        &[],
+        200,
+        &[here, etag, ("cache-control", "max-age=0")],
+        Err(Reason::NoFreshness),
+    );
+    check_post(
+        &[],
+        200,
+        &[here, ("cache-control", "private, max-age=9")],
+        Err(Reason::Private),
+    );
+    check_post(
+        &[],
+        200,
+        &[here, FRESH, ("set-cookie", "a=b")],
+        Err(Reason::SetCookie),
+    );
+    check_post(
+        &[("authorization", "x")],
+        200,
+        &[here, FRESH],
+        Err(Reason::Authorization),
+    );
+    check_post(
+        &[("cache-control", "no-store")],
+        200,
+        &[here, FRESH],
+        Err(Reason::NoStore),
+    );
+    check_post(
+        &[("if-match", "*")],
+        200,
+        &[here, FRESH],
+        Err(Reason::Precondition),
+    );
+    let pass = crate::semantics::request::may_store_post(&map(&[]), &rules());
+    assert_eq!(pass, Err(Reason::Method));
+}

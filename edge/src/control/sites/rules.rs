@@ -4,7 +4,7 @@
 //! documented there); here it only changes its type.
 
 use jet9_cache::semantics::rules::{
-    ClientReload, Languages, Rules, SetCookie, Storing, SurrogateControl,
+    ClientReload, Languages, Post, Rules, SetCookie, Storing, SurrogateControl,
 };
 use jet9_config::site::{self, Caching, Profile, Route, Site};
 
@@ -43,6 +43,10 @@ fn of(caching: &Caching, off: Storing) -> Rules {
         languages: match caching.languages {
             site::Languages::AsSent => Languages::AsSent,
             site::Languages::ByQuality => Languages::ByQuality,
+        },
+        post: match caching.post {
+            site::Post::Pass => Post::Pass,
+            site::Post::Store => Post::Store,
         },
         surrogate_control: match caching.surrogate_control {
             site::SurrogateControl::Ignore => SurrogateControl::Ignore,

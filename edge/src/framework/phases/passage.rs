@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use jet9_cache::Timestamp;
+use jet9_cache::semantics::status::CacheStatus;
 use jet9_config::site::Origin;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -24,6 +25,7 @@ use crate::origin::master::{self, Route};
 use crate::parts::Edge;
 use crate::record::metrics::Outcome;
 use crate::response::fault::{self, ClientFault, EdgeFault, Fault, OriginFault};
+use crate::response::posted::{Gathering, Posted};
 
 /// The type of errors that stand for a fault which the passage keeps.
 const FAULT: ErrorType = ErrorType::Custom("a fault of ours");
@@ -40,6 +42,10 @@ pub struct Passage {
     next_addr: usize,
     pause: Duration,
     content: u64,
+    /// A POST that was sent, until it is answered.
+    pub(super) posted: Option<Posted>,
+    /// Its answer, while it is being kept.
+    kept: Option<Gathering>,
     fault: Option<Fault>,
     told: Told,
 }
@@ -70,6 +76,8 @@ impl Passage {
             next_addr: 0,
             pause: Duration::ZERO,
             content: 0,
+            posted: None,
+            kept: None,
             fault: None,
             told: Told::Nothing,
         }
@@ -201,6 +209,24 @@ impl Passage {
     pub(super) const fn took_content(&mut self, length: u64) -> u64 {
         self.content = self.content.saturating_add(length);
         self.content
+    }
+
+    /// The answer to a POST is kept, if it is.
+    pub(super) fn keep(&mut self, kept: Option<Gathering>) {
+        if let (Some(_), Some(passing)) = (&kept, &mut self.passing) {
+            let cache = &mut passing.exchange.cache;
+            *cache = cache.map(CacheStatus::and_stored);
+        }
+        self.kept = kept;
+    }
+
+    /// Content of the answer, on its way to the client.
+    pub(super) fn gather(&mut self, piece: &[u8], is_last: bool) {
+        let kept = self.kept.take();
+        self.kept = kept.and_then(|mut kept| kept.gather(piece).then_some(kept));
+        if let Some(kept) = self.kept.take_if(|_| is_last) {
+            kept.finish();
+        }
     }
 
     pub(super) fn first_byte(&mut self) {

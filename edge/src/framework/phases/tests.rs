@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use http::Method;
-use jet9_config::site::UnknownCoding;
+use jet9_cache::semantics::vary::SelectingFields;
+use jet9_config::site::{Post, UnknownCoding};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
@@ -354,4 +355,89 @@ async fn content_that_breaks_off_is_reset_over_http2() {
     node.publish(7, &serving("a"), side.addr, nowhere()).await;
     let answer = http2(&node, Method::POST, b"x").await;
     assert!(answer.unwrap_err().is_reset());
+}
+
+/// Whether the store has an answer for `GET http://example.test/form?x=y`.
+async fn has_form(node: &TestNode) -> bool {
+    let edge = &node.edge;
+    let named = edge.sites.find("example.test").unwrap();
+    let key = crate::request::key::of(
+        edge.cache.keys(),
+        named.site.partition,
+        &named.site.site.cache.key,
+        jet9_cache::Scheme::Http,
+        &named.host,
+        &Bytes::from_static(b"/form?x=y"),
+    );
+    let fields = HeaderMap::new();
+    let found = edge.cache.lookup(&key, &SelectingFields::of(&fields)).await;
+    matches!(found, jet9_cache::Lookup::Hit(_))
+}
+
+async fn wait_for_form(node: &TestNode) {
+    let stored = async {
+        while !has_form(node).await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), stored).await;
+    waited.expect("it is stored");
+}
+
+#[tokio::test]
+async fn an_answer_to_post_that_is_what_a_get_would_get_answers_later_gets() {
+    const HEAD: &str =
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Location: /form?x=y\r\n";
+    let check = async |rest: &'static str, target: &str, post, stored: bool| {
+        let answer = Act::Answer(Box::leak(format!("{HEAD}{rest}").into_boxed_str()));
+        let side = ScriptedSide::play(vec![vec![answer]]);
+        let node = TestNode::new(|site| {
+            site.cache.post = post;
+            site.cache.key.ignore_parameters = vec!["utm_*".into()];
+        });
+        node.publish(7, &serving("a"), side.addr, nowhere()).await;
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\n\r\n");
+        let answer = http1(&node, &head, "hello").await;
+        assert_eq!(
+            answer.contains("fwd-status=200; stored"),
+            stored,
+            "{answer}"
+        );
+        assert_eq!(side.requests().len(), 1);
+        if !stored || !answer.ends_with("ok") {
+            return assert!(!has_form(&node).await, "{rest}");
+        }
+        wait_for_form(&node).await;
+        let answer = http2(&node, Method::GET, b"").await.unwrap();
+        assert_eq!(answer, (200, "ok".to_owned()));
+    };
+    use Post::{Pass, Store};
+    check("Content-Length: 2\r\n\r\nok", "/form?x=y", Store, true).await;
+    check("Content-Length: 2\r\n\r\nok", "/form?x=y", Pass, false).await;
+    check("Content-Length: 2\r\n\r\nok", "/form", Store, false).await;
+    check(
+        "Content-Length: 2\r\n\r\nok",
+        "/form?x=y&utm_a=1",
+        Store,
+        false,
+    )
+    .await;
+    check("\r\nok", "/form?x=y", Store, false).await;
+    // Broken off: the client sees it, and nothing is stored.
+    check("Content-Length: 9\r\n\r\nbroken", "/form?x=y", Store, true).await;
+}
+
+#[tokio::test]
+async fn an_answer_to_post_in_chunks_is_stored_over_http2_too() {
+    let side = ScriptedSide::play(vec![vec![Act::Answer(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Location: /form?x=y\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
+    )]]);
+    let node = TestNode::new(|site| site.cache.post = Post::Store);
+    node.publish(7, &serving("a"), side.addr, nowhere()).await;
+    let posted = http2(&node, Method::POST, b"hello").await.unwrap();
+    assert_eq!(posted, (200, "ok".to_owned()));
+    wait_for_form(&node).await;
+    let answer = http2(&node, Method::GET, b"").await.unwrap();
+    assert_eq!(answer, posted);
 }
