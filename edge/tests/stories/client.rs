@@ -107,10 +107,10 @@ impl Asking {
         self.has_head.load(Ordering::Relaxed)
     }
 
-    /// Whether an answer has come that nobody looked at.
-    pub(crate) fn has_answer(&mut self) -> bool {
+    /// An answer that has come and that nobody looked at.
+    pub(crate) fn early(&mut self) -> Option<&Answer> {
         self.early.extend(self.answers.try_iter());
-        !self.early.is_empty()
+        self.early.front()
     }
 
     fn why_it_ended(&mut self) -> String {

@@ -249,19 +249,10 @@ impl Play {
         rules: &[Rule],
     ) -> Step_ {
         let pending = self.origin.next().ok_or_else(|| {
-            let answered = self
-                .asking
-                .values_mut()
-                .any(|(asking, _)| asking.has_answer());
-            let but = if answered {
-                " (a client was answered without it)"
-            } else {
-                ""
-            };
-            (
-                line,
-                format!("the origin was not asked within {SOON:?}{but}"),
-            )
+            let asking = self.asking.values_mut();
+            let came: Vec<_> = asking.filter_map(|(asking, _)| asking.early()).collect();
+            let problem = format!("the origin was not asked within {SOON:?}\nclients saw {came:?}");
+            (line, problem)
         })?;
         let seen = format!("\nthe origin saw {:?}", pending.seen);
         if (pending.seen.method.as_str(), pending.seen.target.as_str()) != (method, target) {
@@ -310,8 +301,13 @@ impl Play {
             ..self.cluster.serving(Side::A)
         };
         self.edge.files.publish(&self.cluster);
-        let adopted = format!("adopted cluster=c-1 epoch={} ", self.cluster.epoch);
-        until_true("the edge knows", || self.edge.process.err.contain(&adopted));
+        let epoch = self.cluster.epoch as f64;
+        until_true("the edge follows", || {
+            let now = self.edge.metrics();
+            let is = |sample: &str, value: f64| now.get(sample) == Some(&value);
+            is(r#"jet9_cluster_epoch{cluster="c-1"}"#, epoch)
+                && is(r#"jet9_clusters{mastership="live"}"#, 1.0)
+        });
         Ok(())
     }
 
