@@ -1,46 +1,58 @@
-//! The disk tier: a ring of segments with checksummed records on each volume, and one index in memory for all of them.
+//! The disk tier: on each volume a ring of segments with checksummed records, and an index of 16 bytes a record in memory.
 //!
 //! Used by `store` (find, read, write) and by fills (pieces of long content). A key lives on one volume, chosen by hash among those in
-//! service. Everything that fails here costs a hit and is counted; nothing of it reaches a visitor. Judges no purge on the way out: that
-//! is `store`'s. Invariants 3 (exact bytes) and 9 (a bad disk costs hits only).
+//! service. Everything that fails here costs a hit and is counted; nothing of it reaches a visitor. Invariants 3 (exact bytes) and 9 (a
+//! bad disk costs hits only), and: of two versions of a response the older is never found once the newer was committed, nor after a
+//! restart if the newer had been on disk for the flush time.
 
 pub mod admission;
+mod catalog;
+mod claim;
 mod content;
+mod footer;
+mod forgotten;
 pub mod ghost;
 pub mod index;
+mod keeper;
+mod pending;
 mod pool;
 mod record;
 mod recovery;
 pub mod reinsertion;
+mod segment;
 pub mod shares;
 mod superblock;
+mod variants;
 mod volume;
 mod writer;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use log::{error, warn};
+use log::error;
 use tokio::sync::watch;
 
 use crate::device::Opener;
 use crate::fill::{PIECE, ReadError};
 use crate::key::Key;
-use crate::memory::{Content, Variant, Version};
+use crate::memory::{self, Variant, Version};
 use crate::metrics::Metrics;
-use crate::purge::{Purges, Tick};
+use crate::purge::{Purges, Tick, Verdict};
 use crate::semantics::vary::SelectingFields;
 use crate::store::VolumeConfig;
 
+pub(crate) use claim::{Claim, OnDisk};
 pub(crate) use content::{DiskContent, Pinned};
-use index::Index;
-pub(crate) use index::{Entry, Found};
+use index::slot::{Address, Slot};
+use keeper::{Bell, Keeper, Mounts};
 use pool::Pool;
 pub(crate) use record::Location;
-use record::{Draft, Facts, Kind, Meta, Place};
-use volume::{Unread, Volume};
-use writer::{Sink, Writer};
+use record::{Draft, Facts, Header, Kind, Meta, Place};
+use recovery::Loaded;
+use variants::{Family, Filed, variant_of, vary_of};
+use volume::{Shared, Unread, Volume};
+use writer::{Sink, Ticket, Writer};
 
 /// Content up to this many bytes lies in the head record itself: one read gets it all.
 const INLINE_MAX: u64 = 256 << 10;
@@ -52,21 +64,23 @@ const VOLUME_SHARE: u64 = 4;
 /// The disk tier of a store; without volumes it finds nothing and takes nothing.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    mounts: Vec<Arc<Mount>>,
-    index: Arc<Index>,
+    mounts: Arc<Mounts>,
     purges: Arc<Purges>,
-    metrics: Metrics,
+    /// Bytes of the smallest volume.
+    smallest: u64,
     loaded: watch::Sender<bool>,
-    closing: Arc<AtomicBool>,
-    loader: parking_lot::Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// `None` without volumes.
+    _keeper: Option<Keeper>,
 }
 
-/// A volume with its threads. Owned by [`Disk`] alone; whoever else knows it lets it go.
+/// A volume with its threads. Owned by [`Mounts`] alone; whoever else knows it lets it go.
 #[derive(Debug)]
 pub(crate) struct Mount {
     shelf: Shelf,
     writer: Writer,
     pool: Pool,
+    loader: Option<std::thread::JoinHandle<()>>,
+    closing: Arc<AtomicBool>,
 }
 
 /// What puts records on a volume.
@@ -76,73 +90,57 @@ struct Shelf {
     sink: Sink,
 }
 
+/// What a look-up on disk found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Variant(Arc<Variant>),
+    /// The key is known, but no variant is selected.
+    OtherVariants,
+    Nothing,
+}
+
 impl Disk {
-    /// Opens the volumes; those that cannot be used are logged, counted and left out. Begins a session in the purge journal.
+    /// Opens the volumes and begins a session; those that cannot be used are logged, counted and tried again every minute. Their indexes
+    /// are loaded in the background.
+    ///
+    /// # Errors
+    /// When the session could not be begun, or a thread not be started.
     pub(crate) fn open(
         configs: &[VolumeConfig],
         session: u128,
         purges: &Arc<Purges>,
-        files: &dyn Opener,
+        files: &Arc<dyn Opener>,
         metrics: &Metrics,
-    ) -> Self {
-        let index = Arc::new(Index::new());
-        let mount = |(number, config): (usize, &VolumeConfig)| {
-            let parts = (
-                files,
-                Arc::clone(purges),
-                Arc::clone(&index),
-                metrics.clone(),
-            );
-            let opened = Volume::open(number, config, session, parts).and_then(Mount::start);
-            if let Err(error) = &opened {
-                metrics.disk_errors.with_label_values(&["open"]).inc();
-                error!("{}: the volume is left out: {error}", config.path.display());
-            }
-            opened.ok().map(Arc::new)
-        };
-        let mounts: Vec<_> = configs.iter().enumerate().filter_map(mount).collect();
-        Self {
-            mounts,
-            index,
+    ) -> std::io::Result<Self> {
+        let shared = Shared {
+            files: Arc::clone(files),
             purges: Arc::clone(purges),
             metrics: metrics.clone(),
-            loaded: watch::Sender::new(false),
-            closing: Arc::default(),
-            loader: parking_lot::Mutex::default(),
-        }
-    }
-
-    /// Begins to load the index in the background.
-    pub(crate) fn load(&self) {
-        let volumes: Vec<_> = self
-            .mounts
-            .iter()
-            .map(|mount| Arc::clone(&mount.shelf.volume))
-            .collect();
-        let (index, purges) = (Arc::clone(&self.index), Arc::clone(&self.purges));
-        let (loaded, closing) = (self.loaded.clone(), Arc::clone(&self.closing));
-        let now = purges.now();
-        let load = move || {
-            for volume in &volumes {
-                recovery::load(volume, &purges, now, &closing);
-            }
-            index.finish_loading();
-            loaded.send_replace(true);
+            bell: Arc::new(Bell::new(configs.len(), metrics.clone())),
+            session,
         };
-        if self.mounts.is_empty() {
-            return load();
+        let volumes = open_volumes(configs, &shared);
+        let open = volumes.iter().flatten();
+        let smallest = open.map(|volume| volume.geometry.bytes()).min();
+        purges.begin_session(session)?;
+        let mut list = Vec::new();
+        for volume in volumes {
+            list.push(volume.map(Mount::start).transpose()?.map(Arc::new));
         }
-        match std::thread::Builder::new()
-            .name("jet9-load".into())
-            .spawn(load)
-        {
-            Ok(thread) => *self.loader.lock() = Some(thread),
-            Err(error) => {
-                error!("what is on disk cannot be loaded: {error}");
-                self.index.finish_loading();
-                self.loaded.send_replace(true);
-            }
-        }
+        let mounts = Arc::new(Mounts::new(list));
+        let loaded = watch::Sender::new(configs.is_empty());
+        let keeper = if configs.is_empty() {
+            None
+        } else {
+            Some(Keeper::start(&mounts, configs, &shared, loaded.clone())?)
+        };
+        Ok(Self {
+            mounts,
+            purges: Arc::clone(purges),
+            smallest: smallest.unwrap_or(0),
+            loaded,
+            _keeper: keeper,
+        })
     }
 
     pub(crate) fn is_loaded(&self) -> bool {
@@ -156,114 +154,164 @@ impl Disk {
 
     /// Whether there is a volume in service.
     pub(crate) fn is_present(&self) -> bool {
-        self.mounts
-            .iter()
-            .any(|mount| mount.shelf.volume.is_online())
+        !self.mounts.online().is_empty()
     }
 
-    /// The largest content that a volume takes, in bytes; 0 without one.
+    /// The largest content that every volume takes, in bytes; 0 without one.
     pub(crate) fn content_max(&self) -> u64 {
-        let shares = self
-            .mounts
-            .iter()
-            .map(|mount| mount.shelf.volume.bytes() / VOLUME_SHARE);
-        shares.min().unwrap_or(0).min(CONTENT_MAX)
-    }
-
-    /// The newest variant on disk that a request selects.
-    pub(crate) fn find(&self, key: &Key, selecting: &SelectingFields<'_>) -> Found {
-        self.index
-            .find(key.primary(), selecting, self.purges.keys())
+        (self.smallest / VOLUME_SHARE).min(CONTENT_MAX)
     }
 
     /// Whether anything is stored under a primary key, or may be.
     pub(crate) fn may_have(&self, primary: u128) -> bool {
-        !self.is_loaded() || self.index.has(primary)
+        let of_key = self.mount_of(primary);
+        of_key.is_some_and(|mount| {
+            !mount.volume().is_loaded() || mount.volume().catalog.may_have(primary)
+        })
     }
 
-    /// Whether exactly this version is on disk.
-    pub(crate) fn holds(&self, primary: u128, version: Version) -> bool {
-        self.index.holds(primary, version)
+    /// Whether exactly this version is on disk, and the newest there.
+    pub(crate) fn holds(&self, variant: &Variant) -> bool {
+        let Some(mount) = self.mount_of(variant.key.primary()) else {
+            return false;
+        };
+        let address = Address::of_offset(variant.on_disk.offset());
+        let filed = self.filed(variant);
+        address.is_some_and(|address| mount.volume().catalog.holds(filed, address))
     }
 
-    /// Takes one version out of the index: it was purged, or a part of it is gone.
-    pub(crate) fn forget(&self, primary: u128, version: Version) {
-        self.index.remove(primary, version);
+    /// The newest stored response on disk that a request selects; content up to `whole_max` bytes comes with it.
+    pub(crate) async fn find(
+        &self,
+        key: &Key,
+        selecting: &SelectingFields<'_>,
+        whole_max: u64,
+    ) -> Found {
+        let Some(mount) = self.mount_of(key.primary()) else {
+            return Found::Nothing;
+        };
+        let catalog = &mount.volume().catalog;
+        if !mount.volume().is_loaded() {
+            return Found::Nothing;
+        }
+        let place = (key.primary(), key.partition());
+        let keys = self.purges.keys();
+        let mut newest: Option<(Filed, Variant)> = None;
+        for (filed, slot) in catalog.candidates(place, selecting, keys) {
+            // Most of what was purged is known without a look at it. It stays until it is replaced.
+            let known = Variant::facts_of(key, &[]);
+            if self.purges.judge(&known, Tick(slot.birth.tick())) == Verdict::Dead {
+                continue;
+            }
+            let read = mount.read_head(filed, slot, &self.purges).await;
+            let is_it = |variant: &Variant| {
+                variant.key.is_same(key) && variant.is_selected(selecting, keys)
+            };
+            if let Some(variant) = read.filter(is_it)
+                && newest
+                    .as_ref()
+                    .is_none_or(|(_, other)| other.version < variant.version)
+            {
+                newest = Some((filed, variant));
+            }
+        }
+        if let Some((filed, variant)) = newest {
+            if let Some(address) = Address::of_offset(variant.on_disk.offset()) {
+                catalog.count_hit(filed, address);
+            }
+            return match mount.fetch_whole(variant, whole_max).await {
+                Some(variant) => Found::Variant(Arc::new(variant)),
+                None => Found::Nothing,
+            };
+        }
+        match catalog.family(key.primary()) {
+            Family::Varies => Found::OtherVariants,
+            Family::Plain | Family::None => Found::Nothing,
+        }
     }
 
     /// Whether a disk hit may go into memory: it is still what is on disk, and hides nothing newer there.
     pub(crate) fn may_promote(&self, variant: &Variant) -> bool {
-        let (primary, vary) = (variant.key.primary(), &variant.response.vary);
-        self.index.holds(primary, variant.version)
-            && !self
-                .index
-                .has_newer_by_other_fields(primary, vary, variant.recency())
+        let primary = variant.key.primary();
+        let Some(mount) = self.mount_of(primary) else {
+            return false;
+        };
+        // Another variant may be newer, and answer the same requests: then it has to be looked at each time.
+        let is_alone = match mount.volume().catalog.family(primary) {
+            Family::Varies => !variant.response.vary.is_empty(),
+            Family::Plain | Family::None => true,
+        };
+        is_alone && self.holds(variant)
     }
 
-    /// The stored response of an index entry; content up to `whole_max` bytes comes with it. `None`: it is gone or another key's.
-    pub(crate) async fn read(&self, key: &Key, entry: &Entry, whole_max: u64) -> Option<Variant> {
-        let mount = self
-            .mounts
+    /// Takes the place of a response that was committed for its newest version: from now on nothing older is found on disk. `None`
+    /// when a newer one has it, or there is no volume.
+    pub(crate) fn claim(&self, variant: &Arc<Variant>) -> Option<Claim> {
+        let mount = self.mount_of(variant.key.primary())?;
+        let vary = self.vary_of(variant);
+        let partition = variant.key.partition();
+        let catalog = &mount.volume().catalog;
+        catalog.learn(partition, vary, &variant.response.vary);
+        Claim::of(mount.volume(), self.filed(variant), variant)
+    }
+
+    /// Writes a stored response whose content is in memory, or on disk already. Waits only for room in the queue. `false` when it
+    /// will not be written, although its volume serves.
+    pub(crate) async fn write(&self, variant: &Arc<Variant>, claim: Claim) -> bool {
+        let volume = Arc::clone(claim.volume());
+        let online = self.mounts.online();
+        let Some(mount) = online
             .iter()
-            .find(|mount| mount.shelf.volume.number == entry.volume)?;
-        match mount.read_head(entry, &self.purges).await {
-            Ok(variant) if variant.key.is_same(key) => mount.fetch_whole(variant, whole_max).await,
-            Ok(_) => None,
-            Err(_) => {
-                self.index.remove(key.primary(), entry.version);
-                None
-            }
-        }
-    }
-
-    /// Makes every older version of a variant unfindable; call it when the newer one is in memory. Tells whether an older one may be
-    /// on disk, so that it would come back at the next start if the newer one were not written.
-    pub(crate) fn supersede(&self, variant: &Variant) -> bool {
-        let (primary, vary) = (variant.key.primary(), &variant.response.vary);
-        let loading = !self.is_loaded();
-        self.index
-            .supersede(primary, variant.selected_by, vary, variant.recency())
-            || loading
-    }
-
-    /// Writes a stored response whose content is in memory, or on disk already. Waits only for room in the queue.
-    pub(crate) async fn write(&self, variant: &Arc<Variant>) {
-        let on_disk = match &variant.content {
-            Content::OnDisk(content) => Some(content),
-            Content::Whole(_) | Content::Pieces(_) => None,
+            .find(|mount| Arc::ptr_eq(mount.volume(), &volume))
+        else {
+            // It is out of service, and comes back empty.
+            return true;
         };
-        let mount = match on_disk {
-            Some(content) => content.mount(),
-            None => self.mount_of(variant.key.primary()).map(Arc::clone),
-        };
-        let Some(shelf) = mount.map(|mount| mount.shelf.clone()) else {
-            return;
-        };
+        let shelf = mount.shelf.clone();
         shelf.sink.room().await;
+        let vary = self.vary_of(variant);
         match &variant.content {
-            Content::OnDisk(content) => shelf.put_head(variant, content.place(), Bytes::new()),
-            Content::Whole(whole) if whole.len() as u64 <= INLINE_MAX => {
-                shelf.put_head(variant, Place::default(), whole.clone());
+            memory::Content::OnDisk(content) => {
+                let is_here = content
+                    .mount()
+                    .is_some_and(|mount| Arc::ptr_eq(mount.volume(), &volume));
+                if is_here {
+                    shelf.put_head(variant, vary, content.place(), Bytes::new(), claim);
+                }
+                is_here
             }
-            Content::Whole(whole) => shelf.put_long(variant, whole.clone()),
+            memory::Content::Whole(whole) if whole.len() as u64 <= INLINE_MAX => {
+                shelf.put_head(variant, vary, Place::default(), whole.clone(), claim);
+                true
+            }
+            memory::Content::Whole(whole) => {
+                shelf.put_long(variant, vary, whole.clone(), claim);
+                true
+            }
             // Only a store without a disk holds pieces, and one whose disk failed.
-            Content::Pieces(_) => {}
+            memory::Content::Pieces(_) => false,
         }
-        self.measure();
     }
 
     /// Where the pieces of a long fill go; `None` without a volume in service.
-    pub(crate) fn mount_of(&self, primary: u128) -> Option<&Arc<Mount>> {
-        let online = self
-            .mounts
-            .iter()
-            .filter(|mount| mount.shelf.volume.is_online());
-        online.max_by_key(|mount| mix(primary, mount.shelf.volume.identity))
+    pub(crate) fn mount_of(&self, primary: u128) -> Option<Arc<Mount>> {
+        self.mounts.best(|name| score(primary, name))
+    }
+
+    fn filed(&self, variant: &Variant) -> Filed {
+        Filed {
+            primary: variant.key.primary(),
+            variant: variant_of(self.vary_of(variant), variant.selected_by),
+        }
+    }
+
+    fn vary_of(&self, variant: &Variant) -> u32 {
+        vary_of(&variant.response.vary, self.purges.keys())
     }
 
     #[cfg(test)]
     pub(crate) async fn flush(&self) {
-        for mount in &self.mounts {
+        for mount in self.mounts.online() {
             // Twice: the head of long content is handed in when its piece is written.
             mount.writer.sink().flush().await;
             mount.writer.sink().flush().await;
@@ -272,34 +320,42 @@ impl Disk {
 
     /// Makes everything handed in durable and closes the volumes; nothing is written any more.
     pub(crate) async fn close(&self) {
-        for mount in &self.mounts {
+        for mount in self.mounts.online() {
             mount.writer.close().await;
         }
     }
-
-    fn measure(&self) {
-        let responses = i64::try_from(self.index.len()).unwrap_or(i64::MAX);
-        self.metrics
-            .stored_responses
-            .with_label_values(&["disk"])
-            .set(responses);
-    }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        self.closing.store(true, Ordering::Release);
-        if let Some(thread) = self.loader.lock().take()
-            && thread.join().is_err()
-        {
-            warn!("the loading thread had panicked");
+/// Opens what can be opened, and lets every volume remember the others.
+fn open_volumes(configs: &[VolumeConfig], shared: &Shared) -> Vec<Option<Volume>> {
+    let open = |(number, config): (usize, &VolumeConfig)| {
+        let opened = Volume::open(number, config, shared.clone());
+        if let Err(error) = &opened {
+            let errors = &shared.metrics.disk_errors;
+            errors.with_label_values(&["open"]).inc();
+            error!("{}: the volume is left out: {error}", config.path.display());
+        }
+        opened.ok()
+    };
+    let volumes: Vec<_> = configs.iter().enumerate().map(open).collect();
+    let names: Vec<u64> = volumes.iter().flatten().map(|volume| volume.name).collect();
+    for volume in volumes.iter().flatten() {
+        let others: Vec<u64> = names
+            .iter()
+            .copied()
+            .filter(|n| *n != volume.name)
+            .collect();
+        if let Err(error) = volume.meet(&others) {
+            error!("{}: {error}", volume.path().display());
+            volume.retire(volume::Outage::Unbelievable);
         }
     }
+    volumes
 }
 
 /// Rendezvous: when a volume comes or goes, only its own keys move.
-fn mix(primary: u128, identity: u128) -> u64 {
-    let mixed = (primary ^ identity) as u64;
+fn score(primary: u128, name: u64) -> u64 {
+    let mixed = (primary >> 64) as u64 ^ primary as u64 ^ name;
     mixed
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         .rotate_left(32)
@@ -307,11 +363,17 @@ fn mix(primary: u128, identity: u128) -> u64 {
 }
 
 impl Mount {
+    /// Starts the threads of a volume: what is on it is loaded, and written after the last lap that is found.
     fn start(volume: Volume) -> std::io::Result<Self> {
         let volume = Arc::new(volume);
-        let tail = recovery::find_tail(&volume);
         let pool = Pool::start(volume.number)?;
-        let writer = Writer::start(Arc::clone(&volume), tail)?;
+        let (laps, last_lap) = mpsc::channel();
+        let writer = Writer::start(Arc::clone(&volume), last_lap)?;
+        let closing = Arc::new(AtomicBool::new(false));
+        let (of_loader, is_closing) = (Arc::clone(&volume), Arc::clone(&closing));
+        let loader = std::thread::Builder::new()
+            .name(format!("jet9-load-{}", volume.number))
+            .spawn(move || load(&of_loader, &laps, &is_closing))?;
         Ok(Self {
             shelf: Shelf {
                 volume,
@@ -319,7 +381,13 @@ impl Mount {
             },
             writer,
             pool,
+            loader: Some(loader),
+            closing,
         })
+    }
+
+    fn volume(&self) -> &Arc<Volume> {
+        &self.shelf.volume
     }
 
     /// Hands in one piece of the content of a fill; `done` is told its location, or that it is lost.
@@ -336,6 +404,7 @@ impl Mount {
             kind: Kind::Chunk,
             primary: key.primary(),
             selected_by: 0,
+            vary: 0,
             url: key.url(),
             birth: object.1,
             version: object.0,
@@ -348,60 +417,74 @@ impl Mount {
                 meta: Vec::new(),
                 content: piece,
             },
-            Box::new(done),
+            Ticket::Piece(Box::new(done)),
         );
     }
-    /// Reads and checks a head record.
+
+    /// Reads and checks the head record of a slot; `None` when it is another response's, or gone.
     async fn read_head(
         self: &Arc<Self>,
-        entry: &Entry,
+        filed: Filed,
+        slot: Slot,
         purges: &Arc<Purges>,
-    ) -> Result<Variant, Unread> {
-        let (volume, head) = (Arc::clone(&self.shelf.volume), entry.head);
-        let (version, keys) = (entry.version, purges.keys().clone());
+    ) -> Option<Variant> {
+        let (volume, keys) = (Arc::clone(self.volume()), purges.keys().clone());
         let work = move || {
-            let (header, record) = volume.read(&head)?;
+            let (header, record) = volume.read_slot(&slot)?;
             let facts = header.facts;
-            let meta = header
-                .meta(&record)
-                .and_then(|m| Meta::decode(m, facts.partition, &keys));
-            let content = header.content(&record);
-            match (meta, content) {
-                (Some(meta), Some(content)) if facts.version == version => {
-                    Ok((facts, meta, content))
-                }
-                _ => Err(volume.corrupt()),
+            if facts.kind != Kind::Head || facts.filed() != filed {
+                return Ok(None);
             }
+            let parts = parts_of(&header, &record, &keys);
+            parts.map(Some).ok_or_else(|| volume.corrupt())
         };
-        let (facts, meta, inline) = self.pool.run(work).await.unwrap_or(Err(Unread::Failed))?;
+        match self.pool.run(work).await {
+            Some(Ok(Some((facts, meta, inline)))) => {
+                Some(self.variant_of(slot, &facts, meta, inline, purges))
+            }
+            Some(Err(Unread::Corrupt | Unread::Failed)) => {
+                self.volume().catalog.forget(filed, slot.address);
+                None
+            }
+            // Overwritten, or not tried.
+            Some(Ok(None) | Err(Unread::Gone)) | None => None,
+        }
+    }
+
+    fn variant_of(
+        self: &Arc<Self>,
+        slot: Slot,
+        facts: &Facts,
+        meta: Meta,
+        inline: Bytes,
+        purges: &Purges,
+    ) -> Variant {
         let content = if meta.place.chunks.is_empty() {
-            Content::Whole(inline)
+            memory::Content::Whole(inline)
         } else {
             let content = DiskContent::new(Arc::downgrade(self), facts.primary, meta.place);
-            Content::OnDisk(Arc::new(content))
+            memory::Content::OnDisk(Arc::new(content))
         };
-        Ok(Variant {
+        let tags = meta.response.tags.iter();
+        Variant {
             key: meta.key,
-            tags: meta
-                .response
-                .tags
-                .iter()
-                .map(|tag| purges.tag(tag))
-                .collect(),
+            tags: tags.map(|tag| purges.tag(tag)).collect(),
             response: Arc::new(meta.response),
             selected_by: facts.selected_by,
             content,
             birth: facts.birth,
             version: facts.version,
-        })
+            on_disk: OnDisk::at(slot.address.offset()),
+        }
     }
 
     /// Adds content that is short enough to be held.
     async fn fetch_whole(&self, mut variant: Variant, whole_max: u64) -> Option<Variant> {
-        if let Content::OnDisk(content) = &variant.content
+        if let memory::Content::OnDisk(content) = &variant.content
             && content.length() <= whole_max.min(PIECE as u64)
         {
-            variant.content = Content::Whole(content.piece(0).await.ok()?);
+            let whole = content.piece(0).await.ok()?;
+            variant.content = memory::Content::Whole(whole);
         }
         Some(variant)
     }
@@ -430,80 +513,93 @@ impl Mount {
     }
 }
 
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Release);
+        if let Some(thread) = self.loader.take()
+            && thread.join().is_err()
+        {
+            error!("a volume's loading thread had panicked");
+        }
+    }
+}
+
+/// What the loading thread does.
+fn load(volume: &Volume, laps: &mpsc::Sender<u64>, closing: &AtomicBool) {
+    let loaded = recovery::find_laps(volume).and_then(|last_lap| {
+        // Without its writer there is nothing to load for.
+        let _ = laps.send(last_lap);
+        recovery::load(volume, last_lap, closing, score)
+    });
+    match loaded {
+        Ok(Loaded::All) => volume.finish_loading(),
+        Ok(Loaded::InPart) => {}
+        Err(why) => volume.distrust(why),
+    }
+    volume.shared.bell.ring();
+}
+
+/// What a head record holds, if it is as it was written.
+fn parts_of(
+    header: &Header,
+    record: &Bytes,
+    keys: &crate::key::KeyHasher,
+) -> Option<(Facts, Meta, Bytes)> {
+    let facts = header.facts;
+    let meta = Meta::decode(header.meta(record)?, facts.partition, keys)?;
+    let is_own = meta.key.primary() == facts.primary;
+    let content = header.content(record).filter(|_| is_own)?;
+    Some((facts, meta, content))
+}
+
 impl Shelf {
     /// Hands in a head record; the response can be found once it is written.
-    fn put_head(&self, variant: &Arc<Variant>, place: Place, content: Bytes) {
-        let facts = facts_of(variant);
+    fn put_head(&self, variant: &Variant, vary: u32, place: Place, content: Bytes, claim: Claim) {
         let place = Place {
             length: variant.content.length(),
             ..place
         };
-        let meta = Meta::encode(&variant.key, &place, &variant.response);
-        let volume = Arc::clone(&self.volume);
-        let entry = {
-            let vary = variant.response.vary.iter().cloned().collect();
-            move |head| Entry {
-                selected_by: facts.selected_by,
-                vary,
-                birth: facts.birth,
-                version: facts.version,
-                volume: volume.number,
-                head,
-            }
+        let draft = Draft {
+            facts: facts_of(variant, vary),
+            meta: Meta::encode(&variant.key, &place, &variant.response),
+            content,
         };
-        let volume = Arc::clone(&self.volume);
-        let done = move |location: Option<Location>| {
-            if let Some(head) = location {
-                volume.insert(facts.primary, entry(head), &place.chunks);
-            }
-        };
-        self.sink.put(
-            Draft {
-                facts,
-                meta,
-                content,
-            },
-            Box::new(done),
-        );
+        self.sink.put(draft, Ticket::Head(claim));
     }
 
     /// Hands in content that is one piece, and the head after it.
-    fn put_long(&self, variant: &Arc<Variant>, content: Bytes) {
+    fn put_long(&self, variant: &Arc<Variant>, vary: u32, content: Bytes, claim: Claim) {
         let facts = Facts {
             kind: Kind::Chunk,
             selected_by: 0,
-            ..facts_of(variant)
+            vary: 0,
+            ..facts_of(variant, vary)
         };
         let (shelf, variant) = (self.clone(), Arc::clone(variant));
         let done = move |location| {
             let Some(chunk) = location else { return };
-            let object = variant.version;
-            shelf.put_head(
-                &variant,
-                Place {
-                    chunks: vec![chunk],
-                    object,
-                    length: 0,
-                },
-                Bytes::new(),
-            );
+            let place = Place {
+                chunks: vec![chunk],
+                object: variant.version,
+                length: 0,
+            };
+            shelf.put_head(&variant, vary, place, Bytes::new(), claim);
         };
-        self.sink.put(
-            Draft {
-                facts,
-                meta: Vec::new(),
-                content,
-            },
-            Box::new(done),
-        );
+        let draft = Draft {
+            facts,
+            meta: Vec::new(),
+            content,
+        };
+        self.sink.put(draft, Ticket::Piece(Box::new(done)));
     }
 }
 
-fn facts_of(variant: &Variant) -> Facts {
+fn facts_of(variant: &Variant, vary: u32) -> Facts {
     Facts {
         kind: Kind::Head,
         primary: variant.key.primary(),
         selected_by: variant.selected_by,
+        vary,
         url: variant.key.url(),
         birth: variant.birth,
         version: variant.version,

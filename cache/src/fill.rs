@@ -122,7 +122,7 @@ impl FillWriter {
         self.fill.finish();
         self.cache.fills().land(&self.flight);
         if let Some(stored) = stored {
-            self.cache.write_to_disk(&stored).await;
+            self.cache.write_to_disk(stored).await;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 
-use crate::disk::DiskContent;
+use crate::disk::{DiskContent, OnDisk};
 use crate::key::{Key, KeyHasher};
 use crate::metrics::Metrics;
 use crate::purge::{Facts, Tick};
@@ -48,6 +48,8 @@ pub(crate) struct Variant {
     pub(crate) version: Version,
     /// The hashes of the response's tags.
     pub(crate) tags: Arc<[u128]>,
+    /// Where its head is on disk.
+    pub(crate) on_disk: OnDisk,
 }
 
 /// Where the content of a stored response is.
@@ -91,7 +93,7 @@ impl Variant {
         }
     }
 
-    fn is_selected(&self, selecting: &SelectingFields<'_>, keys: &KeyHasher) -> bool {
+    pub(crate) fn is_selected(&self, selecting: &SelectingFields<'_>, keys: &KeyHasher) -> bool {
         let vary = &self.response.vary;
         vary.is_empty() || selecting.hash(vary, keys) == self.selected_by
     }

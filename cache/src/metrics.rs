@@ -37,6 +37,8 @@ pub struct Metrics {
     pub(crate) volume_files: IntGaugeVec,
     /// `jet9_cache_disk_errors_total{operation}`.
     pub(crate) disk_errors: IntCounterVec,
+    /// `jet9_cache_volumes{state}`.
+    pub(crate) volumes: IntGaugeVec,
     /// `jet9_cache_checksum_errors_total`.
     pub(crate) checksum_errors: IntCounter,
     /// `jet9_cache_purges_total{kind,mode}`.
@@ -63,6 +65,7 @@ impl Metrics {
         registry.register(Box::new(metrics.disk_refused.clone()))?;
         registry.register(Box::new(metrics.volume_files.clone()))?;
         registry.register(Box::new(metrics.disk_errors.clone()))?;
+        registry.register(Box::new(metrics.volumes.clone()))?;
         registry.register(Box::new(metrics.checksum_errors.clone()))?;
         registry.register(Box::new(metrics.purges.clone()))?;
         registry.register(Box::new(metrics.purge_applied_sequence.clone()))?;
@@ -128,6 +131,10 @@ impl Metrics {
                 "jet9_cache_disk_errors_total",
                 "Operations on a volume that failed.",
                 &["operation"],
+            )?,
+            volumes: IntGaugeVec::new(
+                Opts::new("jet9_cache_volumes", "Volumes by whether they serve."),
+                &["state"],
             )?,
             checksum_errors: IntCounter::new(
                 "jet9_cache_checksum_errors_total",

@@ -13,7 +13,7 @@ use log::{error, warn};
 
 use crate::collapse::{self, Collapse, Follower, InFlight, Lead, Seat};
 use crate::device::{self, Device, Opener, RealFiles};
-use crate::disk::{self, Disk, Mount};
+use crate::disk::{self, Claim, Disk, Mount, OnDisk};
 use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
 use crate::memory::{Content, Found, MemoryTier, Variant, Version};
@@ -307,12 +307,13 @@ impl Cache {
             content: old.content.clone(),
             birth: handle.seen,
             version: self.next_version(),
+            on_disk: OnDisk::default(),
         });
-        let stored = self.keep(variant);
-        if let Some(stored) = &stored {
-            self.write_to_disk(stored).await;
-        }
-        stored.is_some()
+        let Some(stored) = self.keep(variant) else {
+            return false;
+        };
+        self.write_to_disk(stored).await;
+        true
     }
 
     /// Purges; durable when it returns.
@@ -411,7 +412,8 @@ impl Cache {
 
     /// The version that the pieces of a long fill carry, and where they go.
     pub(crate) fn place_for(&self, key: &Key) -> (Version, Weak<Mount>) {
-        let mount = self.disk.mount_of(key.primary()).map(Arc::downgrade);
+        let mount = self.disk.mount_of(key.primary());
+        let mount = mount.as_ref().map(Arc::downgrade);
         (self.next_version(), mount.unwrap_or_default())
     }
 
@@ -429,16 +431,21 @@ impl Cache {
             birth: fill.birth,
             version: self.next_version(),
             tags: Arc::clone(&fill.tags),
+            on_disk: OnDisk::default(),
         }))
     }
 
     /// Writes what was committed to disk. When that stalls, the older version there is killed for good.
-    pub(crate) async fn write_to_disk(&self, stored: &Stored) {
-        let write = self.disk.write(&stored.variant);
-        if tokio::time::timeout(STALLED_DISK_MAX, write).await.is_ok() || !stored.replaced {
+    pub(crate) async fn write_to_disk(&self, stored: Stored) {
+        let Stored { variant, claim } = stored;
+        let Some(claim) = claim else { return };
+        let replaces = claim.replaces();
+        let write = self.disk.write(&variant, claim);
+        let written = tokio::time::timeout(STALLED_DISK_MAX, write).await;
+        if written == Ok(true) || !replaces {
             return;
         }
-        if let Err(error) = self.purge(Purge::url(&stored.variant.key)).await {
+        if let Err(error) = self.purge(Purge::url(&variant.key)).await {
             error!("an old version on a stalled disk could not be purged: {error}");
         }
     }
@@ -448,8 +455,8 @@ impl Cache {
         if !self.memory.insert(&variant, || true) {
             return None;
         }
-        let replaced = self.disk.supersede(&variant);
-        Some(Stored { variant, replaced })
+        let claim = self.disk.claim(&variant);
+        Some(Stored { variant, claim })
     }
 
     fn next_version(&self) -> Version {
@@ -472,26 +479,16 @@ impl Cache {
 
     /// What is on disk, if anything is known of the key there. A hit is kept in memory.
     async fn find_on_disk(&self, key: &Key, selecting: &SelectingFields<'_>) -> Option<Lookup> {
-        let entry = match self.disk.find(key, selecting) {
-            disk::Found::Entry(entry) => entry,
+        let variant = match self.disk.find(key, selecting, self.held_max()).await {
+            disk::Found::Variant(variant) => variant,
             disk::Found::OtherVariants => return Some(Lookup::VaryMiss),
             disk::Found::Nothing => return None,
         };
-        // Most of what was purged is known without a look at it.
-        let known = Variant::facts_of(key, &[]);
-        if self.purges.judge(&known, entry.birth) == Verdict::Dead {
-            self.disk.forget(key.primary(), entry.version);
-            return None;
-        }
-        let variant = Arc::new(self.disk.read(key, &entry, self.held_max()).await?);
         if variant.content.is_on_disk() || variant.content.length() <= self.held_max() {
             self.memory
                 .insert(&variant, || self.disk.may_promote(&variant));
         }
-        let Some(hit) = self.hit(variant, Tier::Disk) else {
-            self.disk.forget(key.primary(), entry.version);
-            return None;
-        };
+        let hit = self.hit(variant, Tier::Disk)?;
         self.metrics.hits_disk.inc();
         Some(Lookup::Hit(hit))
     }
@@ -531,8 +528,7 @@ impl Cache {
         let primary = variant.key.primary();
         let is_it = |other: &Arc<Variant>| other.version == variant.version;
         let in_memory = self.memory.variants(primary);
-        in_memory.is_some_and(|variants| variants.iter().any(is_it))
-            || self.disk.holds(primary, variant.version)
+        in_memory.is_some_and(|variants| variants.iter().any(is_it)) || self.disk.holds(variant)
     }
 
     /// Whether a response that the request would select is stored which it has not seen.
@@ -556,8 +552,8 @@ impl Cache {
 #[derive(Debug)]
 pub(crate) struct Stored {
     variant: Arc<Variant>,
-    /// An older version may be on disk.
-    replaced: bool,
+    /// `None` without a disk.
+    claim: Option<Claim>,
 }
 
 fn open_disk(
@@ -567,10 +563,7 @@ fn open_disk(
     metrics: &Metrics,
 ) -> std::io::Result<Disk> {
     let session = u128::from_le_bytes(device::random()?);
-    let disk = Disk::open(&config.disk, session, purges, &**files, metrics);
-    purges.begin_session(session)?;
-    disk.load();
-    Ok(disk)
+    Disk::open(&config.disk, session, purges, files, metrics)
 }
 
 /// Metrics that the registry does not take are counted all the same.

@@ -13,6 +13,8 @@ use crate::memory::Version;
 use crate::purge::Tick;
 use crate::stored::StoredResponse;
 
+use super::variants::{Filed, variant_of};
+
 /// Records begin at multiples of this.
 pub(super) const ALIGNMENT: u64 = 512;
 /// Bytes of a header.
@@ -21,7 +23,7 @@ pub(super) const HEADER_BYTES: usize = 144;
 const BLOCK_BYTES: usize = 64 << 10;
 /// Larger records are none.
 pub(super) const RECORD_BYTES_MAX: usize = 4 << 20;
-const MAGIC: u32 = u32::from_le_bytes(*b"J9RC");
+const MAGIC: u32 = u32::from_le_bytes(*b"J9R2");
 
 /// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,24 @@ pub(super) enum Kind {
     Head,
     /// A piece of the content of a long one; the head names its place.
     Chunk,
+}
+
+impl Kind {
+    /// The number that stands for it on disk.
+    pub(super) const fn number(self) -> u32 {
+        match self {
+            Self::Head => 1,
+            Self::Chunk => 2,
+        }
+    }
+
+    pub(super) const fn of(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Head),
+            2 => Some(Self::Chunk),
+            _ => None,
+        }
+    }
 }
 
 /// Where a record is, and in which lap of its segment.
@@ -50,12 +70,40 @@ pub(super) struct Facts {
     pub(super) kind: Kind,
     pub(super) primary: u128,
     pub(super) selected_by: u128,
+    /// The hash of the list of selecting fields; 0 for none.
+    pub(super) vary: u32,
     pub(super) url: u128,
     pub(super) birth: Tick,
     /// Of a chunk: of the object that it belongs to.
     pub(super) version: Version,
     pub(super) partition: Partition,
     pub(super) chunk: u32,
+}
+
+impl Facts {
+    /// The hash of the list of selecting fields and of what they said; 0 for none.
+    pub(super) fn variant(&self) -> u32 {
+        variant_of(self.vary, self.selected_by)
+    }
+
+    /// Under which it is filed in the index.
+    pub(super) fn filed(&self) -> Filed {
+        Filed {
+            primary: self.primary,
+            variant: self.variant(),
+        }
+    }
+}
+
+/// Where a record is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) identity: u128,
+    pub(super) lap: u64,
+    /// From the start of the volume, in bytes.
+    pub(super) offset: u64,
+    /// All of the lap before this offset was durable when the record was written: what is missing there did not get lost by a crash.
+    pub(super) durable: u64,
 }
 
 /// A record before it has a place.
@@ -72,6 +120,8 @@ pub(super) struct Header {
     pub(super) facts: Facts,
     pub(super) lap: u64,
     pub(super) offset: u64,
+    /// [`Spot::durable`].
+    pub(super) durable: u64,
     pub(super) meta_bytes: u32,
     pub(super) content_bytes: u32,
     /// Of the table of checksums and what describes the content.
@@ -84,8 +134,8 @@ impl Draft {
         HEADER_BYTES + table_bytes(self.content.len()) + self.meta.len() + self.content.len()
     }
 
-    /// Appends the record, as it is at `offset` in lap `lap` of its segment, and pads it.
-    pub(super) fn encode(&self, identity: u128, lap: u64, offset: u64, out: &mut Vec<u8>) {
+    /// Appends the record, as it is at a spot, and pads it.
+    pub(super) fn encode(&self, spot: Spot, out: &mut Vec<u8>) {
         let start = out.len();
         let mut described = Encoder::default();
         for block in self.content.chunks(BLOCK_BYTES) {
@@ -94,13 +144,14 @@ impl Draft {
         described.bytes.extend(&self.meta);
         let header = Header {
             facts: self.facts,
-            lap,
-            offset,
+            lap: spot.lap,
+            offset: spot.offset,
+            durable: spot.durable,
             meta_bytes: u32::try_from(self.meta.len()).unwrap_or(u32::MAX),
             content_bytes: u32::try_from(self.content.len()).unwrap_or(u32::MAX),
             meta_crc: crc32c::crc32c(&described.bytes),
         };
-        out.extend(header.encode(identity));
+        out.extend(header.encode(spot.identity));
         out.extend(described.bytes);
         out.extend_from_slice(&self.content);
         out.resize(start + padded(out.len() - start), 0);
@@ -126,14 +177,13 @@ impl Header {
         out.u32(0);
         out.u64(self.lap);
         out.u64(self.offset);
+        out.u64(self.durable);
         let facts = self.facts;
-        out.u32(match facts.kind {
-            Kind::Head => 1,
-            Kind::Chunk => 2,
-        });
+        out.u32(facts.kind.number());
         out.u32(facts.partition.0);
         out.u128(facts.primary);
         out.u128(facts.selected_by);
+        out.u32(facts.vary);
         out.u128(facts.url);
         out.u64(facts.birth.0);
         out.u64(facts.version.0);
@@ -156,17 +206,15 @@ impl Header {
         }
         let lap = from.u64()?;
         let own_offset = from.u64()?;
-        let kind = match from.u32()? {
-            1 => Kind::Head,
-            2 => Kind::Chunk,
-            _ => return None,
-        };
+        let durable = from.u64()?;
+        let kind = Kind::of(from.u32()?)?;
         let partition = Partition(from.u32()?);
         let facts = Facts {
             kind,
             partition,
             primary: from.u128()?,
             selected_by: from.u128()?,
+            vary: from.u32()?,
             url: from.u128()?,
             birth: Tick(from.u64()?),
             version: Version(from.u64()?),
@@ -176,6 +224,7 @@ impl Header {
             facts,
             lap,
             offset: own_offset,
+            durable,
             meta_bytes: from.u32()?,
             content_bytes: from.u32()?,
             meta_crc: from.u32()?,

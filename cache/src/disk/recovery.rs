@@ -1,211 +1,244 @@
-//! What is on a volume when it is opened: where its writer goes on, and what its index holds.
+//! What is on a volume when it is opened: in which laps its segments are, and what its index holds.
 //!
-//! The segments' headers and the end of the newest one are read at once; the records of all segments are then read in the background,
-//! heads only, while the store serves. A record whose header is not whole is passed over; of two versions the newer counts, whatever the
-//! order in which they are found. Nothing that was purged, or that comes from a future that this journal does not know, gets in.
+//! Run in the background, before the volume's writer writes and while the store serves: until a volume is loaded nothing on it is found.
+//! Headers tell the laps; footers tell the records, oldest lap first, so that of one response the newest record is what remains. A segment
+//! without a readable footer is scanned. Whatever might hide that a newer record was lost (a lap that is missing, a hole where everything
+//! had been durable, a birth after the journal's last tick) makes the volume unbelievable; one unreadable record is a miss.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::info;
 
-use crate::memory::Variant;
-use crate::purge::{Purges, Tick, Verdict};
+use crate::purge::Purges;
 
-use super::index::Entry;
-use super::record::{
-    ALIGNMENT, Decoder, Encoder, HEADER_BYTES, Header, Kind, Location, Meta, RECORD_BYTES_MAX,
-    padded,
-};
+use super::footer::{Entry, Seal};
+use super::record::{ALIGNMENT, HEADER_BYTES, Header, Kind, Meta, RECORD_BYTES_MAX, padded};
+use super::segment::{PAGE_BYTES, SegmentHeader, are_whole};
+use super::superblock::Emptied;
+use super::variants::Filed;
 use super::volume::{Operation, Volume};
 
-/// What is read at a record's place: the header and, mostly, all that describes it.
-const WINDOW_BYTES: usize = 16 << 10;
+/// What is read at a record's place while scanning: the header and, mostly, more than one.
+const WINDOW_BYTES: usize = 64 << 10;
 /// Where no record begins within this many bytes after the last one, none follows: it is longer than any record.
 const GAP_MAX: u64 = RECORD_BYTES_MAX as u64;
-const MAGIC: u64 = u64::from_le_bytes(*b"JET9SEG\0");
-const SEGMENT_HEADER_BYTES: usize = 24;
 
-/// What a segment begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SegmentHeader {
-    pub(super) segment: u32,
-    pub(super) lap: u64,
-}
-
-impl SegmentHeader {
-    pub(super) fn encode(self, identity: u128) -> Vec<u8> {
-        let mut out = Encoder::default();
-        out.u64(MAGIC);
-        out.u64(self.lap);
-        out.u32(self.segment);
-        let crc = checksum(identity, &out.bytes);
-        out.u32(crc);
-        out.bytes
-    }
-
-    fn decode(bytes: &[u8], identity: u128) -> Option<Self> {
-        let mut from = Decoder::new(bytes);
-        let magic = from.u64()?;
-        let lap = from.u64()?;
-        let segment = from.u32()?;
-        let good = from.u32()? == checksum(identity, bytes.get(..SEGMENT_HEADER_BYTES - 4)?);
-        (good && magic == MAGIC).then_some(Self { segment, lap })
-    }
-}
-
-fn checksum(identity: u128, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&identity.to_le_bytes()), bytes)
-}
-
-/// Where the writer goes on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tail {
-    /// The highest lap ever begun.
-    pub(super) last_lap: u64,
-    /// The newest segment, and where its last record ends.
-    pub(super) open: Option<(u32, u64)>,
-}
-
-/// Reads the segments' headers, sets their laps, and finds the end of the newest.
-pub(super) fn find_tail(volume: &Volume) -> Tail {
-    let mut newest = None;
+/// Reads in which laps the segments are; the last one.
+///
+/// # Errors
+/// When one that was written cannot be found.
+pub(super) fn find_laps(volume: &Volume) -> Result<u64, Emptied> {
+    let now = volume.shared.purges.now();
+    let mut laps = Vec::with_capacity(volume.segments.len());
     for (number, segment) in (0..).zip(&volume.segments) {
-        let mut header = [0; SEGMENT_HEADER_BYTES];
-        let result = volume.device.read_at(&mut header, volume.start_of(number));
-        volume.note(Operation::Read, &result);
-        let header = SegmentHeader::decode(&header, volume.identity)
-            .filter(|header| result.is_ok() && header.segment == number);
-        let lap = header.map_or(0, |header| header.lap);
-        segment.lap.store(lap, Ordering::Release);
-        newest = newest.max((lap > 0).then_some((lap, number)));
-    }
-    let Some((last_lap, segment)) = newest else {
-        return Tail {
-            last_lap: 0,
-            open: None,
+        let header = header_of(volume, number);
+        if header.is_some_and(|header| header.opened > now) {
+            return Err(Emptied::Future);
+        }
+        let lap = match header {
+            Some(header) => header.lap,
+            None => seal_of(volume, number).map_or(0, |seal| seal.lap),
         };
-    };
-    let mut scan = Scan::of(volume, segment, last_lap);
-    while scan.next().is_some() {}
-    // A segment that cannot be read to its end is not written any further.
-    Tail {
-        last_lap,
-        open: (!scan.failed).then_some((segment, scan.last_end)),
+        segment.lap.store(lap, Ordering::Release);
+        laps.push(lap);
     }
+    if !are_whole(&laps, volume.last_lap()) {
+        return Err(Emptied::Gap);
+    }
+    Ok(laps.into_iter().max().unwrap_or(0))
 }
 
-/// Puts everything that is on the volume into the index; stops early when `closing`.
-pub(super) fn load(volume: &Arc<Volume>, purges: &Purges, now: Tick, closing: &AtomicBool) {
+/// Puts everything that was written up to a lap into the index. `score` tells which volume has a key. Stops when `closing`.
+///
+/// # Errors
+/// When what is there cannot be believed.
+pub(super) fn load(
+    volume: &Volume,
+    last_lap: u64,
+    closing: &AtomicBool,
+    score: impl Fn(u128, u64) -> u64,
+) -> Result<Loaded, Emptied> {
+    let now = volume.shared.purges.now();
+    let peers = volume.peers();
+    // Of a key that another volume would have had, what was written before that one joined may be old.
+    let is_own = |primary: u128, lap: u64| {
+        let own = score(primary, volume.name);
+        let mut later = peers.iter().filter(|peer| peer.joined >= lap);
+        later.all(|peer| score(primary, peer.name) <= own)
+    };
+    for (lap, segment) in laps(volume, last_lap) {
+        if closing.load(Ordering::Acquire) {
+            return Ok(Loaded::InPart);
+        }
+        let entries = entries_of(volume, segment, lap)?;
+        // Either the segment is still in this lap, and stays so, or nothing of it counts.
+        let _reuse = volume.hold_reuse();
+        if volume.segments[segment as usize]
+            .lap
+            .load(Ordering::Acquire)
+            != lap
+        {
+            continue;
+        }
+        for entry in entries {
+            if entry.birth > now {
+                return Err(Emptied::Future);
+            }
+            if entry.kind == Kind::Head && is_own(entry.primary, lap) {
+                load_entry(volume, segment, &entry);
+            }
+        }
+    }
+    let records = volume.catalog.len();
+    info!(
+        "{}: {records} stored responses found",
+        volume.path().display()
+    );
+    Ok(Loaded::All)
+}
+
+/// How much of a volume was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loaded {
+    All,
+    /// Newer versions of what was loaded may be missing: nothing of it may be served.
+    InPart,
+}
+
+/// The laps that segments are in, oldest first.
+fn laps(volume: &Volume, last: u64) -> Vec<(u64, u32)> {
     let mut laps: Vec<(u64, u32)> = (0..)
         .zip(&volume.segments)
         .map(|(number, segment)| (segment.lap.load(Ordering::Acquire), number))
-        .filter(|(lap, _)| *lap > 0)
+        .filter(|(lap, _)| (1..=last).contains(lap))
         .collect();
-    // The newest first: what is most likely asked for.
-    laps.sort_unstable_by(|a, b| b.cmp(a));
-    let mut responses = 0_u64;
-    for (lap, segment) in laps {
-        for found in Scan::of(volume, segment, lap) {
-            if closing.load(Ordering::Acquire) {
-                return;
-            }
-            responses += u64::from(insert(volume, purges, now, &found));
-        }
-    }
-    info!(
-        "volume {}: {responses} stored responses found",
-        volume.number
-    );
+    laps.sort_unstable();
+    laps
 }
 
-fn insert(volume: &Volume, purges: &Purges, now: Tick, found: &Found) -> bool {
-    let facts = found.header.facts;
-    if facts.kind != Kind::Head || facts.birth > now {
-        return false;
+fn load_entry(volume: &Volume, segment: u32, entry: &Entry) {
+    let purges = &volume.shared.purges;
+    let offset = volume.geometry.start_of(segment) + entry.within();
+    let slot = Volume::slot_of(offset, entry.bytes.into(), entry.partition, entry.birth);
+    let Some(slot) = slot else { return };
+    if !volume.catalog.knows(entry.partition, entry.vary) {
+        learn(volume, offset, entry, purges);
     }
-    let Some(meta) = found.meta(volume, purges) else {
-        return false;
+    let filed = Filed {
+        primary: entry.primary,
+        variant: entry.variant,
     };
-    if meta.key.primary() != facts.primary {
-        return false;
+    volume.catalog.load(filed, &slot);
+}
+
+/// Reads what responses vary by from one of them.
+fn learn(volume: &Volume, offset: u64, entry: &Entry, purges: &Purges) {
+    let mut record = vec![0; entry.bytes as usize];
+    let result = volume.device.read_at(&mut record, offset);
+    volume.note(Operation::Read, &result);
+    let header = Header::decode(&record, volume.identity, offset)
+        .filter(|header| result.is_ok() && header.facts.vary == entry.vary);
+    let meta = header
+        .as_ref()
+        .and_then(|header| header.meta(&record))
+        .and_then(|meta| Meta::decode(meta, entry.partition, purges.keys()));
+    if let Some(meta) = meta {
+        let names = &meta.response.vary;
+        volume.catalog.learn(entry.partition, entry.vary, names);
     }
-    let tags: Vec<u128> = meta
-        .response
-        .tags
-        .iter()
-        .map(|tag| purges.tag(tag))
+}
+
+/// The records of a segment in a lap, in the order in which they were written.
+///
+/// # Errors
+/// When one was lost that had been durable.
+pub(super) fn entries_of(volume: &Volume, segment: u32, lap: u64) -> Result<Vec<Entry>, Emptied> {
+    if let Some(entries) = footer_of(volume, segment, lap) {
+        return Ok(entries);
+    }
+    let mut scan = Scan::of(volume, segment, lap);
+    let start = volume.geometry.start_of(segment);
+    let entries = scan
+        .by_ref()
+        .map(|header| Entry::of_header(&header, start))
         .collect();
-    let judged = purges.judge(&Variant::facts_of(&meta.key, &tags), facts.birth);
-    let is_whole = meta.place.chunks.iter().all(|chunk| volume.is_there(chunk));
-    if judged == Verdict::Dead || !is_whole {
-        return false;
-    }
-    let entry = Entry {
-        selected_by: facts.selected_by,
-        vary: meta.response.vary.iter().cloned().collect(),
-        birth: facts.birth,
-        version: facts.version,
-        volume: volume.number,
-        head: found.location,
-    };
-    volume.insert(facts.primary, entry, &meta.place.chunks)
-}
-
-/// A record that a scan found.
-struct Found {
-    header: Header,
-    location: Location,
-    /// The record's first bytes.
-    window: Vec<u8>,
-}
-
-impl Found {
-    /// What describes the record, if it is whole.
-    fn meta(&self, volume: &Volume, purges: &Purges) -> Option<Meta> {
-        let described = self.header.described_bytes();
-        let partition = self.header.facts.partition;
-        let decode =
-            |bytes: &[u8]| Meta::decode(self.header.meta(bytes)?, partition, purges.keys());
-        if described <= self.window.len() {
-            return decode(&self.window);
-        }
-        let mut bytes = vec![0; described];
-        let result = volume.device.read_at(&mut bytes, self.location.offset);
-        volume.note(Operation::Read, &result);
-        result.ok().and_then(|()| decode(&bytes))
+    if scan.is_whole() {
+        Ok(entries)
+    } else {
+        Err(Emptied::Gap)
     }
 }
 
-/// The records of one lap of a segment, in order.
-struct Scan<'a> {
+fn header_of(volume: &Volume, segment: u32) -> Option<SegmentHeader> {
+    let page = page(volume, volume.geometry.start_of(segment))?;
+    SegmentHeader::decode(&page, volume.identity).filter(|header| header.segment == segment)
+}
+
+fn seal_of(volume: &Volume, segment: u32) -> Option<Seal> {
+    let page = page(volume, volume.geometry.end_of(segment) - PAGE_BYTES)?;
+    Seal::decode(&page, volume.identity).filter(|seal| seal.segment == segment)
+}
+
+fn page(volume: &Volume, offset: u64) -> Option<Vec<u8>> {
+    read(volume, offset, PAGE_BYTES)
+}
+
+fn read(volume: &Volume, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; usize::try_from(bytes).ok()?];
+    let result = volume.device.read_at(&mut buffer, offset);
+    volume.note(Operation::Read, &result);
+    result.ok().map(|()| buffer)
+}
+
+/// What the footer of a segment lists, if it was written in this lap and can be read.
+fn footer_of(volume: &Volume, segment: u32, lap: u64) -> Option<Vec<Entry>> {
+    let seal = seal_of(volume, segment).filter(|seal| seal.lap == lap)?;
+    let bytes = seal.list_bytes();
+    let end = volume.geometry.end_of(segment) - PAGE_BYTES;
+    if bytes > volume.geometry.segment_bytes - 2 * PAGE_BYTES {
+        return None;
+    }
+    let list = read(volume, end - bytes, bytes)?;
+    seal.entries(&list, volume.geometry.segment_bytes)
+}
+
+/// The records of one lap of a segment, in order, by their headers.
+pub(super) struct Scan<'a> {
     volume: &'a Volume,
-    segment: u32,
     lap: u64,
     position: u64,
     end: u64,
     /// Where the last record that was found ends, with its padding.
     last_end: u64,
+    /// Where the first record that is missing began.
+    hole: Option<u64>,
+    /// Up to where everything was durable, as the records say.
+    durable: u64,
     failed: bool,
     window: Vec<u8>,
     window_at: u64,
 }
 
 impl<'a> Scan<'a> {
-    fn of(volume: &'a Volume, segment: u32, lap: u64) -> Self {
-        let start = volume.start_of(segment);
-        let position = start + ALIGNMENT;
+    pub(super) fn of(volume: &'a Volume, segment: u32, lap: u64) -> Self {
+        let position = volume.geometry.start_of(segment) + PAGE_BYTES;
         Self {
             volume,
-            segment,
             lap,
             position,
-            end: start + volume.segment_bytes,
+            end: volume.geometry.end_of(segment),
             last_end: position,
+            hole: None,
+            durable: 0,
             failed: false,
             window: Vec::new(),
             window_at: 0,
         }
+    }
+
+    /// Whether nothing is missing but what a crash may have kept from the disk.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.failed && self.hole.is_none_or(|hole| hole >= self.durable)
     }
 
     /// The window from the present position on; `None` at the end, or when the device fails.
@@ -232,37 +265,26 @@ impl<'a> Scan<'a> {
 }
 
 impl Iterator for Scan<'_> {
-    type Item = Found;
+    type Item = Header;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<Header> {
         let (identity, lap) = (self.volume.identity, self.lap);
         let last = self.end.min(self.last_end + GAP_MAX);
         while self.position + HEADER_BYTES as u64 <= last {
-            let position = self.position;
-            let end = self.end;
-            let window = self.look()?;
-            let header = Header::decode(window, identity, position)
+            let (position, end) = (self.position, self.end);
+            let header = Header::decode(self.look()?, identity, position)
                 .filter(|h| h.lap == lap && position + h.record_bytes() as u64 <= end);
             let Some(header) = header else {
                 self.position += ALIGNMENT;
                 continue;
             };
-            let window = window.to_vec();
-            let bytes = header.record_bytes();
-            self.position += padded(bytes) as u64;
+            if position > self.last_end {
+                self.hole.get_or_insert(self.last_end);
+            }
+            self.durable = self.durable.max(header.durable);
+            self.position += padded(header.record_bytes()) as u64;
             self.last_end = self.position;
-            let bytes = u32::try_from(bytes).ok()?;
-            let location = Location {
-                segment: self.segment,
-                lap,
-                offset: position,
-                bytes,
-            };
-            return Some(Found {
-                header,
-                location,
-                window,
-            });
+            return Some(header);
         }
         None
     }

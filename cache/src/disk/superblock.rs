@@ -2,33 +2,49 @@
 //!
 //! Read and written by `volume` when a store opens and closes. Two copies are written in turn, so that a torn write leaves the other. A
 //! volume remembers the journal that it belongs to and the last two sessions that it took part in: one that was away during a session
-//! may hold what was purged or replaced then, and is emptied. Emptying is a new identity: no old record's checksum fits it.
+//! may hold what was purged or replaced then, and is emptied. Emptying is a new identity: no old record's checksum fits it. It remembers,
+//! too, how far its ring had come, so that the loss of its newest segment is noticed, and when it last saw each other volume in service:
+//! from then on those others had a part of the keys that it may still hold.
 
 use std::io;
 
 use crate::device::{Device, random};
 
 use super::record::{Decoder, Encoder};
+use super::segment::Geometry;
 
 /// Bytes of one copy.
 pub(super) const COPY_BYTES: u64 = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"JET9VOL\0");
-const VERSION: u32 = 1;
-const USED: usize = 8 + 4 + 4 + 16 + 8 + 4 + 4 + 16 + 32 + 8;
+const VERSION: u32 = 2;
+/// Other volumes that one remembers; with more, it is emptied at every start.
+pub(super) const PEERS_MAX: usize = 64;
+const USED: usize = 8 + 4 + 4 + 16 + 8 + 4 + 4 + 16 + 32 + 8 + 8 + PEERS_MAX * 16;
+const _: () = assert!(USED + 4 <= COPY_BYTES as usize);
 
 /// What a volume knows about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Superblock {
     /// Random; new whenever the volume is emptied.
     pub(super) identity: u128,
-    pub(super) segment_bytes: u64,
-    pub(super) segments: u32,
+    pub(super) geometry: Geometry,
     /// The journal that can purge what is here.
     pub(super) journal: u128,
     /// The session before the one that began last, and that one: a crash may fall between the two notes of a beginning.
     pub(super) sessions: [u128; 2],
     /// Grows with every write; the higher one counts.
     pub(super) serial: u64,
+    /// A lap that had begun, durably: there are records up to it at least.
+    pub(super) last_lap: u64,
+    /// Every other volume that was in service beside this one, by name, and the lap that had begun here when it last joined.
+    pub(super) peers: Vec<Peer>,
+}
+
+/// Another volume of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) name: u64,
+    pub(super) joined: u64,
 }
 
 /// Why a volume is emptied.
@@ -44,21 +60,36 @@ pub(super) enum Emptied {
     Journal,
     #[error("it was away while the store was in use")]
     Away,
-    #[error("writes to it failed when it was last in use")]
+    #[error("it failed when it was last in use")]
     Failed,
+    #[error("a segment of it cannot be read")]
+    Gap,
+    #[error("it holds what is younger than this purge journal")]
+    Future,
 }
 
 impl Superblock {
-    pub(super) fn new(segment_bytes: u64, segments: u32, journal: u128) -> io::Result<Self> {
+    pub(super) fn new(geometry: Geometry, journal: u128) -> io::Result<Self> {
         let identity = u128::from_le_bytes(random()?);
         Ok(Self {
             identity,
-            segment_bytes,
-            segments,
+            geometry,
             journal,
             sessions: [0; 2],
             serial: 0,
+            last_lap: 0,
+            peers: Vec::new(),
         })
+    }
+
+    /// Notes that another volume has joined now; `false` when there are too many.
+    pub(super) fn see(&mut self, name: u64) -> bool {
+        let joined = self.last_lap;
+        match self.peers.iter_mut().find(|peer| peer.name == name) {
+            Some(peer) => peer.joined = joined,
+            None => self.peers.push(Peer { name, joined }),
+        }
+        self.peers.len() <= PEERS_MAX
     }
 
     /// Reads the copy that counts.
@@ -92,13 +123,19 @@ impl Superblock {
         out.u32(VERSION);
         out.u32(0);
         out.u128(self.identity);
-        out.u64(self.segment_bytes);
-        out.u32(self.segments);
+        out.u64(self.geometry.segment_bytes);
+        out.u32(self.geometry.segments);
         out.u32(0);
         out.u128(self.journal);
         out.u128(self.sessions[0]);
         out.u128(self.sessions[1]);
         out.u64(self.serial);
+        out.u64(self.last_lap);
+        for at in 0..PEERS_MAX {
+            let peer = self.peers.get(at);
+            out.u64(peer.map_or(0, |peer| peer.name));
+            out.u64(peer.map_or(0, |peer| peer.joined));
+        }
         let crc = crc32c::crc32c(&out.bytes);
         out.u32(crc);
         out.bytes
@@ -117,14 +154,25 @@ impl Superblock {
             let journal = from.u128()?;
             let sessions = [from.u128()?, from.u128()?];
             let serial = from.u64()?;
+            let last_lap = from.u64()?;
+            let mut peers = Vec::new();
+            for _ in 0..PEERS_MAX {
+                let (name, joined) = (from.u64()?, from.u64()?);
+                peers.push(Peer { name, joined });
+            }
+            peers.retain(|peer| peer.name != 0);
             let crc = from.u32()?;
             let it = Self {
                 identity,
-                segment_bytes,
-                segments,
+                geometry: Geometry {
+                    segment_bytes,
+                    segments,
+                },
                 journal,
                 sessions,
                 serial,
+                last_lap,
+                peers,
             };
             Some((magic, version, it, crc))
         };
@@ -150,11 +198,18 @@ mod tests {
     fn a_superblock_is_read_as_it_was_written_and_any_flipped_bit_is_noticed() {
         let superblock = Superblock {
             identity: 1,
-            segment_bytes: 2,
-            segments: 3,
+            geometry: Geometry {
+                segment_bytes: 2,
+                segments: 3,
+            },
             journal: 4,
             sessions: [5, 6],
             serial: 7,
+            last_lap: 8,
+            peers: vec![Peer {
+                name: 9,
+                joined: 10,
+            }],
         };
         let page = superblock.encode();
         assert_eq!(page.len(), USED + 4);

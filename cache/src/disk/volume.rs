@@ -1,60 +1,74 @@
 //! One volume: a preallocated file that is a ring of segments. What may be read from it, and is it still in service?
 //!
-//! Shared by its writer, its readers and its recovery. Every use of a segment is a *lap* with a number that is never repeated; a location
-//! names the lap, and a read counts only if the lap is the same before and after it. A volume with failing writes is noted in the purge
-//! journal, so that it is emptied before it serves another session; after several failures in a row it is out of service at once.
+//! Shared by its writer, its readers and its recovery. Every use of a segment is a *lap* with a number that is never repeated; a read
+//! counts only if the lap is the same before and after it. Segments are reused strictly in turn: a record that is overwritten never has
+//! an older one of its key behind it. A volume with failing writes is noted in the purge journal, so that it is emptied before it serves
+//! another session; one that fails again and again, or cannot be believed, is out of service until `keeper` has emptied it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use log::{error, warn};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::device::{Device, Opener};
-use crate::memory::Version;
+use crate::key::Partition;
 use crate::metrics::Metrics;
 use crate::purge::Purges;
 use crate::store::VolumeConfig;
 
-use super::index::{Entry, Index};
+use super::catalog::Catalog;
+use super::index::slot::{Address, Birth, SizeClass, Slot};
+use super::keeper::Bell;
 use super::record::{Header, Location, RECORD_BYTES_MAX};
-use super::superblock::{Emptied, Superblock};
+use super::segment::{Geometry, SegmentHeader};
+use super::superblock::{Emptied, Peer, Superblock};
 
 /// The file in the volume's directory.
-const FILE: &str = "jet9.volume";
-/// Where the first segment begins; before it are the superblocks.
-const SEGMENTS_START: u64 = 1 << 20;
-/// A segment of a large volume.
-const SEGMENT_BYTES_MAX: u64 = 64 << 20;
-/// A segment of the smallest volume: a piece of content, or a head with the longest fields, fits well.
-const SEGMENT_BYTES_MIN: u64 = 2 << 20;
-/// Fewer segments would lose too much at once when one is reused.
-const SEGMENTS_MIN: u64 = 8;
-/// Failures in a row after which a volume is out of service.
+pub(super) const FILE: &str = "jet9.volume";
+/// What a record takes on average, for the size of the index, in bytes.
+const RECORD_BYTES_MEAN: u64 = 16 << 10;
+/// Failures within a minute after which a volume is out of service.
 const FAILURES_MAX: u32 = 5;
 /// How long a segment's reuse waits for those who read from it; then they are cut.
 const PINNED_MAX: Duration = Duration::from_secs(5);
+
+/// What volumes share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) files: Arc<dyn Opener>,
+    pub(super) purges: Arc<Purges>,
+    pub(super) metrics: Metrics,
+    pub(super) bell: Arc<Bell>,
+    /// The session that begins.
+    pub(super) session: u128,
+}
 
 /// An open volume.
 #[derive(Debug)]
 pub(crate) struct Volume {
     pub(super) number: usize,
+    /// The hash of its path: its keys are the same when it was emptied.
+    pub(super) name: u64,
     path: PathBuf,
     pub(super) device: Arc<dyn Device>,
     pub(super) identity: u128,
-    pub(super) segment_bytes: u64,
+    pub(super) geometry: Geometry,
     pub(super) segments: Box<[Segment]>,
-    pub(super) index: Arc<Index>,
-    purges: Arc<Purges>,
-    pub(super) metrics: Metrics,
-    read_failures: AtomicU32,
-    write_failures: AtomicU32,
+    pub(super) catalog: Catalog,
+    pub(super) shared: Shared,
+    superblock: Mutex<Superblock>,
+    loaded: AtomicBool,
+    /// Held while a segment is reused, and while recovery takes in what one holds.
+    reuse: Mutex<()>,
+    /// In this minute.
+    failures: AtomicU32,
     expelled: AtomicBool,
-    offline: AtomicBool,
+    service: AtomicU32,
     pins: Mutex<()>,
     unpinned: Condvar,
 }
@@ -65,10 +79,6 @@ pub(super) struct Segment {
     /// The number of its present lap; 0: nothing readable is in it.
     pub(super) lap: AtomicU64,
     pins: AtomicU32,
-    /// A write to it failed: it is not used again.
-    pub(super) retired: AtomicBool,
-    /// What has its head or a part of its content here: taken out of the index when the lap ends.
-    members: Mutex<Vec<(u128, Version)>>,
 }
 
 /// What is done to a volume's file.
@@ -89,6 +99,15 @@ impl Operation {
     }
 }
 
+/// Why a volume is out of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outage {
+    /// Its device fails: it is tried again after a while.
+    Failing,
+    /// Its content cannot be believed: it can serve at once when it is emptied.
+    Unbelievable,
+}
+
 /// Why a record could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
@@ -100,68 +119,132 @@ pub(super) enum Unread {
     Failed,
 }
 
+/// Whether a volume keeps what it holds when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// If it can be believed.
+    Believe,
+    /// It was out of service: whatever it holds may be too old.
+    Empty,
+}
+
 impl Volume {
-    /// Opens the volume in a directory, emptying it when it cannot be believed. It takes part in `session` from now on.
+    /// Opens the volume in a directory, emptying it when it cannot be believed. It takes part in the session from now on.
     ///
     /// # Errors
     /// When it cannot be used: no such directory, no room, in use by another process.
-    pub(super) fn open(
-        number: usize,
-        config: &VolumeConfig,
-        session: u128,
-        parts: (&dyn Opener, Arc<Purges>, Arc<Index>, Metrics),
-    ) -> io::Result<Self> {
-        let (files, purges, index, metrics) = parts;
-        let (segment_bytes, segments) = geometry(config.size)?;
+    pub(super) fn open(number: usize, config: &VolumeConfig, shared: Shared) -> io::Result<Self> {
         std::fs::create_dir_all(&config.path)?;
         let path = config.path.join(FILE);
-        let device = files.open_locked(&path)?;
+        let device = shared.files.open_locked(&path)?;
+        Self::open_on(number, config, shared, device, Content::Believe)
+    }
+
+    /// The same on a file that is open already.
+    pub(super) fn open_on(
+        number: usize,
+        config: &VolumeConfig,
+        shared: Shared,
+        device: Arc<dyn Device>,
+        content: Content,
+    ) -> io::Result<Self> {
+        let geometry = Geometry::of(config.size)?;
+        let path = config.path.join(FILE);
         let is_new = device.length()? == 0;
-        let mut superblock = match believe(&*device, segment_bytes, segments, &purges) {
+        let believed = match content {
+            Content::Believe => believe(&*device, geometry, &shared.purges),
+            Content::Empty => Err(Emptied::Failed),
+        };
+        let mut superblock = match believed {
             Ok(superblock) => superblock,
             Err(why) => {
                 if !is_new {
                     warn!("{}: {why}; it is emptied", path.display());
                 }
-                Superblock::new(segment_bytes, segments, purges.identity())?
+                Superblock::new(geometry, shared.purges.identity())?
             }
         };
-        device.resize(SEGMENTS_START + segment_bytes * u64::from(segments))?;
-        superblock.sessions = [purges.session(), session];
+        device.resize(geometry.file_bytes())?;
+        superblock.sessions = [shared.purges.session(), shared.session];
         // Both copies: no older identity can come back.
         superblock.write(&*device)?;
         superblock.write(&*device)?;
         Ok(Self {
             number,
+            name: name_of(&config.path),
             path,
             device,
             identity: superblock.identity,
-            segment_bytes,
-            segments: (0..segments).map(|_| Segment::default()).collect(),
-            index,
-            purges,
-            metrics,
-            read_failures: AtomicU32::new(0),
-            write_failures: AtomicU32::new(0),
+            geometry,
+            segments: (0..geometry.segments).map(|_| Segment::default()).collect(),
+            catalog: Catalog::new(geometry.bytes() / RECORD_BYTES_MEAN),
+            shared,
+            superblock: Mutex::new(superblock),
+            loaded: AtomicBool::new(false),
+            reuse: Mutex::default(),
+            failures: AtomicU32::new(0),
             expelled: AtomicBool::new(false),
-            offline: AtomicBool::new(false),
+            service: AtomicU32::new(IN_SERVICE),
             pins: Mutex::new(()),
             unpinned: Condvar::new(),
         })
     }
 
-    /// Bytes of all segments.
-    pub(super) fn bytes(&self) -> u64 {
-        self.segment_bytes * self.segments.len() as u64
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn is_online(&self) -> bool {
-        !self.offline.load(Ordering::Acquire)
+        self.service.load(Ordering::Acquire) == IN_SERVICE
     }
 
-    /// Where a segment begins.
-    pub(super) fn start_of(&self, segment: u32) -> u64 {
-        SEGMENTS_START + u64::from(segment) * self.segment_bytes
+    /// Why it is out of service, if it is.
+    pub(super) fn outage(&self) -> Option<Outage> {
+        match self.service.load(Ordering::Acquire) {
+            IN_SERVICE => None,
+            FAILING => Some(Outage::Failing),
+            _ => Some(Outage::Unbelievable),
+        }
+    }
+
+    /// Whether its index is complete.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    pub(super) fn finish_loading(&self) {
+        self.catalog.finish_loading();
+        self.loaded.store(true, Ordering::Release);
+        self.measure();
+    }
+
+    /// The lap that had begun, durably, when the superblock was written last.
+    pub(super) fn last_lap(&self) -> u64 {
+        self.superblock.lock().last_lap
+    }
+
+    /// Notes durably that other volumes join now, which take some of the keys that were here.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub(super) fn meet(&self, names: &[u64]) -> io::Result<()> {
+        let mut superblock = self.superblock.lock();
+        let fits = names.iter().all(|name| superblock.see(*name));
+        if !fits {
+            return Err(io::Error::other("too many volumes were beside it"));
+        }
+        let result = superblock.write(&*self.device);
+        self.note(Operation::Write, &result);
+        result
+    }
+
+    /// The other volumes that were in service beside this one, and the laps that had begun when they joined.
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        self.superblock.lock().peers.clone()
     }
 
     /// Whether what was at a location still is.
@@ -172,17 +255,44 @@ impl Volume {
 
     /// Reads a record. Blocks: only for the store's own threads.
     pub(super) fn read(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
-        if !self.is_there(location) {
+        let (header, record) = self.read_up_to(location)?;
+        if header.record_bytes() == record.len() {
+            Ok((header, record))
+        } else {
+            Err(self.corrupt())
+        }
+    }
+
+    /// Reads the record that a slot names. Blocks.
+    pub(super) fn read_slot(&self, slot: &Slot) -> Result<(Header, Bytes), Unread> {
+        let offset = slot.address.offset();
+        let segment = self.geometry.segment_of(offset).ok_or(Unread::Corrupt)?;
+        let of_segment = self.segments.get(segment as usize).ok_or(Unread::Gone)?;
+        let room = self.geometry.end_of(segment) - offset;
+        let bytes = u32::try_from(slot.size.bytes().min(room)).unwrap_or(u32::MAX);
+        let location = Location {
+            segment,
+            lap: of_segment.lap.load(Ordering::Acquire),
+            offset,
+            bytes,
+        };
+        self.read_up_to(&location)
+    }
+
+    /// Reads a record that is as long as its location says, or shorter.
+    fn read_up_to(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
+        if location.lap == 0 || !self.is_there(location) {
             return Err(Unread::Gone);
         }
-        let start = self.start_of(location.segment);
+        let start = self.geometry.start_of(location.segment);
         let end = location.offset.saturating_add(u64::from(location.bytes));
-        let is_inside = location.offset >= start && end <= start + self.segment_bytes;
-        if !is_inside || location.bytes as usize > RECORD_BYTES_MAX {
+        let is_inside = location.offset >= start && end <= start + self.geometry.segment_bytes;
+        // A size class is up to a sixteenth more than the record.
+        if !is_inside || location.bytes as usize > RECORD_BYTES_MAX / 16 * 17 + 1024 {
             return Err(Unread::Corrupt);
         }
         let mut record = vec![0; location.bytes as usize];
-        let timer = self.metrics.disk_read_duration.start_timer();
+        let timer = self.metrics().disk_read_duration.start_timer();
         let result = self.device.read_at(&mut record, location.offset);
         timer.observe_duration();
         self.note(Operation::Read, &result);
@@ -192,51 +302,58 @@ impl Volume {
             return Err(Unread::Gone);
         }
         let header = Header::decode(&record, self.identity, location.offset)
-            .filter(|h| h.lap == location.lap && h.record_bytes() == record.len());
-        match header {
-            Some(header) => Ok((header, record.into())),
-            None => Err(self.corrupt()),
-        }
+            .filter(|h| h.lap == location.lap && h.record_bytes() <= record.len());
+        let Some(header) = header else {
+            return Err(self.corrupt());
+        };
+        record.truncate(header.record_bytes());
+        Ok((header, record.into()))
     }
 
     /// Counts a record that is not as it was written.
     pub(super) fn corrupt(&self) -> Unread {
-        self.metrics.checksum_errors.inc();
+        self.metrics().checksum_errors.inc();
         Unread::Corrupt
     }
 
-    /// Counts the outcome of an operation; too many failures in a row end the volume's service.
+    /// Counts the outcome of an operation; too many failures in a minute end the volume's service.
     pub(super) fn note<T>(&self, operation: Operation, result: &io::Result<T>) {
-        let failures = match operation {
-            Operation::Read => &self.read_failures,
-            Operation::Write | Operation::Sync => &self.write_failures,
-        };
-        let Err(error) = result else {
-            failures.store(0, Ordering::Relaxed);
-            return;
-        };
+        let Err(error) = result else { return };
         let operation = operation.as_str();
-        self.metrics
-            .disk_errors
-            .with_label_values(&[operation])
-            .inc();
+        let errors = &self.metrics().disk_errors;
+        errors.with_label_values(&[operation]).inc();
         warn!("{}: {operation} failed: {error}", self.path.display());
-        if failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
-            self.retire();
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
+            self.retire(Outage::Failing);
         }
     }
 
+    /// Failures are counted anew: another minute has begun.
+    pub(super) fn begin_minute(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+    }
+
+    /// What it holds cannot be believed: nothing of it is served.
+    pub(super) fn distrust(&self, why: Emptied) {
+        error!("{}: {why}", self.path.display());
+        self.retire(Outage::Unbelievable);
+    }
+
     /// Takes the volume out of service: what was written elsewhere meanwhile makes it worthless.
-    pub(super) fn retire(&self) {
-        if self.offline.swap(true, Ordering::AcqRel) {
+    pub(super) fn retire(&self, why: Outage) {
+        let state = match why {
+            Outage::Failing => FAILING,
+            Outage::Unbelievable => UNBELIEVABLE,
+        };
+        let changed =
+            self.service
+                .compare_exchange(IN_SERVICE, state, Ordering::AcqRel, Ordering::Acquire);
+        if changed.is_err() {
             return;
         }
-        error!(
-            "{}: out of service until the next start",
-            self.path.display()
-        );
+        error!("{}: out of service", self.path.display());
         self.expel();
-        self.index.remove_volume(self.number);
+        self.shared.bell.ring();
     }
 
     /// Notes durably that what is on this volume must not be believed after the next start.
@@ -244,7 +361,7 @@ impl Volume {
         if self.expelled.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Err(error) = self.purges.expel(self.identity) {
+        if let Err(error) = self.shared.purges.expel(self.identity) {
             // The last resort: without a superblock it is emptied as well.
             error!(
                 "{}: its failure could not be noted: {error}",
@@ -262,61 +379,68 @@ impl Volume {
         }
     }
 
-    /// Notes that a stored response has a part in a segment, so that it goes with the lap; `false` when that has ended.
-    pub(super) fn add_member(&self, at: &Location, primary: u128, version: Version) -> bool {
-        let Some(segment) = self.segments.get(at.segment as usize) else {
-            return false;
+    /// The slot of a record.
+    pub(super) fn slot_of(
+        offset: u64,
+        bytes: u64,
+        partition: Partition,
+        birth: crate::purge::Tick,
+    ) -> Option<Slot> {
+        let slot = Slot {
+            address: Address::of_offset(offset)?,
+            size: SizeClass::of(bytes)?,
+            partition,
+            birth: Birth::of(birth.0),
+            frequency: 0,
         };
-        let mut members = segment.members.lock();
-        let is_same_lap = segment.lap.load(Ordering::Acquire) == at.lap;
-        if is_same_lap && members.last() != Some(&(primary, version)) {
-            members.push((primary, version));
-        }
-        is_same_lap
+        Slot::fits(partition).then_some(slot)
     }
 
-    /// Puts a stored response into the index, unless a newer one is there or a part of it is gone.
-    pub(super) fn insert(&self, primary: u128, entry: Entry, chunks: &[Location]) -> bool {
-        let (version, head) = (entry.version, entry.head);
-        let mut places = chunks.iter().chain([&head]);
-        if !self.is_online() || !places.all(|part| self.add_member(part, primary, version)) {
-            return false;
-        }
-        let mut places = chunks.iter().chain([&head]);
-        let inserted = self.index.insert(primary, entry);
-        // A lap may have ended between the two: then it did not find the entry.
-        if inserted && !places.all(|part| self.is_there(part)) {
-            self.index.remove(primary, version);
-        }
-        self.measure();
-        inserted
+    pub(super) fn measure(&self) {
+        self.shared.bell.measure(self.number, self.catalog.len());
     }
 
-    fn measure(&self) {
-        let responses = i64::try_from(self.index.len()).unwrap_or(i64::MAX);
-        let gauge = &self.metrics.stored_responses;
-        gauge.with_label_values(&["disk"]).set(responses);
+    /// Keeps segments from being reused.
+    pub(super) fn hold_reuse(&self) -> MutexGuard<'_, ()> {
+        self.reuse.lock()
     }
 
-    /// Begins lap `lap` of a segment (0: none): nothing of the last one is found any more.
+    /// Begins lap `lap` of a segment (0: none): nothing of the last one is read any more.
     pub(super) fn begin_lap(&self, segment: u32, lap: u64) {
-        let Some(segment) = self.segments.get(segment as usize) else {
+        let Some(of_segment) = self.segments.get(segment as usize) else {
             return;
         };
-        self.wait_for_pins(segment);
-        let members = {
-            let mut members = segment.members.lock();
-            segment.lap.store(lap, Ordering::Release);
-            std::mem::take(&mut *members)
+        self.wait_for_pins(of_segment);
+        of_segment.lap.store(lap, Ordering::Release);
+        self.catalog
+            .advance(self.geometry.start_of(segment), segment == 0);
+    }
+
+    /// Writes the header of a lap that begins, and what the superblock says of it. Blocks.
+    ///
+    /// # Errors
+    /// When the header is not known to be durable.
+    pub(super) fn write_lap(&self, segment: u32, lap: u64) -> io::Result<()> {
+        let header = SegmentHeader {
+            segment,
+            lap,
+            opened: self.shared.purges.now(),
         };
-        let forgotten = members
-            .into_iter()
-            .filter(|&(key, version)| self.index.remove(key, version));
-        let evictions = self
-            .metrics
-            .evictions
-            .with_label_values(&["disk", "capacity"]);
-        evictions.inc_by(forgotten.count() as u64);
+        let page = header.encode(self.identity);
+        let start = self.geometry.start_of(segment);
+        let written = self.device.write_at(&page, start);
+        self.note(Operation::Write, &written);
+        written?;
+        let synced = self.device.sync();
+        self.note(Operation::Sync, &synced);
+        synced?;
+        // Only now: a superblock must not promise a lap that a crash can undo.
+        let mut superblock = self.superblock.lock();
+        superblock.last_lap = lap;
+        let result = superblock.write(&*self.device);
+        drop(superblock);
+        self.note(Operation::Write, &result);
+        result
     }
 
     /// Keeps a segment from being reused for a while.
@@ -345,15 +469,27 @@ impl Volume {
     }
 }
 
+const IN_SERVICE: u32 = 0;
+const FAILING: u32 = 1;
+const UNBELIEVABLE: u32 = 2;
+
+/// A name that stays the same when the volume is emptied, never 0.
+pub(super) fn name_of(path: &Path) -> u64 {
+    use std::hash::Hasher;
+    use std::os::unix::ffi::OsStrExt;
+    let mut hasher = siphasher::sip::SipHasher24::new();
+    hasher.write(path.as_os_str().as_bytes());
+    hasher.finish().max(1)
+}
+
 /// The superblock, if it can be believed.
 fn believe(
     device: &dyn Device,
-    segment_bytes: u64,
-    segments: u32,
+    geometry: Geometry,
     purges: &Purges,
 ) -> Result<Superblock, Emptied> {
     let superblock = Superblock::read(device)?;
-    if (superblock.segment_bytes, superblock.segments) != (segment_bytes, segments) {
+    if superblock.geometry != geometry {
         return Err(Emptied::Size);
     }
     if superblock.journal != purges.identity() {
@@ -366,21 +502,4 @@ fn believe(
         return Err(Emptied::Away);
     }
     Ok(superblock)
-}
-
-/// Bytes and number of the segments of a volume of `size` bytes.
-fn geometry(size: u64) -> io::Result<(u64, u32)> {
-    let room = size.saturating_sub(SEGMENTS_START);
-    let mut segment_bytes = SEGMENT_BYTES_MAX;
-    while segment_bytes > SEGMENT_BYTES_MIN && room / segment_bytes < SEGMENTS_MIN {
-        segment_bytes /= 2;
-    }
-    let segments = room / segment_bytes;
-    if segments < SEGMENTS_MIN {
-        let least = SEGMENTS_START + SEGMENT_BYTES_MIN * SEGMENTS_MIN;
-        let why = format!("a volume needs at least {least} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    let segments = u32::try_from(segments).map_err(io::Error::other)?;
-    Ok((segment_bytes, segments))
 }

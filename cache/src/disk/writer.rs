@@ -1,20 +1,26 @@
 //! What writes to a volume: one thread that puts records one after the other into the open segment.
 //!
-//! Records are gathered and written together, at the latest half a second after they were handed in. When a segment is full it is made
-//! durable and the oldest one is reused. Whoever hands in a record is told its location once it is written, or that it is lost; the order
-//! of records is the order in which they were handed in. A failed write retires the segment and never stops the thread.
+//! Records are gathered and written together, at the latest half a second after they were handed in. When a segment is full it gets its
+//! footer, is made durable, and the oldest one is reused. Whoever hands in a record is told its location once it is written, or that it is
+//! lost; the order of records is the order in which they were handed in, and a head whose version was overtaken meanwhile is not written.
+//! A failed write costs what was gathered and the segment; it never stops the thread.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
-use super::record::{ALIGNMENT, Draft, Kind, Location, padded};
-use super::recovery::{SegmentHeader, Tail};
+use super::claim::Claim;
+use super::footer::{Entry, Seal, footer_bytes};
+use super::index::slot::Address;
+use super::record::{Draft, Facts, Kind, Location, Spot, padded};
+use super::recovery;
+use super::segment::PAGE_BYTES;
+use super::variants::Filed;
 use super::volume::{Operation, Volume};
 
 /// Records that are gathered before they are written, in bytes.
@@ -27,8 +33,40 @@ const UNSYNCED_MAX: u64 = 16 << 20;
 /// Bytes handed in and not yet written; beyond, whoever hands in waits.
 const WAITING_BYTES_MAX: usize = 32 << 20;
 
-/// Told where a record is, or that it was lost.
+/// Told where a piece of content is, or that it was lost.
 pub(super) type Done = Box<dyn FnOnce(Option<Location>) + Send>;
+
+/// What becomes of a record once it is written.
+pub(super) enum Ticket {
+    /// The head of a response: it can be found, unless a newer version was committed.
+    Head(Claim),
+    /// A piece of content: whoever handed it in is told.
+    Piece(Done),
+}
+
+impl Ticket {
+    /// Whether it need not be written any more.
+    fn is_overtaken(&self) -> bool {
+        match self {
+            Self::Head(claim) => !claim.is_current(),
+            Self::Piece(_) => false,
+        }
+    }
+
+    fn written(self, location: Location, draft: &Facts) {
+        match self {
+            Self::Head(claim) => claim.settle(&location, draft),
+            Self::Piece(done) => done(Some(location)),
+        }
+    }
+
+    fn lost(self) {
+        match self {
+            Self::Head(claim) => drop(claim),
+            Self::Piece(done) => done(None),
+        }
+    }
+}
 
 /// The queue to a volume's writing thread.
 #[derive(Clone, Debug)]
@@ -58,7 +96,7 @@ struct Waiting {
 }
 
 enum Job {
-    Record(Draft, Done),
+    Record(Draft, Ticket),
     /// Told when everything before it is durable.
     Flush(oneshot::Sender<()>),
 }
@@ -79,13 +117,16 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Writer {
-    /// Starts the thread; it goes on where `tail` says.
-    pub(super) fn start(volume: Arc<Volume>, tail: Tail) -> io::Result<Self> {
+    /// Starts the thread; it begins after the lap that it is told, or ends when nobody can tell it.
+    pub(super) fn start(volume: Arc<Volume>, last_lap: mpsc::Receiver<u64>) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
+        let name = format!("jet9-write-{}", volume.number);
         let of_thread = Arc::clone(&queue);
-        let thread = std::thread::Builder::new()
-            .name(format!("jet9-write-{}", volume.number))
-            .spawn(move || Log::new(volume, of_thread, tail).run())?;
+        let run = move || match last_lap.recv() {
+            Ok(last_lap) => Log::new(volume, of_thread, last_lap).run(),
+            Err(_) => of_thread.end_all(),
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(run)?;
         Ok(Self {
             sink: Sink { queue },
             thread: Some(thread),
@@ -118,14 +159,14 @@ impl Sink {
     }
 
     /// Hands in a record; wait for [`Self::room`] before.
-    pub(super) fn put(&self, draft: Draft, done: Done) {
+    pub(super) fn put(&self, draft: Draft, ticket: Ticket) {
         let mut waiting = self.queue.waiting.lock();
         if waiting.end.is_some() {
             drop(waiting);
-            return done(None);
+            return ticket.lost();
         }
         waiting.bytes += draft.length();
-        waiting.jobs.push_back(Job::Record(draft, done));
+        waiting.jobs.push_back(Job::Record(draft, ticket));
         drop(waiting);
         self.queue.changed.notify_one();
     }
@@ -175,10 +216,25 @@ enum Next {
 }
 
 impl Queue {
+    /// Takes nothing any more.
+    fn end_all(&self) {
+        self.waiting.lock().end.get_or_insert(End::Abandon);
+        self.clear();
+    }
+
     /// Drops what nobody will write any more, and with it what that holds.
     fn clear(&self) {
-        let jobs = std::mem::take(&mut self.waiting.lock().jobs);
-        drop(jobs);
+        let jobs = {
+            let mut waiting = self.waiting.lock();
+            waiting.bytes = 0;
+            std::mem::take(&mut waiting.jobs)
+        };
+        self.room.notify_waiters();
+        for job in jobs {
+            if let Job::Record(_, ticket) = job {
+                ticket.lost();
+            }
+        }
     }
 
     /// The next job; `linger` when something is gathered already.
@@ -213,6 +269,24 @@ struct Open {
     /// Where the next gathered byte goes, from the start of the volume.
     position: u64,
     end: u64,
+    /// All before this is durable.
+    durable: u64,
+    entries: Vec<Entry>,
+}
+
+impl Open {
+    /// Whether a record of `bytes` fits after `gathered` others, and the footer after it.
+    fn has_room(&self, gathered: usize, bytes: u64) -> bool {
+        let footer = footer_bytes(self.entries.len() + 1);
+        self.position + gathered as u64 + bytes + footer <= self.end
+    }
+}
+
+/// What is gathered and not written yet.
+struct Gathered {
+    location: Location,
+    facts: Facts,
+    ticket: Ticket,
 }
 
 /// The thread's own state.
@@ -221,27 +295,25 @@ struct Log {
     queue: Arc<Queue>,
     open: Option<Open>,
     last_lap: u64,
-    gathered: Vec<u8>,
-    dones: Vec<(Location, Done)>,
+    /// Segments that are not used again in this session: a write to them failed.
+    retired: Vec<u32>,
+    bytes: Vec<u8>,
+    gathered: Vec<Gathered>,
     unsynced: u64,
     lingers: u32,
 }
 
 impl Log {
-    fn new(volume: Arc<Volume>, queue: Arc<Queue>, tail: Tail) -> Self {
-        let open = tail.open.map(|(segment, position)| Open {
-            segment,
-            lap: tail.last_lap,
-            position,
-            end: volume.start_of(segment) + volume.segment_bytes,
-        });
+    /// It begins a lap of its own with the first record: what an earlier session left unfinished stays as it is.
+    fn new(volume: Arc<Volume>, queue: Arc<Queue>, last_lap: u64) -> Self {
         Self {
             volume,
             queue,
-            open,
-            last_lap: tail.last_lap,
-            gathered: Vec::with_capacity(GATHERED_MAX + GATHERED_MAX / 4),
-            dones: Vec::new(),
+            open: None,
+            last_lap,
+            retired: Vec::new(),
+            bytes: Vec::with_capacity(GATHERED_MAX + GATHERED_MAX / 4),
+            gathered: Vec::new(),
             unsynced: 0,
             lingers: 0,
         }
@@ -249,20 +321,15 @@ impl Log {
 
     fn run(mut self) {
         loop {
-            let is_dirty = !self.gathered.is_empty() || self.unsynced > 0;
+            let is_dirty = !self.bytes.is_empty() || self.unsynced > 0;
             match self.queue.next(is_dirty) {
-                Next::Job(Job::Record(draft, done)) => self.put(&draft, done),
+                Next::Job(Job::Record(draft, ticket)) => self.put(&draft, ticket),
                 Next::Job(Job::Flush(told)) => {
-                    self.write();
-                    self.sync();
+                    self.flush();
                     let _ = told.send(());
                 }
                 Next::Idle => self.linger(),
-                Next::End(End::Clean) => {
-                    self.write();
-                    self.sync();
-                    return;
-                }
+                Next::End(End::Clean) => return self.seal(),
                 Next::End(End::Abandon) => return self.queue.clear(),
             }
         }
@@ -272,100 +339,162 @@ impl Log {
     fn linger(&mut self) {
         self.lingers += 1;
         if self.lingers >= LINGERS_MAX {
-            self.write();
-            self.sync();
+            self.flush();
         }
     }
 
-    fn put(&mut self, draft: &Draft, done: Done) {
+    fn flush(&mut self) {
+        self.write();
+        self.sync();
+    }
+
+    fn put(&mut self, draft: &Draft, ticket: Ticket) {
         let bytes = padded(draft.length()) as u64;
+        if ticket.is_overtaken() {
+            return ticket.lost();
+        }
         let (Ok(length), true) = (u32::try_from(draft.length()), self.make_room(bytes)) else {
-            return done(None);
+            return ticket.lost();
         };
-        let Some(open) = &self.open else {
-            return done(None);
+        let Some(open) = &mut self.open else {
+            return ticket.lost();
         };
-        let offset = open.position + self.gathered.len() as u64;
+        let spot = Spot {
+            identity: self.volume.identity,
+            lap: open.lap,
+            offset: open.position + self.bytes.len() as u64,
+            durable: open.durable,
+        };
         let location = Location {
             segment: open.segment,
             lap: open.lap,
-            offset,
+            offset: spot.offset,
             bytes: length,
         };
-        draft.encode(self.volume.identity, open.lap, offset, &mut self.gathered);
-        self.dones.push((location, done));
+        draft.encode(spot, &mut self.bytes);
+        let within = spot.offset - self.volume.geometry.start_of(open.segment);
+        open.entries.push(Entry::of(&draft.facts, within, length));
+        self.gathered.push(Gathered {
+            location,
+            facts: draft.facts,
+            ticket,
+        });
         self.lingers += 1;
         // A fill waits for its pieces.
         let is_awaited = draft.facts.kind == Kind::Chunk;
-        if is_awaited || self.gathered.len() >= GATHERED_MAX || self.lingers >= LINGERS_MAX {
+        if is_awaited || self.bytes.len() >= GATHERED_MAX || self.lingers >= LINGERS_MAX {
             self.write();
         }
     }
 
     /// Sees to it that an open segment has room for a record; `false` if none can.
     fn make_room(&mut self, bytes: u64) -> bool {
-        if !self.volume.is_online() || bytes > self.volume.segment_bytes - ALIGNMENT {
+        let room = self.volume.geometry.segment_bytes - PAGE_BYTES - footer_bytes(1);
+        if !self.volume.is_online() || bytes > room {
             return false;
         }
-        let has_room =
-            |open: &Open, gathered: usize| open.position + gathered as u64 + bytes <= open.end;
+        let gathered = self.bytes.len();
         if self
             .open
             .as_ref()
-            .is_some_and(|open| has_room(open, self.gathered.len()))
+            .is_some_and(|open| open.has_room(gathered, bytes))
         {
             return true;
         }
-        self.write();
-        self.sync();
+        self.seal();
         self.open = self.begin_segment();
         self.open.is_some()
     }
 
-    /// Reuses the segment whose lap is the oldest.
+    /// Ends the open segment: its footer, and all of it durable.
+    fn seal(&mut self) {
+        self.write();
+        if let Some(open) = self.open.take() {
+            let footer = Seal::encode(self.volume.identity, open.segment, open.lap, &open.entries);
+            let at = open.end - footer.len() as u64;
+            let result = self.volume.device.write_at(&footer, at);
+            self.volume.note(Operation::Write, &result);
+            // Without a footer its records are found by their headers.
+            self.unsynced += footer.len() as u64;
+        }
+        self.sync();
+    }
+
+    /// Reuses the segment whose lap is the oldest: never another, or what is older than the forgotten would come back at a start.
     fn begin_segment(&mut self) -> Option<Open> {
-        let segments = self.volume.segments.iter().enumerate();
-        let usable = segments.filter(|(_, segment)| !segment.retired.load(Ordering::Acquire));
-        let oldest = usable.min_by_key(|(_, segment)| segment.lap.load(Ordering::Acquire));
-        let segment = u32::try_from(oldest?.0).ok()?;
+        let segments = (0..).zip(&self.volume.segments);
+        let usable = segments.filter(|(number, _)| !self.retired.contains(number));
+        let (segment, oldest) = usable
+            .map(|(number, segment)| (number, segment.lap.load(Ordering::Acquire)))
+            .min_by_key(|(_, lap)| *lap)?;
         let lap = self.last_lap + 1;
         self.last_lap = lap;
-        self.volume.begin_lap(segment, lap);
-        let start = self.volume.start_of(segment);
-        let header = SegmentHeader { segment, lap }.encode(self.volume.identity);
-        let result = self.volume.device.write_at(&header, start);
-        self.volume.note(Operation::Write, &result);
-        if result.is_err() {
+        self.end_lap(segment, oldest, lap);
+        if self.volume.write_lap(segment, lap).is_err() {
             self.retire(segment);
             return None;
         }
-        let end = start + self.volume.segment_bytes;
+        let position = self.volume.geometry.start_of(segment) + PAGE_BYTES;
         Some(Open {
             segment,
             lap,
-            position: start + ALIGNMENT,
-            end,
+            position,
+            end: self.volume.geometry.end_of(segment),
+            durable: position,
+            entries: Vec::new(),
         })
+    }
+
+    /// Forgets what a segment held in lap `old`, and lets lap `new` begin.
+    fn end_lap(&self, segment: u32, old: u64, new: u64) {
+        let volume = &self.volume;
+        let _reuse = volume.hold_reuse();
+        let entries = (old > 0).then(|| recovery::entries_of(volume, segment, old));
+        volume.begin_lap(segment, new);
+        let start = volume.geometry.start_of(segment);
+        let catalog = &volume.catalog;
+        match entries {
+            None => {}
+            Some(Ok(entries)) => {
+                let heads = entries.iter().filter(|entry| entry.kind == Kind::Head);
+                let dropped = heads.filter(|entry| {
+                    let filed = Filed {
+                        primary: entry.primary,
+                        variant: entry.variant,
+                    };
+                    let address = Address::of_offset(start + entry.within());
+                    address.is_some_and(|address| catalog.drop_record(filed, address))
+                });
+                let count = dropped.count() as u64;
+                let evictions = &volume.metrics().evictions;
+                evictions
+                    .with_label_values(&["disk", "capacity"])
+                    .inc_by(count);
+            }
+            Some(Err(_)) => catalog.drop_range(start..volume.geometry.end_of(segment)),
+        }
+        volume.measure();
     }
 
     /// Writes what is gathered and tells everybody.
     fn write(&mut self) {
         self.lingers = 0;
-        if self.gathered.is_empty() {
+        if self.bytes.is_empty() {
             return;
         }
         let Some(open) = &mut self.open else { return };
-        let result = self.volume.device.write_at(&self.gathered, open.position);
+        let result = self.volume.device.write_at(&self.bytes, open.position);
         self.volume.note(Operation::Write, &result);
-        let dones = std::mem::take(&mut self.dones);
-        let written = self.gathered.len() as u64;
-        self.gathered.clear();
+        let gathered = std::mem::take(&mut self.gathered);
+        let written = self.bytes.len() as u64;
+        self.bytes.clear();
         if result.is_ok() {
             open.position += written;
             self.unsynced += written;
-            for (location, done) in dones {
-                done(Some(location));
+            for one in gathered {
+                one.ticket.written(one.location, &one.facts);
             }
+            self.volume.measure();
             if self.unsynced >= UNSYNCED_MAX {
                 self.sync();
             }
@@ -373,8 +502,8 @@ impl Log {
             let segment = open.segment;
             self.open = None;
             self.retire(segment);
-            for (_, done) in dones {
-                done(None);
+            for one in gathered {
+                one.ticket.lost();
             }
         }
     }
@@ -387,17 +516,20 @@ impl Log {
         self.lingers = 0;
         let result = self.volume.device.sync();
         self.volume.note(Operation::Sync, &result);
-        // What the kernel took and lost is noticed by checksums; what it should have replaced must not come back after a start.
-        if result.is_err() {
-            self.volume.expel();
+        match (result, &mut self.open) {
+            (Ok(()), Some(open)) => open.durable = open.position,
+            (Ok(()), None) => {}
+            // What the kernel took and lost is noticed by checksums; what it should have replaced must not come back after a start.
+            (Err(_), _) => self.volume.expel(),
         }
     }
 
-    fn retire(&self, segment: u32) {
+    fn retire(&mut self, segment: u32) {
         self.volume.expel();
-        if let Some(of_volume) = self.volume.segments.get(segment as usize) {
-            of_volume.retired.store(true, Ordering::Release);
-        }
+        self.retired.push(segment);
         self.volume.begin_lap(segment, 0);
+        let geometry = self.volume.geometry;
+        let range = geometry.start_of(segment)..geometry.end_of(segment);
+        self.volume.catalog.drop_range(range);
     }
 }

@@ -25,7 +25,7 @@ const TAG_SHIFT: u32 = ADDRESS_BITS + FREQUENCY_BITS;
 pub(super) const ONE_HIT: u64 = 1 << FREQUENCY_SHIFT;
 
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
-const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
+pub(super) const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 const PARTITION_MASK: u64 = (1 << PARTITION_BITS) - 1;
 const BIRTH_MASK: u64 = (1 << BIRTH_BITS) - 1;
 const FREQUENCY_MASK: u64 = FREQUENCY_MAX as u64;

@@ -1,0 +1,193 @@
+//! What one volume holds, as far as memory knows: which record answers for a key, and may a response be written or left out?
+//!
+//! Asked at every look-up on disk and every commit, changed by the volume's writer and its recovery. Puts together the table of slots, the
+//! lists of selecting fields, the claims of what is on its way, and the marks of what was forgotten. Invariants: the slot of a response is
+//! that of its newest record or none; while a newer version is on its way, nothing of it is found; and whatever key may have a record on
+//! disk is known to *perhaps* have one. Slots are replaced in place, so that a key whose slot was taken by another with the same tag still
+//! sees that tag. Does no I/O and judges no purge.
+
+use crate::key::{KeyHasher, Partition};
+use crate::memory::Version;
+use crate::semantics::vary::{SelectingFields, Selector};
+
+use super::forgotten::Forgotten;
+use super::index::slot::{Address, Slot};
+use super::index::table::{Put, Table};
+use super::pending::Pending;
+use super::variants::{Family, Filed, Lists, family};
+
+/// The catalog of one volume.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    table: Table,
+    lists: Lists,
+    pending: Pending,
+    forgotten: Forgotten,
+}
+
+impl Catalog {
+    /// A catalog for about this many records, of a volume that loads.
+    pub(super) fn new(records: u64) -> Self {
+        let table = Table::new(records);
+        let forgotten = Forgotten::new(table.buckets());
+        Self {
+            table,
+            lists: Lists::default(),
+            pending: Pending::new(),
+            forgotten,
+        }
+    }
+
+    /// How many records are known.
+    pub(super) fn len(&self) -> u64 {
+        self.table.len()
+    }
+
+    /// The records that may answer: mostly one, or none.
+    pub(super) fn candidates(
+        &self,
+        place: (u128, Partition),
+        selecting: &SelectingFields<'_>,
+        keys: &KeyHasher,
+    ) -> Vec<(Filed, Slot)> {
+        let filed = self.lists.candidates(place, selecting, keys);
+        let unclaimed = filed
+            .into_iter()
+            .filter(|filed| !self.pending.is_claimed(*filed));
+        unclaimed
+            .flat_map(|filed| self.table.find(filed.hash()).map(move |slot| (filed, slot)))
+            .collect()
+    }
+
+    /// What is known of a key in all its variants.
+    pub(super) fn family(&self, primary: u128) -> Family {
+        family(&self.table, primary)
+    }
+
+    /// Whether any record of a key may be on disk.
+    pub(super) fn may_have(&self, primary: u128) -> bool {
+        self.forgotten.may_have(self.table.buckets_of(primary))
+            || self.family(primary) != Family::None
+    }
+
+    /// Whether a record is the one that is found for its response.
+    pub(super) fn holds(&self, filed: Filed, address: Address) -> bool {
+        self.slot(filed, address).is_some()
+    }
+
+    /// The slot of a record, if that is found.
+    pub(super) fn slot(&self, filed: Filed, address: Address) -> Option<Slot> {
+        let is_claimed = self.pending.is_claimed(filed);
+        self.table
+            .get(filed.hash(), address)
+            .filter(|_| !is_claimed)
+    }
+
+    /// Counts a hit of a record.
+    pub(super) fn count_hit(&self, filed: Filed, address: Address) {
+        self.table.count_hit(filed.hash(), address);
+    }
+
+    /// A version is committed: nothing older is found any more. `None` when a newer one was; else whether an older one may be on disk.
+    pub(super) fn claim(&self, filed: Filed, version: Version) -> Option<Replaces> {
+        let may_have = self.may_have(filed.primary);
+        let claimed = self.pending.claim(filed, version);
+        claimed.then_some(if may_have {
+            Replaces::Perhaps
+        } else {
+            Replaces::Nothing
+        })
+    }
+
+    /// Whether a version is still the newest of its response.
+    pub(super) fn is_current(&self, filed: Filed, version: Version) -> bool {
+        self.pending.is_current(filed, version)
+    }
+
+    /// A claimed version is on disk.
+    pub(super) fn settle(&self, filed: Filed, version: Version, slot: &Slot) {
+        self.pending.end(filed, version, || self.put(filed, slot));
+    }
+
+    /// A claimed version does not reach the disk: what is there is older, and stays out of reach.
+    pub(super) fn abandon(&self, filed: Filed, version: Version) {
+        self.pending.end(filed, version, || {
+            let hash = filed.hash();
+            let stale: Vec<Address> = self.table.find(hash).map(|slot| slot.address).collect();
+            for address in stale {
+                self.table.remove(hash, address);
+                self.mark(hash);
+            }
+        });
+    }
+
+    /// Recovery found a record, in the order in which they were written.
+    pub(super) fn load(&self, filed: Filed, slot: &Slot) {
+        self.pending.unless_claimed(filed, || self.put(filed, slot));
+    }
+
+    /// Nothing older can be found any more.
+    pub(super) fn finish_loading(&self) {
+        self.pending.finish_loading();
+    }
+
+    /// A record cannot be read: it is not tried again. It may still be there after a restart.
+    pub(super) fn forget(&self, filed: Filed, address: Address) {
+        if self.table.remove(filed.hash(), address).is_some() {
+            self.mark(filed.hash());
+        }
+    }
+
+    /// A record is about to be overwritten; whether it was found until now.
+    pub(super) fn drop_record(&self, filed: Filed, address: Address) -> bool {
+        self.table.remove(filed.hash(), address).is_some()
+    }
+
+    /// All records at these addresses are about to be overwritten, whatever they were.
+    pub(super) fn drop_range(&self, range: std::ops::Range<u64>) {
+        self.table
+            .retain(|slot| !range.contains(&slot.address.offset()));
+    }
+
+    /// Tells where the ring is written from now on, and whether it begins anew.
+    pub(super) fn advance(&self, head: u64, is_first: bool) {
+        if let Some(head) = Address::of_offset(head) {
+            self.table.advance(head);
+        }
+        if is_first {
+            self.forgotten.turn();
+        }
+    }
+
+    /// Notes what responses of a partition vary by.
+    pub(super) fn learn(&self, partition: Partition, vary: u32, selectors: &[Selector]) {
+        self.lists.learn(partition, vary, selectors);
+    }
+
+    /// Whether the field names behind a hash are known.
+    pub(super) fn knows(&self, partition: Partition, vary: u32) -> bool {
+        self.lists.knows(partition, vary)
+    }
+
+    /// In the place of what has the same tag, which is an older record of it in all but four of a million cases.
+    fn put(&self, filed: Filed, slot: &Slot) {
+        let hash = filed.hash();
+        match self.table.put(hash, slot) {
+            Put::Free | Put::Replacing(_) => {}
+            Put::Displacing(_) | Put::Not => self.mark(hash),
+        }
+    }
+
+    fn mark(&self, hash: u128) {
+        self.forgotten.mark(self.table.buckets_of(hash));
+    }
+}
+
+/// Whether a commit has an older version on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replaces {
+    /// There is none.
+    Nothing,
+    /// There may be one: the newer must be written.
+    Perhaps,
+}

@@ -1,0 +1,100 @@
+//! The right of a commit to put its version on disk, from the moment when it is stored until it is written or lost.
+//!
+//! Made by `disk` when a response is committed, carried through the writer's queue, settled by the writer. Dropping it gives the right up:
+//! then nothing of the response is found on that volume any more, since what is there is older.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::memory::Variant;
+
+use super::catalog::Replaces;
+use super::record::{Facts, Location};
+use super::variants::Filed;
+use super::volume::Volume;
+
+/// Where a stored response is on its volume, as far as is known: the offset of its record, 0 for nowhere.
+#[derive(Debug, Default)]
+pub(crate) struct OnDisk(AtomicU64);
+
+impl OnDisk {
+    pub(super) const fn at(offset: u64) -> Self {
+        Self(AtomicU64::new(offset))
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, offset: u64) {
+        self.0.store(offset, Ordering::Release);
+    }
+}
+
+/// The claim of one version.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    volume: Arc<Volume>,
+    filed: Filed,
+    variant: Arc<Variant>,
+    replaces: Replaces,
+    settled: bool,
+}
+
+impl Claim {
+    /// Claims the place of a response; `None` when a newer version has it.
+    pub(super) fn of(volume: &Arc<Volume>, filed: Filed, variant: &Arc<Variant>) -> Option<Self> {
+        let replaces = volume.catalog.claim(filed, variant.version)?;
+        // What is not loaded yet may be anything.
+        let replaces = if volume.is_loaded() {
+            replaces
+        } else {
+            Replaces::Perhaps
+        };
+        Some(Self {
+            volume: Arc::clone(volume),
+            filed,
+            variant: Arc::clone(variant),
+            replaces,
+            settled: false,
+        })
+    }
+
+    /// Whether an older version may be on disk, which would come back at the next start if this one were not written.
+    pub(crate) fn replaces(&self) -> bool {
+        self.replaces == Replaces::Perhaps
+    }
+
+    pub(super) const fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// Whether no newer version was committed meanwhile.
+    pub(super) fn is_current(&self) -> bool {
+        self.volume
+            .catalog
+            .is_current(self.filed, self.variant.version)
+    }
+
+    /// The record is written: it can be found.
+    pub(super) fn settle(mut self, at: &Location, facts: &Facts) {
+        let slot = Volume::slot_of(at.offset, at.bytes.into(), facts.partition, facts.birth);
+        let (Some(slot), true) = (slot, self.volume.is_there(at)) else {
+            return;
+        };
+        self.settled = true;
+        self.variant.on_disk.set(at.offset);
+        let version = self.variant.version;
+        self.volume.catalog.settle(self.filed, version, &slot);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.volume
+                .catalog
+                .abandon(self.filed, self.variant.version);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Which version of a response is on its way to disk: only the newest that was committed may get there, and only it may be found.
+//!
+//! A commit claims the place of its response; the claim goes with the record through the writer's queue and is settled when the record is
+//! written. A version that was overtaken is not written any more, so that of one response the later record is always the newer version:
+//! recovery relies on it. While a volume loads, a claim that has ended still keeps older records of its response out.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::memory::Version;
+
+use super::variants::Filed;
+
+/// Locks that responses are spread over.
+const SHARDS: usize = 64;
+
+/// The claims of one volume.
+#[derive(Debug)]
+pub(super) struct Pending {
+    shards: Box<[Mutex<HashMap<Filed, Claimed>>]>,
+    loading: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claimed {
+    version: Version,
+    ended: bool,
+}
+
+impl Pending {
+    pub(super) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            loading: AtomicBool::new(true),
+        }
+    }
+
+    /// Claims the place of a response for a version. `false`: a newer version has it.
+    pub(super) fn claim(&self, filed: Filed, version: Version) -> bool {
+        let mut claims = self.shard(filed).lock();
+        if claims
+            .get(&filed)
+            .is_some_and(|claim| claim.version > version)
+        {
+            return false;
+        }
+        let claimed = Claimed {
+            version,
+            ended: false,
+        };
+        claims.insert(filed, claimed);
+        true
+    }
+
+    /// Whether a version is on its way.
+    pub(super) fn is_claimed(&self, filed: Filed) -> bool {
+        let claims = self.shard(filed).lock();
+        claims.get(&filed).is_some_and(|claim| !claim.ended)
+    }
+
+    /// Whether a version has its place still.
+    pub(super) fn is_current(&self, filed: Filed, version: Version) -> bool {
+        let claims = self.shard(filed).lock();
+        let is_it = |claim: &Claimed| claim.version == version && !claim.ended;
+        claims.get(&filed).is_some_and(is_it)
+    }
+
+    /// Ends a claim; `then` is done under the lock if no newer version has the place by now.
+    pub(super) fn end(&self, filed: Filed, version: Version, then: impl FnOnce()) {
+        let mut claims = self.shard(filed).lock();
+        match claims.get_mut(&filed) {
+            Some(claim) if claim.version == version && !claim.ended => claim.ended = true,
+            _ => return,
+        }
+        then();
+        if !self.loading.load(Ordering::Acquire) {
+            claims.remove(&filed);
+        }
+    }
+
+    /// Does `then` with the place of a response unless something was committed for it since the start.
+    pub(super) fn unless_claimed(&self, filed: Filed, then: impl FnOnce()) -> bool {
+        let claims = self.shard(filed).lock();
+        let is_free = !claims.contains_key(&filed);
+        if is_free {
+            then();
+        }
+        is_free
+    }
+
+    /// Nothing older can appear any more.
+    pub(super) fn finish_loading(&self) {
+        self.loading.store(false, Ordering::Release);
+        for shard in &self.shards {
+            let mut claims = shard.lock();
+            claims.retain(|_, claim| !claim.ended);
+            claims.shrink_to_fit();
+        }
+    }
+
+    fn shard(&self, filed: Filed) -> &Mutex<HashMap<Filed, Claimed>> {
+        &self.shards[(filed.primary >> 32) as usize % SHARDS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILED: Filed = Filed {
+        primary: 5,
+        variant: 6,
+    };
+
+    fn claim(pending: &Pending, version: u64) -> bool {
+        pending.claim(FILED, Version(version))
+    }
+
+    fn ends(pending: &Pending, version: u64) -> bool {
+        let mut done = false;
+        pending.end(FILED, Version(version), || done = true);
+        done
+    }
+
+    #[test]
+    fn only_the_newest_version_is_current_and_settles() {
+        let pending = Pending::new();
+        pending.finish_loading();
+        assert!(claim(&pending, 1) && claim(&pending, 2) && !claim(&pending, 1));
+        assert!(!pending.is_current(FILED, Version(1)) && pending.is_current(FILED, Version(2)));
+        assert!(!ends(&pending, 1), "overtaken");
+        assert!(ends(&pending, 2) && !ends(&pending, 2), "once");
+        assert!(!pending.is_current(FILED, Version(2)));
+        assert!(pending.unless_claimed(FILED, || {}));
+    }
+
+    #[test]
+    fn what_was_committed_while_loading_keeps_older_records_out() {
+        let pending = Pending::new();
+        assert!(pending.unless_claimed(FILED, || {}));
+        assert!(claim(&pending, 1) && ends(&pending, 1));
+        assert!(!pending.unless_claimed(FILED, || {}));
+        assert!(!claim(&pending, 0), "even a commit");
+        pending.finish_loading();
+        assert!(pending.unless_claimed(FILED, || {}));
+    }
+}
