@@ -1,9 +1,17 @@
 //! Files that fail on demand: the n-th operation, and as many after it as asked for.
+//!
+//! Over any other files, real or simulated. Used by the sweeps of `store`, the journal's tests and those of `io`.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use rustix::io::Errno;
+
+use crate::io::Mode;
 
 use super::{Device, Opener, RealFiles};
 
@@ -12,15 +20,22 @@ use super::{Device, Opener, RealFiles};
 pub(crate) enum Fault {
     /// Nothing is done.
     Error,
+    /// Nothing is done, because there is no room; reads fail as with [`Self::Error`].
+    NoSpace,
     /// Half of a write is done, then it fails; a read fails.
     Half,
+    /// Half of it is done, and said so.
+    Short,
     /// A bit of a volume is wrong, and nobody says so. Not of the journal: a wrong bit in its last slot looks like a torn write.
     Flip,
+    /// It is done, after a long time.
+    Delay(Duration),
 }
 
-/// Opens real files and counts what is done to them.
+/// Opens files and counts what is done to them.
 #[derive(Debug)]
 pub(crate) struct FaultyFiles {
+    files: Arc<dyn Opener>,
     shared: Arc<Shared>,
 }
 
@@ -31,17 +46,27 @@ struct Shared {
     from: u64,
     to: u64,
     count: AtomicU64,
+    /// Ends delays.
+    ended: Mutex<bool>,
+    changed: Condvar,
 }
 
 impl FaultyFiles {
     pub(crate) fn new(fault: Fault, from: u64, many: u64) -> Self {
+        Self::over(Arc::new(RealFiles), fault, from, many)
+    }
+
+    pub(crate) fn over(files: Arc<dyn Opener>, fault: Fault, from: u64, many: u64) -> Self {
         let to = from.saturating_add(many);
         Self {
+            files,
             shared: Arc::new(Shared {
                 fault,
                 from,
                 to,
                 count: AtomicU64::new(0),
+                ended: Mutex::new(false),
+                changed: Condvar::new(),
             }),
         }
     }
@@ -49,6 +74,12 @@ impl FaultyFiles {
     /// How many operations there were.
     pub(crate) fn count(&self) -> u64 {
         self.shared.count.load(Ordering::Relaxed)
+    }
+
+    /// Lets what is delayed go on, now and from now on.
+    pub(crate) fn end_delays(&self) {
+        *self.shared.ended.lock() = true;
+        self.shared.changed.notify_all();
     }
 
     fn wrap(&self, path: &Path, device: Arc<dyn Device>) -> Arc<dyn Device> {
@@ -63,15 +94,15 @@ impl FaultyFiles {
 
 impl Opener for FaultyFiles {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        Ok(self.wrap(path, RealFiles.open(path)?))
+        Ok(self.wrap(path, self.files.open(path)?))
     }
 
     fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        Ok(self.wrap(path, RealFiles.open_locked(path)?))
+        Ok(self.wrap(path, self.files.open_locked(path)?))
     }
 
     fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        Ok(self.wrap(path, RealFiles.open_volume(path)?))
+        Ok(self.wrap(path, self.files.open_volume(path)?))
     }
 }
 
@@ -83,22 +114,46 @@ struct FaultyFile {
 }
 
 impl FaultyFile {
+    /// Counts an operation, waits if it is delayed, and says how else it fails.
     fn fault(&self) -> Option<Fault> {
         let number = self.shared.count.fetch_add(1, Ordering::Relaxed);
         let fault = self.shared.fault;
         let is_hit = (self.shared.from..self.shared.to).contains(&number);
+        if let (true, Fault::Delay(delay)) = (is_hit, fault) {
+            let mut ended = self.shared.ended.lock();
+            let is_delayed = |ended: &mut bool| !*ended;
+            self.shared
+                .changed
+                .wait_while_for(&mut ended, is_delayed, delay);
+            return None;
+        }
         (is_hit && (self.is_volume || fault != Fault::Flip)).then_some(fault)
     }
 }
 
-fn error() -> io::Error {
-    io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
+fn error(fault: Option<Fault>) -> io::Error {
+    match fault {
+        Some(Fault::NoSpace) => Errno::NOSPC.into(),
+        _ => Errno::IO.into(),
+    }
+}
+
+/// Half of it, in whole sectors if there are several: no device does less.
+const fn half(length: usize) -> usize {
+    match length / 2 {
+        half @ 512.. => half / 512 * 512,
+        half => half,
+    }
 }
 
 impl Device for FaultyFile {
     fn read_some(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self.fault() {
-            Some(Fault::Error | Fault::Half) => Err(error()),
+            Some(Fault::Error | Fault::Half | Fault::NoSpace) => Err(error(None)),
+            Some(Fault::Short) => {
+                let half = half(buffer.len()).max(1);
+                self.device.read_some(&mut buffer[..half], offset)
+            }
             Some(Fault::Flip) => {
                 let read = self.device.read_some(buffer, offset)?;
                 if let Some(byte) = buffer.get_mut(read / 2) {
@@ -106,16 +161,20 @@ impl Device for FaultyFile {
                 }
                 Ok(read)
             }
-            None => self.device.read_some(buffer, offset),
+            Some(Fault::Delay(_)) | None => self.device.read_some(buffer, offset),
         }
     }
 
     fn write_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         match self.fault() {
-            Some(Fault::Error) => Err(error()),
+            fault @ Some(Fault::Error | Fault::NoSpace) => Err(error(fault)),
             Some(Fault::Half) => {
-                self.device.write_at(&bytes[..bytes.len() / 2], offset)?;
-                Err(error())
+                self.device.write_at(&bytes[..half(bytes.len())], offset)?;
+                Err(error(None))
+            }
+            Some(Fault::Short) => {
+                let half = half(bytes.len()).max(1);
+                self.device.write_some(&bytes[..half], offset)
             }
             Some(Fault::Flip) => {
                 let mut wrong = bytes.to_vec();
@@ -125,25 +184,29 @@ impl Device for FaultyFile {
                 }
                 self.device.write_some(&wrong, offset)
             }
-            None => self.device.write_some(bytes, offset),
+            Some(Fault::Delay(_)) | None => self.device.write_some(bytes, offset),
         }
     }
 
     fn sync(&self) -> io::Result<()> {
         match self.fault() {
-            Some(Fault::Error | Fault::Half) => Err(error()),
-            Some(Fault::Flip) | None => self.device.sync(),
+            fault @ Some(Fault::Error | Fault::Half | Fault::NoSpace) => Err(error(fault)),
+            Some(Fault::Flip | Fault::Short | Fault::Delay(_)) | None => self.device.sync(),
         }
     }
 
     fn resize(&self, bytes: u64) -> io::Result<()> {
         match self.fault() {
-            Some(Fault::Error | Fault::Half) => Err(error()),
-            Some(Fault::Flip) | None => self.device.resize(bytes),
+            fault @ Some(Fault::Error | Fault::Half | Fault::NoSpace) => Err(error(fault)),
+            Some(Fault::Flip | Fault::Short | Fault::Delay(_)) | None => self.device.resize(bytes),
         }
     }
 
     fn length(&self) -> io::Result<u64> {
         self.device.length()
+    }
+
+    fn mode(&self) -> Mode {
+        self.device.mode()
     }
 }

@@ -143,7 +143,7 @@ pub(super) struct Shared {
     pub(super) device: Arc<dyn Device>,
     pub(super) queue: Queue,
     pub(super) pool: Arc<Pool>,
-    pub(super) crew: Crew,
+    crew: Arc<Crew>,
     /// What direct reads must begin and end at multiples of.
     alignment: AtomicUsize,
     /// For log lines.
@@ -177,7 +177,7 @@ impl VolumeFile {
         let shared = Arc::new(Shared {
             queue: Queue::new(limits.reads_waiting, limits.writes_waiting),
             pool: Arc::default(),
-            crew: Crew::default(),
+            crew: Arc::default(),
             alignment: AtomicUsize::new(BLOCK),
             name: path.display().to_string(),
             device,
@@ -297,12 +297,12 @@ impl VolumeFile {
         job: impl FnOnce(pending::Promise<T>) -> Job,
     ) -> Pending<T> {
         let counters = self.counters.of_operation(what.operation);
-        let deadline = match what.operation {
+        let patience = match what.operation {
             Operation::Read => self.limits.read_deadline,
             Operation::Write | Operation::Sync => self.limits.write_deadline,
         };
         let timer = counters.duration.start_timer();
-        let (promise, pending) = pending::pair(what, deadline, timer, counters.late.clone());
+        let (promise, pending) = pending::pair(what, patience, timer, counters.late.clone());
         let job = job(promise);
         if !is_valid {
             job.fail(Cause::Invalid);
@@ -374,7 +374,7 @@ pub(super) struct Crew {
 
 /// Held by a running thread.
 #[derive(Debug)]
-struct Running(Arc<Shared>);
+struct Running(Arc<Crew>);
 
 impl Crew {
     /// Starts a thread. Nobody joins it: one that hangs in the kernel would keep whoever did.
@@ -384,9 +384,18 @@ impl Crew {
         work: impl FnOnce(&Arc<Shared>) + Send + 'static,
     ) -> io::Result<()> {
         *shared.crew.running.lock() += 1;
-        let running = Running(Arc::clone(shared));
+        let running = Running(Arc::clone(&shared.crew));
+        let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new().name(name);
-        thread.spawn(move || work(&running.0)).map(drop)
+        let start = thread.spawn(move || {
+            // Whoever waits for the end wants the file closed: `running` goes last, after a panic too.
+            let running = running;
+            let shared = shared;
+            work(&shared);
+            drop(shared);
+            drop(running);
+        });
+        start.map(drop)
     }
 
     /// Waits until all have ended, for so long at most.
@@ -400,8 +409,8 @@ impl Crew {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        *self.0.crew.running.lock() -= 1;
-        self.0.crew.ended.notify_all();
+        *self.0.running.lock() -= 1;
+        self.0.ended.notify_all();
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use prometheus::{HistogramTimer, IntCounter};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{Cause, IoError};
 
@@ -18,7 +19,7 @@ use super::error::{Cause, IoError};
 #[must_use = "an operation that nobody waits for may be skipped"]
 pub struct Pending<T> {
     receiver: oneshot::Receiver<Result<T, IoError>>,
-    deadline: Duration,
+    deadline: Instant,
     /// What is said when it is late or the file is closed before it is done.
     otherwise: IoError,
     late: IntCounter,
@@ -34,14 +35,14 @@ pub(super) struct Promise<T> {
 /// Both ends. `otherwise` is the error without its cause.
 pub(super) fn pair<T>(
     otherwise: IoError,
-    deadline: Duration,
+    patience: Duration,
     timer: HistogramTimer,
     late: IntCounter,
 ) -> (Promise<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
     let pending = Pending {
         receiver,
-        deadline,
+        deadline: Instant::now() + patience,
         otherwise,
         late,
     };
@@ -71,7 +72,7 @@ impl<T> Pending<T> {
     /// # Errors
     /// When it failed, was refused or is late.
     pub async fn done(self) -> Result<T, IoError> {
-        match tokio::time::timeout(self.deadline, self.receiver).await {
+        match timeout_at(self.deadline, self.receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(because(self.otherwise, Cause::Closed)),
             Err(_) => {
@@ -95,7 +96,8 @@ impl<T> Pending<T> {
                 Poll::Ready(Err(_)) => return Err(because(self.otherwise, Cause::Closed)),
                 Poll::Pending => {}
             }
-            if parked.park(self.deadline) == Woken::No {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if parked.park(left) == Woken::No {
                 self.late.inc();
                 return Err(because(self.otherwise, Cause::Late));
             }

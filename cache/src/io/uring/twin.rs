@@ -18,8 +18,16 @@ pub(in crate::io) struct TwinRing {
     device: Arc<dyn Device>,
     bell: Arc<Bell>,
     /// By token.
-    requests: Vec<Option<Request>>,
+    slots: Vec<Slot>,
     ended: VecDeque<Completion>,
+}
+
+/// What belongs to a token.
+enum Slot {
+    Free,
+    Waiting(Request),
+    /// Its completion was not taken yet.
+    Ended,
 }
 
 impl Ring for TwinRing {
@@ -27,37 +35,42 @@ impl Ring for TwinRing {
         Ok(Self {
             device: Arc::clone(device),
             bell: Arc::clone(bell),
-            requests: std::iter::repeat_with(|| None).take(operations).collect(),
+            slots: std::iter::repeat_with(|| Slot::Free)
+                .take(operations)
+                .collect(),
             ended: VecDeque::new(),
         })
     }
 
     fn push(&mut self, request: Request) -> usize {
-        let token = self.requests.iter().position(Option::is_none).unwrap();
-        self.requests[token] = Some(request);
+        let is_free = |slot: &Slot| matches!(slot, Slot::Free);
+        let token = self.slots.iter().position(is_free).unwrap();
+        self.slots[token] = Slot::Waiting(request);
         token
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let is_work = |request: &Option<Request>| !matches!(request, None | Some(Request::Bell));
-        if !self.requests.iter().any(is_work) {
+        let is_work = |slot: &Slot| matches!(slot, Slot::Waiting(request) if !matches!(request, Request::Bell));
+        if !self.slots.iter().any(is_work) {
             let mut fds = [PollFd::new(&self.bell, PollFlags::IN)];
             poll(&mut fds, None)?;
         }
-        for token in (0..self.requests.len()).rev() {
-            let Some(request) = self.requests[token].take() else {
-                continue;
-            };
-            match self.carry_out(token, request) {
-                Ok(completion) => self.ended.push_back(completion),
-                Err(silent) => self.requests[token] = Some(silent),
+        for token in (0..self.slots.len()).rev() {
+            match std::mem::replace(&mut self.slots[token], Slot::Ended) {
+                Slot::Waiting(request) => match self.carry_out(token, request) {
+                    Ok(completion) => self.ended.push_back(completion),
+                    Err(silent) => self.slots[token] = Slot::Waiting(silent),
+                },
+                other => self.slots[token] = other,
             }
         }
         Ok(())
     }
 
     fn next(&mut self) -> Option<Completion> {
-        self.ended.pop_front()
+        let completion = self.ended.pop_front()?;
+        self.slots[completion.token] = Slot::Free;
+        Some(completion)
     }
 }
 
