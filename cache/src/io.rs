@@ -7,6 +7,8 @@
 //! Invariants: memory that the kernel may still write to is never freed or given to anybody (not when a caller leaves, not after its
 //! deadline, not when the file is dropped); every queue has a limit; every caller gets an answer within its deadline (invariant 9).
 
+#[doc(hidden)]
+pub mod baseline;
 mod buffer;
 mod error;
 mod file;

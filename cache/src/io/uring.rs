@@ -41,7 +41,7 @@ pub(super) use twin::TwinRing;
 pub(super) struct Bell(OwnedFd);
 
 impl Bell {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Self(eventfd(0, flags)?))
     }
@@ -77,8 +77,8 @@ pub(super) enum Request {
 pub(super) struct Completion {
     token: usize,
     /// Of a read or a write.
-    buffer: Option<Buffer>,
-    result: io::Result<usize>,
+    pub(super) buffer: Option<Buffer>,
+    pub(super) result: io::Result<usize>,
 }
 
 /// Operations under way, each with a token. Whatever it was given it keeps until the operation has ended.
