@@ -91,6 +91,14 @@ pub(crate) trait Opener: Debug + Send + Sync {
     fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>>;
     /// Opens a file as [`Self::open_locked`], without the page cache where the file system can do that.
     fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>>;
+    /// Whether there is a file of this name.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Gives a file another name, in place of one that has it; durable after [`Self::sync_directory`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a name.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes what was renamed in a directory durable.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 }
 
 /// Opens real files.
@@ -125,6 +133,22 @@ impl Opener for RealFiles {
             mode,
             ..RealFile::new(file)
         }))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
     }
 }
 
@@ -210,11 +234,6 @@ impl Device for RealFile {
     }
 }
 
-/// Makes a rename in `directory` durable.
-pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
 /// Fills an array with unpredictable bytes.
 pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
@@ -224,3 +243,5 @@ pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
 
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod simulated;

@@ -585,4 +585,6 @@ impl std::fmt::Debug for Cache {
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod tests;

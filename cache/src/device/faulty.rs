@@ -104,6 +104,22 @@ impl Opener for FaultyFiles {
     fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
         Ok(self.wrap(path, self.files.open_volume(path)?))
     }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.files.exists(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.files.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.files.remove(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        self.files.sync_directory(directory)
+    }
 }
 
 #[derive(Debug)]

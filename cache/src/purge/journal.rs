@@ -12,7 +12,7 @@ use std::sync::Arc;
 use log::{error, info};
 use parking_lot::Mutex;
 
-use crate::device::{Device, Opener, random, sync_directory};
+use crate::device::{Device, Opener, random};
 use crate::key::Partition;
 
 use super::slot::{HEADER_BYTES, Header, Record, SLOT_BYTES, Slot};
@@ -93,7 +93,7 @@ impl Journal {
         marks: &Watermarks,
     ) -> io::Result<(Self, Ledger)> {
         let path = directory.join(FILE);
-        if !path.try_exists()? {
+        if !files.exists(&path)? {
             info!(
                 "{}: a new purge journal; stored responses of before are not used",
                 path.display()
@@ -113,7 +113,7 @@ impl Journal {
             path.display(),
             unreadable.why
         );
-        std::fs::rename(&path, directory.join(UNREADABLE_FILE))?;
+        files.rename(&path, &directory.join(UNREADABLE_FILE))?;
         Self::begin(directory, files, unreadable.sequence)
     }
 
@@ -301,8 +301,8 @@ fn write_new(
     slots: u64,
 ) -> io::Result<Arc<dyn Device>> {
     let path = directory.join(NEW_FILE);
-    if path.try_exists()? {
-        std::fs::remove_file(&path)?;
+    if files.exists(&path)? {
+        files.remove(&path)?;
     }
     let device = files.open(&path)?;
     device.resize(offset_of(slots))?;
@@ -314,8 +314,8 @@ fn write_new(
     );
     device.write_at(&bytes, 0)?;
     device.sync()?;
-    std::fs::rename(&path, directory.join(FILE))?;
-    sync_directory(directory)?;
+    files.rename(&path, &directory.join(FILE))?;
+    files.sync_directory(directory)?;
     Ok(device)
 }
 
