@@ -75,7 +75,6 @@ pub fn teaches(why: Reason, status: StatusCode, request: &RequestDirectives) -> 
     let is_about_answer = matches!(
         why,
         Reason::Authorization
-            | Reason::CookieAuth
             | Reason::CookieUnknown
             | Reason::SetCookie
             | Reason::NoStore

@@ -385,4 +385,6 @@ impl Story<'_> {
 }
 
 #[cfg(test)]
+mod reasons;
+#[cfg(test)]
 mod tests;

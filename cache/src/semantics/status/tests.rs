@@ -28,8 +28,8 @@ fn members_read_as_in_the_rfc() {
         "edge1; fwd=uri-miss; fwd-status=200; stored; collapsed",
     );
     check(
-        CacheStatus::forward(ForwardReason::Bypass).because(Reason::CookieAuth),
-        "edge1; fwd=bypass; detail=cookie-auth",
+        CacheStatus::forward(ForwardReason::Bypass).because(Reason::RouteOff),
+        "edge1; fwd=bypass; detail=route-off",
     );
     check(
         CacheStatus::hit(1)

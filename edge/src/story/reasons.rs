@@ -1,0 +1,278 @@
+//! Each reason word of the closed enum is produced by a request here, or by the test that is named here.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use jet9_cache::purge::{Mode, Purge, What};
+use jet9_config::site::{Profile, SetCookie, Site};
+
+use super::*;
+use crate::clock::{self, WallClock};
+use crate::exchange::Asked;
+use crate::interim::Interims;
+use crate::message::Content;
+use crate::origin::testing::{Act, ScriptedSide, TestNode, route};
+use crate::request::client::Client;
+use crate::request::guard;
+
+/// Words that need more than one request after the other, and where they are produced.
+const ELSEWHERE: [(Reason, &str); 4] = [
+    (Reason::CollapseTimeout, "edge/src/story/tests.rs"),
+    (Reason::PredictedUncacheable, "edge/src/story/tests.rs"),
+    // Fetches ask for no ranges: a 206 is refused before it is judged.
+    (Reason::Range, "cache/src/semantics/storable/tests.rs"),
+    (Reason::Quota, "cache/src/disk/admission.rs"),
+];
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: example.test\r\n";
+const SERVING: &str = r#""phase":"serving","master":"a""#;
+const VACANT: &str = r#""phase":"switching","master":null"#;
+
+/// What the side does with one request after the other.
+#[derive(Clone, Copy)]
+enum Side<'a> {
+    /// Answers with 200 and these field lines.
+    Fields(&'a [&'a str]),
+    /// Answers so.
+    Answers(&'a [&'a str]),
+    /// Nobody is there.
+    Away,
+    /// No side is master.
+    Vacant,
+}
+
+impl Side<'_> {
+    fn answers(self) -> Vec<String> {
+        match self {
+            Self::Fields(fields) => fields.iter().map(|fields| ok(fields)).collect(),
+            Self::Answers(answers) => answers.iter().map(|&answer| answer.to_owned()).collect(),
+            Self::Away | Self::Vacant => Vec::new(),
+        }
+    }
+}
+
+fn ok(fields: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n{fields}\r\nok")
+}
+
+async fn node(change: impl FnOnce(&mut Site), side: Side<'_>) -> TestNode {
+    let answers = side.answers().into_iter().map(|answer| &*answer.leak());
+    let script: Vec<_> = answers.map(|answer| vec![Act::Answer(answer)]).collect();
+    let node = TestNode::new(change);
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let addr: SocketAddr = match side {
+        Side::Fields(_) | Side::Answers(_) => ScriptedSide::play(script).addr,
+        Side::Away | Side::Vacant => nowhere,
+    };
+    let state = if matches!(side, Side::Vacant) {
+        VACANT
+    } else {
+        SERVING
+    };
+    node.publish(1, state, addr, nowhere).await;
+    node
+}
+
+/// The reason of one request with these lines; its answer is taken to its head.
+async fn ask(edge: &Arc<Edge>, head: &str) -> Option<Reason> {
+    let head = Bytes::from(format!("{head}\r\n"));
+    let client = Arc::new(Client::edge());
+    let request = guard::parse_http1(head, client.scheme(), &edge.limits)
+        .unwrap()
+        .request;
+    let (now, wall) = (clock::monotonic(), WallClock::System.now());
+    let mut exchange = Exchange::begin(client, edge.request_ids.next(), now, wall);
+    exchange.asked = Asked::of(&request);
+    if let Answer::Respond(response) =
+        answer(edge, &mut exchange, &request, &Interims::unwanted()).await
+    {
+        until_stored(response.content).await;
+    }
+    exchange.reason
+}
+
+/// Reads a fill to its end, so that the next request finds it stored.
+async fn until_stored(content: Content) {
+    if let Content::Stored(mut reader) = content {
+        while let Ok(Some(_)) = reader.next().await {}
+    }
+}
+
+/// The last of these requests has this reason.
+async fn check(
+    produced: &mut HashSet<Reason>,
+    reason: Reason,
+    site: fn(&mut Site),
+    side: Side<'_>,
+    heads: &[&str],
+) {
+    let node = node(site, side).await;
+    let mut last = None;
+    for head in heads {
+        last = ask(&node.edge, &format!("{GET}{head}")).await;
+    }
+    assert_eq!(last, Some(reason), "{heads:?}");
+    produced.insert(reason);
+}
+
+const fn as_is(_: &mut Site) {}
+
+const fn safe(site: &mut Site) {
+    site.cache.set_cookie = SetCookie::Safe;
+}
+
+fn off(site: &mut Site) {
+    site.cache = Profile::Off.defaults();
+}
+
+fn off_by_a_route(site: &mut Site) {
+    let mut off = route("/*", None);
+    off.cache = Some(Profile::Off);
+    site.routes = vec![off];
+}
+
+const fn impatient(site: &mut Site) {
+    site.origin.hold_max = Duration::ZERO;
+}
+
+fn many(name: &str, count: usize) -> String {
+    let members: Vec<_> = (0..count).map(|n| format!("f{n}")).collect();
+    format!(
+        "Cache-Control: max-age=9\r\n{name}: {}\r\n",
+        members.join(",")
+    )
+}
+
+/// Requests that are not for the store, whatever would be answered.
+async fn of_requests(produced: &mut HashSet<Reason>) {
+    let websocket = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    for (reason, site, head) in [
+        (
+            Reason::Method,
+            as_is as fn(&mut Site),
+            "Content-Length: 1\r\n",
+        ),
+        (Reason::NoStore, as_is, "Cache-Control: no-store\r\n"),
+        (Reason::Precondition, as_is, "If-Match: *\r\n"),
+        (Reason::Upgrade, as_is, websocket),
+        (Reason::ProfileOff, off, ""),
+        (Reason::RouteOff, off_by_a_route, ""),
+    ] {
+        check(produced, reason, site, Side::Away, &[head]).await;
+    }
+}
+
+/// Answers that are not stored.
+async fn of_answers(produced: &mut HashSet<Reason>) {
+    let (fields, tags) = (many("Vary", 17), many("Cache-Tag", 1001));
+    const FRESH: &str = "Cache-Control: max-age=9\r\n";
+    for (reason, head, answer) in [
+        (Reason::Private, "", "Cache-Control: private\r\n"),
+        (Reason::NoCache, "", "Cache-Control: no-cache\r\n"),
+        (Reason::NoStore, "", "Cache-Control: no-store\r\n"),
+        (Reason::NoFreshness, "", ""),
+        (
+            Reason::SetCookie,
+            "",
+            "Cache-Control: max-age=9\r\nSet-Cookie: a=b\r\n",
+        ),
+        (
+            Reason::VaryStar,
+            "",
+            "Cache-Control: max-age=9\r\nVary: *\r\n",
+        ),
+        (Reason::VaryLimit, "", &fields),
+        (Reason::TooManyTags, "", &tags),
+        (Reason::Authorization, "Authorization: x\r\n", FRESH),
+        (Reason::CookieUnknown, "Cookie: a=b\r\n", "ETag: \"a\"\r\n"),
+    ] {
+        check(produced, reason, safe, Side::Fields(&[answer]), &[head]).await;
+    }
+    let huge = "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\nCache-Control: max-age=9\r\n\r\n";
+    check(
+        produced,
+        Reason::TooLarge,
+        as_is,
+        Side::Answers(&[huge]),
+        &[""],
+    )
+    .await;
+    let unknown =
+        "HTTP/1.1 299 OK\r\nContent-Length: 0\r\nCache-Control: must-understand, max-age=9\r\n\r\n";
+    check(
+        produced,
+        Reason::Status,
+        as_is,
+        Side::Answers(&[unknown]),
+        &[""],
+    )
+    .await;
+}
+
+/// What happens to a stored response that is stale.
+async fn of_stale_ones(produced: &mut HashSet<Reason>) {
+    const STALE: &str = "Cache-Control: max-age=0\r\nETag: \"a\"\r\n";
+    const CONFIRMED: &str = "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nConnection: close\r\n\r\n";
+    const FAILED: &str = "HTTP/1.1 503 Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let while_revalidating = ok("Cache-Control: max-age=0, stale-while-revalidate=9\r\n");
+    let if_error = ok("Cache-Control: max-age=0, stale-if-error=9\r\n");
+    let (stale, another) = (ok(STALE), ok("ETag: \"b\"\r\n"));
+    for (reason, answers) in [
+        (Reason::Expired, [&*stale, &another]),
+        (Reason::Revalidated, [&stale, CONFIRMED]),
+        (
+            Reason::StaleWhileRevalidate,
+            [&while_revalidating, CONFIRMED],
+        ),
+        (Reason::StaleIfError, [&if_error, FAILED]),
+    ] {
+        check(produced, reason, as_is, Side::Answers(&answers), &["", ""]).await;
+    }
+}
+
+async fn of_purged_ones(produced: &mut HashSet<Reason>) {
+    let fresh = "Cache-Control: max-age=9\r\n";
+    let node = node(as_is, Side::Fields(&[fresh, fresh])).await;
+    ask(&node.edge, GET).await;
+    let all = Purge {
+        partition: None,
+        what: vec![What::All],
+        mode: Mode::Soft,
+    };
+    node.edge.cache.purge(all).await.unwrap();
+    assert_eq!(ask(&node.edge, GET).await, Some(Reason::Purged));
+    produced.insert(Reason::Purged);
+}
+
+#[tokio::test]
+async fn each_reason_is_produced_by_a_request_or_by_a_test_that_is_named() {
+    let mut produced = HashSet::new();
+    of_requests(&mut produced).await;
+    of_answers(&mut produced).await;
+    of_stale_ones(&mut produced).await;
+    of_purged_ones(&mut produced).await;
+    check(&mut produced, Reason::OriginDown, as_is, Side::Away, &[""]).await;
+    check(&mut produced, Reason::Hold, impatient, Side::Vacant, &[""]).await;
+    for (reason, path) in ELSEWHERE {
+        let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let named = [
+            format!("Reason::{reason:?}"),
+            format!("detail={}", reason.as_str()),
+        ];
+        assert!(
+            named.iter().any(|name| text.contains(name)),
+            "{reason:?} in {path}"
+        );
+        produced.insert(reason);
+    }
+    let promised: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|r| !produced.contains(r))
+        .collect();
+    assert!(promised.is_empty(), "no test produces {promised:?}");
+}
