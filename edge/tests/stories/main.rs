@@ -27,6 +27,8 @@ mod play;
 #[cfg(test)]
 mod runner;
 #[cfg(test)]
+mod selftest;
+#[cfg(test)]
 mod story;
 
 fn main() -> ExitCode {

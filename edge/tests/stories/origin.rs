@@ -103,11 +103,9 @@ impl Pending {
             bytes.extend(&message.content);
         }
         self.act(Act::Send(bytes));
-        let announced = message.value("content-length").filter(|_| has_content);
-        let announced = announced.and_then(|length| length.parse().ok());
-        self.left = announced
-            .unwrap_or(0_usize)
-            .saturating_sub(message.content.len());
+        if has_content && !chunked {
+            self.left = announced(message).saturating_sub(message.content.len());
+        }
         self.end_or_wait()
     }
 
@@ -134,6 +132,16 @@ impl Pending {
     fn act(&self, act: Act) {
         // A connection that is gone is noticed by the edge, or does not matter.
         let _ = self.acts.send(act);
+    }
+}
+
+/// The length of the content that the fields announce.
+fn announced(message: &Message) -> usize {
+    match message.value("content-length") {
+        Some(length) => length.parse().unwrap_or(0),
+        // The story forbids it: the content ends with the connection.
+        None if message.names("content-length") => usize::MAX,
+        None => 0,
     }
 }
 

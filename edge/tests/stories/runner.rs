@@ -8,6 +8,7 @@ use std::thread;
 
 use super::parse;
 use super::play::{self, Mode};
+use super::selftest;
 use super::story::Story;
 use super::support::wait::now;
 
@@ -26,7 +27,13 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
         }
     };
     let started = now();
-    let failed = play_all(stories);
+    let mut failed = play_all(stories);
+    if words.is_empty()
+        && let Err(problem) = selftest::run()
+    {
+        println!("FAILED selftest: {problem}");
+        failed += 1;
+    }
     let took = started.elapsed().as_secs_f64();
     println!("{} stories, {failed} failed, {took:.1} s", stories.len());
     match failed {
