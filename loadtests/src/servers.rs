@@ -1,6 +1,6 @@
 //! Starts the servers that are measured, each with its smallest fair configuration, and stops them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -122,17 +122,22 @@ pub(crate) fn jet9(
         "{{\"v\":1,\"cluster\":\"{name}\",\"epoch\":1,\"phase\":\"serving\",\"master\":\"a\",\"sides\":{{\"a\":{{\"addrs\":[\"{origin}\"]}},\"b\":{{\"addrs\":[]}}}},\"fencing\":\"confirmed\"}}\n"
     );
     write(&home, &format!("state/clusters/{name}.json"), &cluster)?;
+    let log = home.join("jet9.log");
     let mut child = Command::new(program)
         .args(["run", "--config"])
         .arg(node)
         .stdout(Stdio::piped())
+        .stderr(File::create(&log)?)
         .spawn()
         .with_context(|| format!("starting {} (cargo build --release)", program.display()))?;
     let stdout = child.stdout.take().context("no standard output")?;
     let mut server = Server::new(SocketAddr::from(([127, 0, 0, 1], 0)), child);
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    server.address = listening(&line).with_context(|| format!("jet9 did not start: {line:?}"))?;
+    server.address = match listening(&line) {
+        Some(address) => address,
+        None => bail!("jet9 did not start:\n{}", fs::read_to_string(log)?),
+    };
     Ok(server)
 }
 
