@@ -18,6 +18,7 @@ use crate::site::{Domain, Site};
 mod limits;
 mod node;
 mod site;
+mod state;
 
 /// Checks a node file. `base` is the absolute directory that relative paths are relative to: the file's own. `file` stands in problems.
 ///

@@ -84,9 +84,44 @@ pub struct Volume {
 
 /// Where sites and cluster state come from.
 #[derive(Clone, Debug)]
-pub enum State {
-    /// A watched directory: `sites/*.toml`, `clusters/*.json`.
+pub struct State {
+    /// `state.path`: a watched directory with `sites/*.toml` in it. Default `state`.
+    pub path: PathBuf,
+    /// `[state.clusters]`.
+    pub clusters: ClusterSource,
+}
+
+/// Where cluster state comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterSource {
+    /// A watched directory of `*.json`: `<state.path>/clusters`, where nothing else is said.
     Directory(PathBuf),
+    /// The keys `<prefix>/clusters/<id>` of an etcd.
+    Etcd(Etcd),
+}
+
+/// An etcd (version 3.4 or newer), spoken to through its JSON gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Etcd {
+    /// The members, in the order in which they are tried; never empty.
+    pub endpoints: Vec<EtcdEndpoint>,
+    /// What our keys begin with, without a slash at its end. Default `/jet9`.
+    pub prefix: String,
+    /// One PEM file with the certificates that members' are signed with. Needed where an endpoint is `https`.
+    pub ca: Option<PathBuf>,
+    /// The user, and the file whose first line is the password.
+    pub login: Option<(String, PathBuf)>,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdEndpoint {
+    /// Whether it speaks TLS (`https://`).
+    pub tls: bool,
+    /// Its name or address; a name is what its certificate must be for.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// Certificates.

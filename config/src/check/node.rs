@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use super::limits;
+use super::{limits, state};
 use crate::names::check_token;
 use crate::node::{
-    AccessLogFormat, AdminListen, Listen, Log, Node, State, Storage, Tls, TlsVersion, Volume,
+    AccessLogFormat, AdminListen, Listen, Log, Node, Storage, Tls, TlsVersion, Volume,
 };
 use crate::reader::{Item, Table};
 use crate::units::SIZE_MAX;
@@ -31,7 +31,7 @@ pub(super) fn read(table: &mut Table<'_>, base: &Path) -> Option<Node> {
         threads: identity.threads,
         listen: table.section("listen", |table| listen(table, base, &data_dir)),
         cache: table.section("cache", |table| storage(table, base)),
-        state: table.section("state", |table| state(table, base)),
+        state: table.section("state", |table| state::read(table, base)),
         tls: table.section("tls", |table| tls(table, base, &data_dir)),
         limits: table.section("limits", limits::read),
         log: table.section("log", |table| log(table, base)),
@@ -136,37 +136,6 @@ fn volume(table: &mut Table<'_>, base: &Path) -> Option<Volume> {
     })
 }
 
-fn state(table: &mut Table<'_>, base: &Path) -> State {
-    if let Some(item) = table.take("kind")
-        && item.word(&[("directory", false), ("etcd", true)]) == Some(true)
-    {
-        item.not_yet("state.kind = \"etcd\"; use \"directory\"");
-    }
-    if let Some(item) = table.take("endpoints")
-        && item
-            .list(|item| item.string().map(drop))
-            .is_some_and(|list| !list.is_empty())
-    {
-        item.not_yet("etcd, whose endpoints these are");
-    }
-    if let Some(item) = table.take("prefix")
-        && item
-            .string()
-            .is_some_and(|prefix| !matches!(prefix, "" | "/jet9"))
-    {
-        item.not_yet("etcd, whose prefix this is; leave it \"/jet9\"");
-    }
-    if let Some(item) = table.take("secret_file")
-        && item.string().is_some_and(|path| !path.is_empty())
-    {
-        item.not_yet("etcd, and with it the encryption of what is kept there");
-    }
-    if let Some(item) = table.take("clusters") {
-        item.not_yet("cluster state in a place of its own, [state.clusters]");
-    }
-    State::Directory(table.value("path", base.join("state"), |item| path(&item, base)))
-}
-
 fn tls(table: &mut Table<'_>, base: &Path, data_dir: &Path) -> Tls {
     let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
     let default_certificate =
@@ -225,7 +194,7 @@ fn token(item: &Item<'_>) -> Option<String> {
     item.parse(|text| check_token(text).map(|()| text.to_owned()))
 }
 
-fn path(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
+pub(super) fn path(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
     item.parse(|text| match text {
         "" => Err("expected a path, found \"\""),
         _ if text.contains('\0') => Err("a path has no zero byte"),

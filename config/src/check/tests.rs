@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::Limits;
 use crate::names::HostName;
-use crate::node::{AccessLogFormat, AdminListen, State, TlsVersion};
+use crate::node::{AccessLogFormat, AdminListen, ClusterSource, Etcd, EtcdEndpoint, TlsVersion};
 use crate::site::{
     Https, Languages, OriginHost, OriginScheme, Post, Profile, QueryOrder, SetCookie,
     SurrogateControl, UnknownCoding,
@@ -65,7 +65,7 @@ fn a_small_node_file_has_defaults() {
         (256 << 20, 1 << 30)
     );
     assert!(node.cache.disk.is_empty());
-    let State::Directory(path) = &node.state;
+    let path = &node.state.path;
     assert_eq!(path, Path::new("/etc/jet9/state"));
     assert_eq!(node.tls.min_version, TlsVersion::V1_2);
     assert_eq!(
@@ -318,6 +318,77 @@ fn limits_have_ranges_and_relations() {
 }
 
 #[test]
+fn cluster_state_comes_from_a_directory_or_from_etcd() {
+    let clusters =
+        |added: &str| read_node(&format!("{NODE}{added}")).map(|node| node.state.clusters);
+    let own = clusters("[state]\npath = \"/s\"\n").expect("a node");
+    assert_eq!(own, ClusterSource::Directory("/s/clusters".into()));
+    let named = clusters("[state.clusters]\nkind = \"directory\"\npath = \"/c\"\n");
+    assert_eq!(
+        named.expect("a node"),
+        ClusterSource::Directory("/c".into())
+    );
+    let etcd = "[state.clusters]\nkind = \"etcd\"\n";
+    let full = format!(
+        "{etcd}endpoints = [\"https://e1.test:2379\", \"http://[::1]:2379/\"]\nprefix = \"/p\"\nca = \"/ca.pem\"\n\
+         username = \"u\"\npassword_file = \"/secret\"\n"
+    );
+    let endpoint = |tls, host: &str| EtcdEndpoint {
+        tls,
+        host: host.to_owned(),
+        port: 2379,
+    };
+    let expected = Etcd {
+        endpoints: vec![endpoint(true, "e1.test"), endpoint(false, "::1")],
+        prefix: "/p".to_owned(),
+        ca: Some("/ca.pem".into()),
+        login: Some(("u".to_owned(), "/secret".into())),
+    };
+    assert_eq!(
+        clusters(&full).expect("a node"),
+        ClusterSource::Etcd(expected)
+    );
+
+    let check = |added: &str, pointer: &str| {
+        let problems = read_node(&format!("{NODE}{etcd}{added}")).expect_err(added);
+        let pointers: Vec<_> = problems.0.iter().map(|problem| &problem.pointer).collect();
+        assert_eq!(pointers, [pointer], "{problems}");
+    };
+    let one = "endpoints = [\"http://e1.test:2379\"]\n";
+    check("", "/state/clusters/endpoints");
+    check("endpoints = []\n", "/state/clusters/endpoints");
+    for bad in [
+        "e1.test:2379",
+        "http://e1.test",
+        "http://e1.test:2379/v3",
+        "http://u@e1.test:1",
+        "ftp://e1.test:1",
+    ] {
+        check(
+            &format!("endpoints = [\"{bad}\"]\n"),
+            "/state/clusters/endpoints/0",
+        );
+    }
+    check(
+        "endpoints = [\"https://e1.test:2379\"]\n",
+        "/state/clusters/endpoints",
+    );
+    check(
+        &format!("{one}prefix = \"jet9\"\n"),
+        "/state/clusters/prefix",
+    );
+    check(
+        &format!("{one}username = \"u\"\n"),
+        "/state/clusters/username",
+    );
+    check(
+        &format!("{one}password_file = \"f\"\n"),
+        "/state/clusters/password_file",
+    );
+    check(&format!("{one}token = \"f\"\n"), "/state/clusters/token");
+}
+
+#[test]
 fn what_a_node_cannot_do_yet_is_refused() {
     let check = |added: &str, pointer: &str| {
         let problems = read_node(&format!("{NODE}{added}")).expect_err(added);
@@ -343,10 +414,6 @@ fn what_a_node_cannot_do_yet_is_refused() {
     );
     check("[state]\nprefix = \"/other\"\n", "/state/prefix");
     check("[state]\nsecret_file = \"key\"\n", "/state/secret_file");
-    check(
-        "[state.clusters]\nkind = \"directory\"\n",
-        "/state/clusters",
-    );
     check(
         "[tls.acme]\ndirectory = \"https://acme.test/\"\n",
         "/tls/acme/directory",
