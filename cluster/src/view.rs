@@ -197,6 +197,14 @@ impl View {
         change
     }
 
+    /// A linearizable read that was sent at this moment said that nothing has changed: what was last read renews its lease. A document that
+    /// cannot be read renews nothing.
+    pub fn confirmed(&mut self, sent: Instant) {
+        if self.unreadable.is_none() {
+            self.lease.read(sent);
+        }
+    }
+
     /// The guard of a side answered, to a question sent at this moment, that the side is master in `epoch` for `ttl_ms` more.
     pub fn guarded(&mut self, side: Side, epoch: Epoch, sent: Instant, ttl_ms: u64) {
         self.lease.guarded(side, epoch, sent, ttl_ms);

@@ -8,12 +8,13 @@ use std::process::ExitCode;
 
 use jet9_cluster::document::Fencing;
 use jet9_cluster::{Document, DocumentError};
-use jet9_config::node::{Node, State};
+use jet9_config::node::{ClusterSource, Node};
 use jet9_config::site::Site;
 use jet9_config::{ClusterId, Problem, check};
 
 use super::run::read_node;
 use super::{Failure, output};
+use crate::control::etcd::Etcd;
 use crate::control::watch::{Content, Directory, Look};
 use crate::framework::tls;
 
@@ -86,15 +87,25 @@ struct Read {
 
 impl Found {
     fn read_state(&mut self, node: &Node, asked: bool) {
-        let State::Directory(state) = &node.state;
+        let state = &node.state.path;
         let role = if asked { Role::Asked } else { Role::Beside };
         for path in documents(&state.join("sites"), "toml") {
             self.read_site(&path, role);
         }
-        for path in documents(&state.join("clusters"), "json") {
-            self.read_cluster(&path, role);
+        match &node.state.clusters {
+            ClusterSource::Directory(clusters) => {
+                for path in documents(clusters, "json") {
+                    self.read_cluster(&path, role);
+                }
+                self.clusters_known = true;
+            }
+            // What is there is known when the edge runs; its files can be looked at now.
+            ClusterSource::Etcd(etcd) => {
+                if let Err(error) = Etcd::open(etcd) {
+                    self.failures.push(format!("[state.clusters]: {error}"));
+                }
+            }
         }
-        self.clusters_known = true;
     }
 
     fn read_site(&mut self, path: &Path, role: Role) {

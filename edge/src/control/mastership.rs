@@ -1,7 +1,7 @@
 //! Feeds published cluster state into the views, and tells who waits.
 //!
-//! Asked by `origin::master` before each attempt and again before the first byte; filled by one thread that watches `<state>/clusters/*.json`
-//! ([`follow`]). Rules are those of `jet9_cluster`; here are the file, the clock, and the order in which things become visible.
+//! Asked by `origin::master` before each attempt and again before the first byte; filled by one thread that watches a directory or an etcd and
+//! hands what it finds to the follower ([`follow`]). Rules are those of `jet9_cluster`; here are the file, the clock, and the order in which things become visible.
 //! Invariant 1: from the moment a higher epoch was read, nothing is sent under an older one; nothing is sent under the new one before it is
 //! written down ([`epochs`]), so that no restart forgets it. Mastership is never cached: every question is answered with the time of now.
 
@@ -16,20 +16,24 @@ use jet9_cache::Timestamp;
 use jet9_cluster::document::Phase;
 use jet9_cluster::view::FLAPS_MAX_DEFAULT;
 use jet9_cluster::{Document, Doubt, Epoch, Highest, Instant, Mastership, Source, View};
+use jet9_config::node::{ClusterSource, Etcd as EtcdConfig};
 use jet9_config::{ClusterId, Side};
 use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::control::etcd::Etcd;
 use crate::control::watch::{Directory, Look, Watch};
 use crate::origin::connect::SideConnections;
 
 mod epochs;
+mod etcd;
 mod follow;
 mod metrics;
 mod publish;
 
 use epochs::Epochs;
+use etcd::EtcdFollow;
 use follow::{EndEpoch, Follower};
 use metrics::Metrics;
 pub use publish::PublishError;
@@ -47,11 +51,24 @@ const ADOPTIONS_KEPT: usize = 8;
 #[derive(Debug)]
 pub struct Masters {
     clusters: Arc<Clusters>,
-    watch: Option<Watch>,
-    /// Where documents are published.
-    directory: Option<PathBuf>,
+    feed: Feed,
     /// One publication at a time.
     publishing: tokio::sync::Mutex<()>,
+}
+
+/// Where documents come from, and are published.
+#[derive(Debug)]
+enum Feed {
+    Directory {
+        path: PathBuf,
+        watch: Watch,
+    },
+    Etcd {
+        etcd: Etcd,
+        follow: EtcdFollow,
+    },
+    /// Nowhere.
+    Fixed,
 }
 
 /// All clusters that were published or asked for. The map changes when a cluster appears; what is known of one changes inside it.
@@ -109,6 +126,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// An etcd cannot be followed: a file that the node file names, or a thread, cannot be had.
+    #[error("[state.clusters]: {0}")]
+    Etcd(#[source] io::Error),
     /// The epochs adopted before cannot be read back. To start without them is a decision for a human: an older state could be believed.
     #[error(
         "{path}: {message}; nothing is started, because an epoch older than one seen before could be believed. \
@@ -126,13 +146,14 @@ pub enum StartError {
 }
 
 impl Masters {
-    /// Reads all documents of the directory (created when it is missing) and watches it from then on. Epochs are kept in `data_dir`.
-    /// Connections of an epoch that ended are cut through `connections`; `flaps_max` is `limits.flap`.
+    /// Reads all documents of the source and follows it from then on. A directory is created when it is missing; an etcd that cannot be
+    /// reached is tried again for as long as it takes. Epochs are kept in `data_dir`. Connections of an epoch that ended are cut through
+    /// `connections`; `flaps_max` is `limits.flap`.
     ///
     /// # Errors
-    /// When the directory, the epochs or a thread cannot be had.
+    /// When the directory, the files that the source names, the epochs or a thread cannot be had.
     pub fn open(
-        directory: &Path,
+        source: &ClusterSource,
         data_dir: &Path,
         flaps_max: u32,
         connections: Arc<SideConnections>,
@@ -141,35 +162,28 @@ impl Masters {
         let end = move |cluster: &ClusterId, epoch, planned| {
             connections.epoch_ended(cluster, epoch, planned);
         };
-        Self::follow(directory, data_dir, flaps_max, Box::new(end), registry)
+        Self::follow(source, data_dir, flaps_max, Box::new(end), registry)
     }
 
     fn follow(
-        directory: &Path,
+        source: &ClusterSource,
         data_dir: &Path,
         flaps_max: u32,
         end: EndEpoch,
         registry: &Registry,
     ) -> Result<Arc<Self>, StartError> {
-        let failed = |source| StartError::Directory {
-            path: directory.display().to_string(),
-            source,
-        };
         let epochs = Epochs::open(&data_dir.join(EPOCHS_FILE))?;
         let flaps_max = usize::try_from(flaps_max).unwrap_or(usize::MAX);
         let clusters = Arc::new(Clusters::resumed(&epochs, flaps_max));
         let metrics = Metrics::register(registry, &clusters)?;
-        let mut watched = Directory::open(directory, "json").map_err(failed)?;
         let follower = Follower::new(Arc::clone(&clusters), epochs, end, metrics);
-        let mut follower = follower.map_err(failed)?;
-        follower.apply(watched.look(Look::Changed));
-        let apply = move |changes| follower.apply(changes);
-        let settle = Duration::ZERO; // a failover does not wait for a burst to end
-        let watch = Watch::spawn("jet9-clusters", watched, settle, apply).map_err(failed)?;
+        let feed = match source {
+            ClusterSource::Directory(path) => Feed::directory(path, follower),
+            ClusterSource::Etcd(config) => Feed::etcd(config, follower),
+        };
         Ok(Arc::new(Self {
             clusters,
-            watch: Some(watch),
-            directory: Some(directory.to_owned()),
+            feed: feed?,
             publishing: tokio::sync::Mutex::default(),
         }))
     }
@@ -187,8 +201,7 @@ impl Masters {
         }
         Arc::new(Self {
             clusters: Arc::new(clusters),
-            watch: None,
-            directory: None,
+            feed: Feed::Fixed,
             publishing: tokio::sync::Mutex::default(),
         })
     }
@@ -239,9 +252,37 @@ impl Masters {
 
     /// Reads every document again and waits until that is in force.
     pub async fn reload(&self) {
-        if let Some(watch) = &self.watch {
-            watch.reload().await;
+        match &self.feed {
+            Feed::Directory { watch, .. } => watch.reload().await,
+            Feed::Etcd { follow, .. } => follow.reload().await,
+            Feed::Fixed => {}
         }
+    }
+}
+
+impl Feed {
+    fn directory(path: &Path, follower: io::Result<Follower>) -> Result<Self, StartError> {
+        let failed = |source| StartError::Directory {
+            path: path.display().to_string(),
+            source,
+        };
+        let mut watched = Directory::open(path, "json").map_err(failed)?;
+        let mut follower = follower.map_err(failed)?;
+        follower.apply(watched.look(Look::Changed));
+        let apply = move |changes| follower.apply(changes);
+        let settle = Duration::ZERO; // a failover does not wait for a burst to end
+        let watch = Watch::spawn("jet9-clusters", watched, settle, apply).map_err(failed)?;
+        Ok(Self::Directory {
+            path: path.to_owned(),
+            watch,
+        })
+    }
+
+    fn etcd(config: &EtcdConfig, follower: io::Result<Follower>) -> Result<Self, StartError> {
+        let etcd = Etcd::open(config).map_err(StartError::Etcd)?;
+        let follower = follower.map_err(StartError::Etcd)?;
+        let follow = EtcdFollow::spawn(etcd.clone(), follower).map_err(StartError::Etcd)?;
+        Ok(Self::Etcd { etcd, follow })
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use jet9_cache::store::VolumeConfig;
 use jet9_cache::{Cache, CacheConfig};
-use jet9_config::node::{Node, State};
+use jet9_config::node::Node;
 use jet9_config::{Problem, Problems};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
@@ -181,12 +181,12 @@ fn parts(
     registry: &Registry,
     clock: WallClock,
 ) -> Result<Edge, StartError> {
-    let State::Directory(state) = &node.state;
+    let state = &node.state.path;
     let limits = &node.limits;
     let cache = Cache::open(cache_config(node), registry)?;
     let side_connections = Arc::new(SideConnections::new(limits.side_connections));
     let masters = Masters::open(
-        &state.join("clusters"),
+        &node.state.clusters,
         &node.data_dir,
         limits.flap,
         Arc::clone(&side_connections),

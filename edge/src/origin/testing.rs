@@ -215,7 +215,14 @@ impl TestNode {
             max_object: 1 << 20,
             certificates: Arc::default(),
             sites: Sites::fixed([SiteRuntime::new(site, partition, 1)]),
-            masters: Masters::open(&clusters, data, limits.flap, connections, &registry).unwrap(),
+            masters: Masters::open(
+                &ClusterSource::Directory(clusters),
+                data,
+                limits.flap,
+                connections,
+                &registry,
+            )
+            .unwrap(),
             cache,
             origins: Origins::new(&limits),
             side_connections,

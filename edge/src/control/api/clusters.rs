@@ -61,14 +61,16 @@ fn expected(call: &Call<'_>) -> Result<Epoch, Problem> {
 fn refusal(error: PublishError) -> Problem {
     let told = error.to_string();
     match error {
-        PublishError::Moved { .. } => Problem::new(StatusCode::PRECONDITION_FAILED, told),
+        PublishError::Moved { .. } | PublishError::Overtaken(_) => {
+            Problem::new(StatusCode::PRECONDITION_FAILED, told)
+        }
         PublishError::Older { .. } => Problem::new(StatusCode::CONFLICT, told),
         PublishError::Document(error) => Problem::unprocessable(vec![FieldError {
             pointer: error.pointer,
             message: error.message,
         }]),
         PublishError::ReadOnly => Problem::new(StatusCode::METHOD_NOT_ALLOWED, told),
-        PublishError::Write(_) | PublishError::NotSeen => {
+        PublishError::Write(_) | PublishError::Etcd(_) | PublishError::NotSeen => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, told)
         }
     }

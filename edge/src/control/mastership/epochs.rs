@@ -1,7 +1,7 @@
 //! The highest epoch ever adopted of each cluster, and what it said, in a file that survives everything but the disk.
 //!
 //! Read at start, written by a thread of its own before a new epoch is acted on: a disk that hangs must not stop the follower. Written whole:
-//! temporary file, fsync, rename, fsync of the directory. Epochs only grow, and a cluster is never left out.
+//! temporary file, fsync, rename, fsync of the directory. Epochs only grow, and a cluster is left out only once it is forgotten.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -74,6 +74,11 @@ impl Epochs {
             self.highest.insert(record.cluster.clone(), record);
             self.dirty = true;
         }
+    }
+
+    /// Leaves a cluster out from now on: its store proved that it was deleted, or the operator said so.
+    pub(super) fn forget(&mut self, cluster: &ClusterId) {
+        self.dirty |= self.highest.remove(cluster).is_some();
     }
 
     /// Writes down what was noted.

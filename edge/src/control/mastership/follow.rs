@@ -4,11 +4,12 @@
 //! ([`Known::durable`] is false), connections of the epoch before are ended, then the epoch is written down, and only then may be sent under it.
 //! What a document means is decided by `jet9_cluster::View`.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
 use jet9_cache::Timestamp;
-use jet9_cluster::document::Ended;
+use jet9_cluster::document::{Ended, Fencing};
 use jet9_cluster::{
     Change as Observed, Document, DocumentError, Epoch, Instant, Mastership, Source,
 };
@@ -34,6 +35,8 @@ pub(super) struct Follower {
     runtime: Runtime,
     /// Whether the last writing of epochs failed, so that it is told once.
     failing: bool,
+    /// When the right to send ends, of the clusters where it does.
+    leases: HashMap<ClusterId, Instant>,
 }
 
 /// An epoch that is visible, and waits to be written down.
@@ -43,11 +46,13 @@ struct Adopted {
     at: Timestamp,
 }
 
-/// A document as read: of which cluster, and what it says.
-struct Read {
-    id: ClusterId,
-    file: String,
-    document: Result<Document, DocumentError>,
+/// A document as it was found: of which cluster, where, and what it says.
+pub(super) struct Found {
+    pub(super) id: ClusterId,
+    /// For messages: its file, or its key.
+    pub(super) place: String,
+    pub(super) source: Source,
+    pub(super) document: Result<Document, DocumentError>,
 }
 
 impl Follower {
@@ -69,18 +74,25 @@ impl Follower {
             metrics,
             runtime: runtime.build()?,
             failing: false,
+            leases: HashMap::new(),
         })
     }
 
-    /// Brings changes into force.
+    /// Brings the changes of a watched directory into force.
     pub(super) fn apply(&mut self, changes: Vec<Change>) {
+        let found = changes.into_iter().filter_map(found).collect();
+        self.take(found);
+    }
+
+    /// Brings documents into force, in their order.
+    pub(super) fn take(&mut self, found: Vec<Found>) {
         let now = clock::boottime();
         self.metrics.looked(now);
-        let read: Vec<Read> = changes.into_iter().filter_map(read).collect();
-        let ids: Vec<_> = read.iter().map(|read| &read.id).collect();
+        let ids: Vec<_> = found.iter().map(|found| &found.id).collect();
         self.clusters.add(&ids);
-        let adopted: Vec<_> = (read.into_iter())
-            .filter_map(|read| self.observe(read, now))
+        let ids: Vec<_> = ids.into_iter().cloned().collect();
+        let adopted: Vec<_> = (found.into_iter())
+            .filter_map(|found| self.observe(found, now))
             .collect();
         self.persist();
         for Adopted { cluster, epoch, at } in adopted {
@@ -89,16 +101,87 @@ impl Follower {
                 known.adopted(epoch, at);
             });
         }
+        for id in ids {
+            self.note_lease(&id, now);
+        }
+    }
+
+    /// A linearizable read that was sent at this moment said that these clusters are as they were last read.
+    pub(super) fn confirm(&mut self, sent: Instant, present: &HashSet<ClusterId>) {
+        let now = clock::boottime();
+        self.metrics.looked(now);
+        let map = self.clusters.map.load_full();
+        for (id, cluster) in map.iter() {
+            let known = cluster.known.load();
+            let document = known.view.document();
+            let is_leased = document.is_some_and(|document| document.fencing == Fencing::Lease);
+            if is_leased && present.contains(id) {
+                cluster.set(|known| known.view.confirmed(sent));
+                self.note_lease(id, now);
+            }
+        }
+    }
+
+    /// A cluster was deleted from its store, in this epoch: one that is created anew may begin with a low one.
+    pub(super) fn deleted(&mut self, id: &ClusterId, epoch: Epoch) {
+        let cluster = self.clusters.of(id);
+        let before = cluster.known.load_full();
+        let mut forgotten = false;
+        cluster.set(|known| forgotten = known.view.deleted(epoch));
+        if forgotten {
+            log::warn!("cluster {id}: deleted in epoch {}; forgotten", epoch.0);
+            self.epochs.forget(id);
+            self.persist();
+            self.end(id, &before, Planned::No);
+        }
+    }
+
+    /// The first moment in which a lease ends.
+    pub(super) fn next_lease_end(&self) -> Option<Instant> {
+        self.leases.values().min().copied()
+    }
+
+    /// Cuts what goes to clusters whose lease is over.
+    pub(super) fn end_leases(&mut self) {
+        let now = clock::boottime();
+        let over = self.leases.extract_if(|_, until| *until <= now);
+        let over: Vec<_> = over.map(|(id, _)| id).collect();
+        for id in over {
+            let cluster = self.clusters.of(&id);
+            let known = cluster.known.load_full();
+            if !is_live(&known, now) {
+                log::error!(
+                    "cluster {id}: the lease is over; nothing is sent until the store answers"
+                );
+                self.end(&id, &known, Planned::No);
+                cluster.set(|_| {});
+            }
+        }
+    }
+
+    fn note_lease(&mut self, id: &ClusterId, now: Instant) {
+        let known = self.clusters.of(id).known.load_full();
+        match known.mastership(now) {
+            Mastership::Live {
+                until: Some(until), ..
+            } => self.leases.insert(id.clone(), until),
+            _ => self.leases.remove(id),
+        };
     }
 
     /// Takes one document; gives back the cluster when a higher epoch was adopted.
-    fn observe(&mut self, read: Read, now: Instant) -> Option<Adopted> {
-        let Read { id, file, document } = read;
+    fn observe(&mut self, found: Found, now: Instant) -> Option<Adopted> {
+        let Found {
+            id,
+            place,
+            source,
+            document,
+        } = found;
         let cluster = self.clusters.of(&id);
         let document = match document {
             Ok(document) => document,
             Err(error) => {
-                log::error!("{file}: {error}; what is in force stays");
+                log::error!("{place}: {error}; what is in force stays");
                 self.metrics.unreadable.inc();
                 cluster.set(|known| {
                     known.view.unreadable(&error, now);
@@ -109,8 +192,8 @@ impl Follower {
         };
         let before = cluster.known.load_full();
         let mut after = Known::clone(&before);
-        let change = after.view.observe(document, Source::Directory, now);
-        after.refused = refusal(&change).map(|why| (why, now));
+        let change = after.view.observe(document, source, now);
+        after.refused = refusal(&change, source).map(|why| (why, now));
         if let Some(record) = after.view.record() {
             self.epochs.note(record);
         }
@@ -119,7 +202,7 @@ impl Follower {
         }
         self.metrics.observed(&change);
         if let Some((why, _)) = &after.refused {
-            log::error!("{file}: {why}");
+            log::error!("{place}: {why}");
         }
         let stopped = is_live(&before, now) && !is_live(&after, now);
         cluster.set(|known| *known = after);
@@ -185,12 +268,12 @@ impl Follower {
 }
 
 /// The cluster that a changed file is about. A file whose name is no cluster's is told of and left.
-fn read(change: Change) -> Option<Read> {
-    let file = change.file.display().to_string();
+fn found(change: Change) -> Option<Found> {
+    let place = change.file.display().to_string();
     let id = match ClusterId::parse(&change.name) {
         Ok(id) => id,
         Err(error) => {
-            log::error!("{file}: the name of the file is not one of a cluster: {error}");
+            log::error!("{place}: the name of the file is not one of a cluster: {error}");
             return None;
         }
     };
@@ -203,16 +286,22 @@ fn read(change: Change) -> Option<Read> {
         Content::Unreadable(error) => Err(wrong(error.to_string())),
         Content::Gone => Err(wrong("the document was removed".into())),
     };
-    Some(Read { id, file, document })
+    Some(Found {
+        id,
+        place,
+        source: Source::Directory,
+        document,
+    })
 }
 
-fn named(document: Document, id: &ClusterId) -> Result<Document, DocumentError> {
+/// A document that is about the cluster whose place it was found in.
+pub(super) fn named(document: Document, id: &ClusterId) -> Result<Document, DocumentError> {
     if document.cluster == *id {
         return Ok(document);
     }
     Err(DocumentError {
         pointer: "/cluster".into(),
-        message: format!("`{}` in the file of cluster `{id}`", document.cluster),
+        message: format!("`{}` in the place of cluster `{id}`", document.cluster),
     })
 }
 
@@ -221,9 +310,11 @@ fn is_live(known: &Known, now: Instant) -> bool {
 }
 
 /// Why a document is not in force, for the log and the admin API.
-fn refusal(change: &Observed) -> Option<String> {
+fn refusal(change: &Observed, source: Source) -> Option<String> {
     Some(match change {
         Observed::Adopted(_) | Observed::Addresses | Observed::Same => return None,
+        // A read and a watch of one store overtake each other; in a directory an older state was put there.
+        Observed::Older { .. } if source != Source::Directory => return None,
         Observed::Older { offered, highest } => format!(
             "/epoch: {} is older than {}, which was adopted before; what is in force stays",
             offered.0, highest.0

@@ -1,7 +1,8 @@
-//! Publishing cluster state into the watched directory, by compare-and-swap.
+//! Publishing cluster state where it is followed, by compare-and-swap.
 //!
-//! Called by the admin API. One publication at a time in this process: the file is read, compared and replaced by rename. A directory is no
-//! store with transactions: whoever else writes into it does so outside of this comparison, and is caught by the epochs alone.
+//! Called by the admin API. One publication at a time in this process. In an etcd the comparison is the store's own. A file is read, compared
+//! and replaced by rename: a directory is no store with transactions, so whoever else writes into it does so outside of this comparison, and
+//! is caught by the epochs alone.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,7 +13,9 @@ use jet9_cluster::{Document, DocumentError, Epoch};
 use jet9_config::ClusterId;
 use serde_json::Value;
 
-use super::Masters;
+use super::etcd::key_of;
+use super::{Feed, Masters};
+use crate::control::etcd::{Etcd, EtcdError, KeyValue, Member, Swapped};
 
 /// How long the follower may take to see what was published.
 const SEEN_WAIT: Duration = Duration::from_secs(5);
@@ -36,6 +39,12 @@ pub enum PublishError {
         /// What is there.
         found: Epoch,
     },
+    /// Another publisher was faster.
+    #[error("another publisher was faster: epoch {} is no longer the last", .0.0)]
+    Overtaken(Epoch),
+    /// No member of the etcd took it. If it is not known whether one did, the next reading tells.
+    #[error("etcd: {0}")]
+    Etcd(#[from] EtcdError),
     /// The document is none of this cluster.
     #[error(transparent)]
     Document(DocumentError),
@@ -61,7 +70,6 @@ impl Masters {
         json: &[u8],
         expected: Epoch,
     ) -> Result<(), PublishError> {
-        let directory = self.directory.clone().ok_or(PublishError::ReadOnly)?;
         let document = Document::parse(json).map_err(PublishError::Document)?;
         if document.cluster != *id {
             return Err(PublishError::Document(DocumentError {
@@ -71,20 +79,13 @@ impl Masters {
         }
         let _alone = self.publishing.lock().await;
         let adopted = self.clusters.of(id).known.load().view.highest();
-        let file = file_of(&directory, id);
-        let (offered, json) = (document.epoch, json.to_vec());
-        let writing = tokio::task::spawn_blocking(move || {
-            let found = epoch_of(&file).max(adopted);
-            if found != expected {
-                return Err(PublishError::Moved { found, expected });
-            }
-            if offered <= found {
-                return Err(PublishError::Older { offered, found });
-            }
-            replace(&directory, &file, &json).map_err(PublishError::Write)
-        });
-        let written = writing.await;
-        written.map_err(|ended| PublishError::Write(io::Error::other(ended)))??;
+        let offered = document.epoch;
+        let check = move |there: Epoch| may_follow(there.max(adopted), expected, offered);
+        match &self.feed {
+            Feed::Directory { path, .. } => into_directory(path, id, json, check).await?,
+            Feed::Etcd { etcd, .. } => into_etcd(etcd, id, json, check).await?,
+            Feed::Fixed => return Err(PublishError::ReadOnly),
+        }
         self.until_adopted(id, offered).await
     }
 
@@ -106,19 +107,90 @@ impl Masters {
 
     /// The document of a cluster as it was published, whatever its state; `None` when there is none or it is no JSON.
     pub async fn published(&self, id: &ClusterId) -> Option<Value> {
-        let file = file_of(self.directory.as_ref()?, id);
-        let text = tokio::fs::read(file).await.ok()?;
+        let text = match &self.feed {
+            Feed::Directory { path, .. } => tokio::fs::read(file_of(path, id)).await.ok()?,
+            Feed::Etcd { etcd, .. } => found_in(etcd, id).await.ok()?.1?.value,
+            Feed::Fixed => return None,
+        };
         serde_json::from_slice(&text).ok()
     }
+}
+
+/// By compare-and-swap: only on what the publisher believed, and only forward.
+fn may_follow(found: Epoch, expected: Epoch, offered: Epoch) -> Result<(), PublishError> {
+    if found != expected {
+        return Err(PublishError::Moved { found, expected });
+    }
+    if offered <= found {
+        return Err(PublishError::Older { offered, found });
+    }
+    Ok(())
+}
+
+async fn into_directory(
+    directory: &Path,
+    id: &ClusterId,
+    json: &[u8],
+    check: impl FnOnce(Epoch) -> Result<(), PublishError> + Send + 'static,
+) -> Result<(), PublishError> {
+    let (directory, file, json) = (directory.to_owned(), file_of(directory, id), json.to_vec());
+    let writing = tokio::task::spawn_blocking(move || {
+        check(epoch_of(&std::fs::read(&file).unwrap_or_default()))?;
+        replace(&directory, &file, &json).map_err(PublishError::Write)
+    });
+    let written = writing.await;
+    written.map_err(|ended| PublishError::Write(io::Error::other(ended)))?
+}
+
+async fn into_etcd(
+    etcd: &Etcd,
+    id: &ClusterId,
+    json: &[u8],
+    check: impl FnOnce(Epoch) -> Result<(), PublishError>,
+) -> Result<(), PublishError> {
+    let (mut member, there) = found_in(etcd, id).await?;
+    let there = there.unwrap_or_default();
+    let epoch = epoch_of(&there.value);
+    check(epoch)?;
+    match member
+        .swap(&key_of(etcd, id), json, there.changed_at)
+        .await?
+    {
+        Swapped::Done => Ok(()),
+        // Somebody else was faster; what is there now is not known here.
+        Swapped::Refused => Err(PublishError::Overtaken(epoch)),
+    }
+}
+
+/// The document that is there, and the member that said so: the first that answers.
+async fn found_in(etcd: &Etcd, id: &ClusterId) -> Result<(Member, Option<KeyValue>), EtcdError> {
+    let key = key_of(etcd, id);
+    let mut failed = EtcdError::Silent;
+    for member in 0..etcd.members() {
+        let read = async {
+            let mut member = etcd.connect(member).await?;
+            let range = member.range(&key, 0).await?;
+            Ok((member, range))
+        };
+        match read.await {
+            // Others may begin with the same letters.
+            Ok((member, range)) => {
+                let there = range.found.into_iter().find(|found| found.key == key);
+                return Ok((member, there));
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 fn file_of(directory: &Path, id: &ClusterId) -> PathBuf {
     directory.join(format!("{id}.json"))
 }
 
-fn epoch_of(file: &Path) -> Epoch {
-    let text = std::fs::read(file).unwrap_or_default();
-    Document::parse(&text).map_or(Epoch(0), |document| document.epoch)
+/// The epoch of a document; 0 where there is none, or none that can be read.
+fn epoch_of(document: &[u8]) -> Epoch {
+    Document::parse(document).map_or(Epoch(0), |document| document.epoch)
 }
 
 fn replace(directory: &Path, file: &Path, json: &[u8]) -> io::Result<()> {

@@ -45,7 +45,13 @@ impl Place {
         };
         self.registry = Registry::new();
         let data = self.directory.path().join("data");
-        Masters::follow(&self.clusters(), &data, 6, Box::new(end), &self.registry)
+        Masters::follow(
+            &ClusterSource::Directory(self.clusters()),
+            &data,
+            6,
+            Box::new(end),
+            &self.registry,
+        )
     }
 
     fn count(&self, name: &str) -> f64 {

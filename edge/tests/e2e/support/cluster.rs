@@ -22,6 +22,7 @@ pub(crate) struct Cluster {
     pub(crate) master: Option<Side>,
     pub(crate) a: SocketAddr,
     pub(crate) b: SocketAddr,
+    pub(crate) fencing: &'static str,
 }
 
 impl Side {
@@ -56,6 +57,7 @@ impl Cluster {
             master: Some(Side::A),
             a,
             b,
+            fencing: "confirmed",
         }
     }
 
@@ -89,7 +91,7 @@ impl Cluster {
                 "a": { "addrs": [self.a.to_string()] },
                 "b": { "addrs": [self.b.to_string()] },
             },
-            "fencing": "confirmed", "edge_lease_ms": 3000, "hold_ms": 10000,
+            "fencing": self.fencing, "edge_lease_ms": 3000, "hold_ms": 10000,
             "since_unix_ms": unix_ms(), "reason": "standby",
             "prev": { "epoch": self.epoch.saturating_sub(1), "ended": "demoted" },
             "publisher": { "id": "tests", "seq": self.epoch },

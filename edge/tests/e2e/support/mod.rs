@@ -6,6 +6,7 @@
 pub(crate) mod access_log;
 pub(crate) mod cluster;
 pub(crate) mod edge;
+pub(crate) mod etcd;
 pub(crate) mod gate;
 pub(crate) mod http1;
 pub(crate) mod http2;

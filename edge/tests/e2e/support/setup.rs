@@ -20,6 +20,7 @@ pub(crate) struct Setup {
     limits: String,
     sites: Vec<Site>,
     clusters: Vec<Cluster>,
+    etcd: Vec<String>,
     default_certificate: Option<Issued>,
 }
 
@@ -53,6 +54,7 @@ impl Setup {
             limits: String::new(),
             sites: Vec::new(),
             clusters: Vec::new(),
+            etcd: Vec::new(),
             default_certificate: None,
         }
     }
@@ -73,6 +75,12 @@ impl Setup {
     /// Adds the state of a cluster.
     pub(crate) fn cluster(mut self, cluster: Cluster) -> Self {
         self.clusters.push(cluster);
+        self
+    }
+
+    /// Takes the state of clusters from these members of an etcd.
+    pub(crate) fn etcd(mut self, members: Vec<String>) -> Self {
+        self.etcd = members;
         self
     }
 
@@ -153,6 +161,10 @@ impl Setup {
                 path.display()
             )
         });
+        let clusters = match self.etcd.as_slice() {
+            [] => String::new(),
+            members => format!("[state.clusters]\nkind = \"etcd\"\nendpoints = {members:?}\n"),
+        };
         let default = match &self.default_certificate {
             Some(_) => "default.pem",
             None => "",
@@ -176,7 +188,7 @@ memory = "{memory}"
 
 [state]
 path = "state"
-
+{clusters}
 [tls]
 default_certificate = "{default}"
 
