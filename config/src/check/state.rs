@@ -1,6 +1,6 @@
 //! The reader of `[state]` in node files: where sites and cluster state come from.
 //!
-//! Called by [`super::node`]. Knows the schema and what this version cannot do yet; reaches no etcd and looks at no directory.
+//! Called by [`super::node()`]. Knows the schema and what this version cannot do yet; reaches no etcd and looks at no directory.
 //! Invariant: a source of cluster state that is read here can be followed; what is missing to it is a problem with its place.
 
 use std::path::Path;

@@ -305,7 +305,7 @@ async fn refused(answer: http::Response<Incoming>) -> EtcdError {
     let body: Value = (body.ok())
         .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok())
         .unwrap_or_default();
-    let message = body["message"].as_str().or(body["error"].as_str());
+    let message = (body["message"].as_str()).or_else(|| body["error"].as_str());
     EtcdError::Refused {
         status,
         message: message.unwrap_or("it did not say why").to_owned(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jet9_cache::{Cache, CacheConfig};
 use jet9_config::limits::Limits;
-use jet9_config::node::{AccessLogFormat, Log};
+use jet9_config::node::{AccessLogFormat, ClusterSource, Log};
 use prometheus::Registry;
 use tempfile::TempDir;
 

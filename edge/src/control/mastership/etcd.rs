@@ -199,7 +199,7 @@ impl Following {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reader = Some(reader);
         let mut reading = None;
-        let mut waiting = Vec::new();
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
             let lease = self.follower.next_lease_end();
             let next = tokio::select! {
@@ -236,9 +236,9 @@ impl Following {
                         }
                         Err(error) => return error.into(),
                     }
-                    waiting
-                        .drain(..)
-                        .for_each(|done: oneshot::Sender<()>| drop(done.send(())));
+                    for done in waiting.drain(..) {
+                        let _: Result<(), ()> = done.send(()); // who asked may have left
+                    }
                 }
             }
         }
