@@ -585,6 +585,8 @@ impl std::fmt::Debug for Cache {
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod tests;

@@ -11,11 +11,11 @@ use crate::purge::{Mode, What};
 use crate::test_support::{Bench, content, directory, name, read_body, response};
 
 /// Of a head alone, of inline content, and of content in pieces.
-const LENGTHS: [usize; 4] = [10, 5_000, 70_000, (1 << 20) + 300_000];
+pub(super) const LENGTHS: [usize; 4] = [10, 5_000, 70_000, (1 << 20) + 300_000];
 
 /// What the test knows from some moment on, of all paths or of one.
 #[derive(Clone, Copy, Debug)]
-enum Fact {
+pub(super) enum Fact {
     /// This version was durable.
     Durable(Option<usize>, u64),
     /// Everything up to this version had been purged.
@@ -23,7 +23,7 @@ enum Fact {
 }
 
 /// Nothing but directories is really in this place.
-fn config(directory: &Path) -> CacheConfig {
+pub(super) fn config(directory: &Path) -> CacheConfig {
     let volume = VolumeConfig {
         path: directory.join("disk"),
         size: 18 << 20,
@@ -36,11 +36,11 @@ fn config(directory: &Path) -> CacheConfig {
     }
 }
 
-fn path(n: usize) -> String {
+pub(super) fn path(n: usize) -> String {
     format!("/{n}")
 }
 
-async fn open(directory: &Path, disk: &Simulated) -> Bench {
+pub(super) async fn open(directory: &Path, disk: &Simulated) -> Bench {
     let files: Arc<dyn Opener> = Arc::new(disk.clone());
     let registry = prometheus::Registry::new();
     let cache = Cache::open_on(&config(directory), &registry, &files).unwrap();
@@ -54,9 +54,9 @@ async fn open(directory: &Path, disk: &Simulated) -> Bench {
 }
 
 /// A run that is recorded.
-struct Run {
-    directory: tempfile::TempDir,
-    disk: Simulated,
+pub(super) struct Run {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) disk: Simulated,
     facts: Vec<Fact>,
     version: u64,
 }
@@ -134,7 +134,7 @@ impl Run {
 }
 
 /// Two sessions with purges in each, while the ring goes round.
-async fn recorded(rounds: usize) -> Run {
+pub(super) async fn recorded(rounds: usize) -> Run {
     let disk = Simulated::default();
     disk.record();
     let mut run = Run {
