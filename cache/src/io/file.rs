@@ -74,6 +74,9 @@ pub enum Want {
     /// The ring's worker over a ring without `unsafe`.
     #[cfg(test)]
     Twin,
+    /// The same over one that is taken away after a few operations.
+    #[cfg(test)]
+    Revoked,
 }
 
 /// What carries operations out.
@@ -359,6 +362,11 @@ fn begin(
         Want::Twin => {
             let bell = uring::start::<uring::TwinRing>(shared, options)?;
             return Ok((Backend::Uring, Some(bell), "its safe twin".into()));
+        }
+        #[cfg(test)]
+        Want::Revoked => {
+            let bell = uring::start::<uring::TwinRing<5>>(shared, options)?;
+            return Ok((Backend::Uring, Some(bell), "for a while".into()));
         }
     };
     threads::start(shared, options)?;

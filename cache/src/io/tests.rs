@@ -48,7 +48,7 @@ impl Place {
                 want: Want::Twin,
                 ..self.options
             },
-            Want::Threads | Want::Twin => self.options,
+            Want::Threads | Want::Twin | Want::Revoked => self.options,
         };
         VolumeFile::start(device, &self.path(), &self.metrics, options).unwrap()
     }
@@ -427,5 +427,34 @@ fn a_ring_serves_many_threads_at_once() {
                 });
             }
         });
+    });
+}
+
+#[test]
+fn a_ring_that_is_taken_away_costs_what_is_under_way_and_no_more() {
+    on_all(Limits::default(), async |place| {
+        let bytes = content(1, 1 << 20);
+        std::fs::write(place.path(), &bytes).unwrap();
+        let options = Options {
+            want: Want::Revoked,
+            ..place.options
+        };
+        let file = VolumeFile::open(&place.path(), &place.metrics, options).unwrap();
+        let mut lost = 0;
+        for n in 0..100 {
+            let offset = n * 5000;
+            match file.read(offset as u64, 5000).done().await {
+                Ok(read) => assert_eq!(read, bytes[offset..offset + 5000]),
+                Err(error) => {
+                    assert_eq!(error.cause, Cause::Device(Errno::PERM));
+                    lost += 1;
+                }
+            }
+        }
+        assert_eq!(lost, 1);
+        let other = content(2, 64 << 10);
+        file.write(0, unit(&file, &other)).done().await.unwrap();
+        file.sync().done().await.unwrap();
+        assert_eq!(file.read(0, 64 << 10).done().await.unwrap(), other);
     });
 }

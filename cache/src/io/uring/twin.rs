@@ -13,8 +13,9 @@ use crate::device::Device;
 
 use super::{Bell, Completion, Request, Ring};
 
-/// See the module.
-pub(in crate::io) struct TwinRing {
+/// See the module. After so many waits it is as if the kernel refused it.
+pub(in crate::io) struct TwinRing<const WAITS_MAX: usize = { usize::MAX }> {
+    waits: usize,
     device: Arc<dyn Device>,
     bell: Arc<Bell>,
     /// By token.
@@ -30,9 +31,10 @@ enum Slot {
     Ended,
 }
 
-impl Ring for TwinRing {
+impl<const WAITS_MAX: usize> Ring for TwinRing<WAITS_MAX> {
     fn start(device: &Arc<dyn Device>, bell: &Arc<Bell>, operations: usize) -> io::Result<Self> {
         Ok(Self {
+            waits: 0,
             device: Arc::clone(device),
             bell: Arc::clone(bell),
             slots: std::iter::repeat_with(|| Slot::Free)
@@ -50,6 +52,10 @@ impl Ring for TwinRing {
     }
 
     fn wait(&mut self) -> io::Result<()> {
+        self.waits += 1;
+        if self.waits > WAITS_MAX {
+            return Err(rustix::io::Errno::PERM.into());
+        }
         let is_work = |slot: &Slot| matches!(slot, Slot::Waiting(request) if !matches!(request, Request::Bell));
         if !self.slots.iter().any(is_work) {
             let mut fds = [PollFd::new(&self.bell, PollFlags::IN)];
@@ -74,7 +80,7 @@ impl Ring for TwinRing {
     }
 }
 
-impl TwinRing {
+impl<const WAITS_MAX: usize> TwinRing<WAITS_MAX> {
     /// Gives the request back if it is to wait on.
     fn carry_out(&self, token: usize, request: Request) -> Result<Completion, Request> {
         let (buffer, result) = match request {
