@@ -112,6 +112,11 @@ fn bounds(facts: &[Fact], marks: &[u64], n: usize) -> (u64, u64) {
 impl Run {
     /// How many hits there are after a crash, each of them right.
     async fn check(&self, point: &CrashPoint, loss: Loss) -> usize {
+        self.check_knowing(point, loss, &point.marks).await
+    }
+
+    /// The same when the test knows something else than at the moment itself.
+    async fn check_knowing(&self, point: &CrashPoint, loss: Loss, marks: &[u64]) -> usize {
         let bench = open(self.directory.path(), &point.disk(loss)).await;
         let mut hits = 0;
         for (n, length) in LENGTHS.into_iter().enumerate() {
@@ -119,7 +124,7 @@ impl Run {
                 continue;
             };
             let version: u64 = name(&hit.response).parse().unwrap();
-            let (durable, purged) = bounds(&self.facts, &point.marks, n);
+            let (durable, purged) = bounds(&self.facts, marks, n);
             let what = format!("event {}, {loss:?}: version {version} of {n}", point.number);
             assert!(version >= durable, "{what} is older than {durable}");
             assert!(version > purged, "{what} was purged with {purged}");
@@ -181,4 +186,21 @@ async fn whenever_the_power_goes_nothing_wrong_comes_back() {
     // What was made durable lives.
     let last = points.last().unwrap();
     assert_eq!(run.check(last, Loss::All).await, LENGTHS.len());
+}
+
+#[tokio::test]
+async fn a_second_loss_while_coming_back_changes_nothing() {
+    let run = recorded(1).await;
+    for point in run.disk.crash_points().iter().step_by(9) {
+        let seed = point.number as u64;
+        let disk = point.disk(Loss::Some(seed));
+        disk.record();
+        let bench = open(run.directory.path(), &disk).await;
+        bench.cache.close().await;
+        for again in disk.crash_points() {
+            for loss in [Loss::All, Loss::Some(seed)] {
+                run.check_knowing(&again, loss, &point.marks).await;
+            }
+        }
+    }
 }
