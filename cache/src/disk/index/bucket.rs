@@ -46,6 +46,12 @@ pub(super) struct Bucket<W = AtomicU64> {
 }
 
 impl<W: Word> Bucket<W> {
+    /// Which slots have this tag, a bit each. Without a branch, so that the cache misses of several buckets overlap.
+    pub(super) fn matches(&self, tag: u64) -> u32 {
+        let matches = |word: &W| u32::from(has_tag(word.load(Ordering::Relaxed), tag));
+        (0..SLOTS).fold(0, |found, at| found | matches(&self.finds[at]) << at)
+    }
+
     /// The slot at a position, if it holds a record with this tag.
     pub(super) fn read(&self, at: usize, tag: u64) -> Option<Slot> {
         let before = self.finds[at].load(Ordering::Acquire);
@@ -86,11 +92,10 @@ impl<W: Word> Bucket<W> {
         self.finds.iter().position(is_it)
     }
 
-    /// An empty slot, if there is one, and how many there are.
-    pub(super) fn room(&self) -> (Option<usize>, usize) {
-        let is_empty = |word: &W| word.load(Ordering::Relaxed) == EMPTY;
-        let rooms = self.finds.iter().filter(|word| is_empty(word)).count();
-        (self.finds.iter().position(is_empty), rooms)
+    /// Which slots are empty, a bit each. The caller holds the lock.
+    pub(super) fn rooms(&self) -> u32 {
+        let is_empty = |word: &W| u32::from(word.load(Ordering::Relaxed) == EMPTY);
+        (0..SLOTS).fold(0, |rooms, at| rooms | is_empty(&self.finds[at]) << at)
     }
 
     /// The tag of what is in a slot. The caller holds the lock.
@@ -113,5 +118,138 @@ impl<W: Word> Bucket<W> {
     /// Empties a slot. The caller holds the lock.
     pub(super) fn clear(&self, at: usize) {
         self.finds[at].store(EMPTY, Ordering::Relaxed);
+    }
+}
+
+/// The positions of the bits that are set.
+pub(super) fn positions(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        (at < u32::BITS).then_some(at as usize)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use loom::sync::atomic::AtomicU64 as Watched;
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+
+    use super::super::slot::{Address, Birth, SizeClass, identity};
+    use super::*;
+    use crate::key::Partition;
+
+    const TAG: u64 = 5;
+
+    impl Word for Watched {
+        fn load(&self, order: Ordering) -> u64 {
+            Self::load(self, order)
+        }
+
+        fn store(&self, value: u64, order: Ordering) {
+            Self::store(self, value, order);
+        }
+
+        fn try_exchange(&self, present: u64, new: u64) {
+            let _ = self.compare_exchange(present, new, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// A word whose stores are exchanges. The checker lets a later exchange pick up what a plain store had overwritten, which the language
+    /// forbids; between exchanges it keeps their order.
+    #[derive(Default)]
+    struct Exchanged(Watched);
+
+    impl Word for Exchanged {
+        fn load(&self, order: Ordering) -> u64 {
+            self.0.load(order)
+        }
+
+        fn store(&self, value: u64, order: Ordering) {
+            self.0.swap(value, order);
+        }
+
+        fn try_exchange(&self, present: u64, new: u64) {
+            self.0.try_exchange(present, new);
+        }
+    }
+
+    fn slot(n: u32) -> Slot {
+        Slot {
+            address: Address::of_offset(u64::from(n) * 512).unwrap(),
+            size: SizeClass::of(u64::from(n)).unwrap(),
+            partition: Partition(n),
+            birth: Birth::of(u64::from(n)),
+            frequency: 0,
+        }
+    }
+
+    /// A bucket with record 1 in its first slot, and its lock.
+    fn shared<W: Word + Default>() -> Arc<(Bucket<W>, Mutex<()>)> {
+        let bucket = Bucket::default();
+        bucket.write(0, slot(1).pack(TAG));
+        Arc::new((bucket, Mutex::new(())))
+    }
+
+    /// Every interleaving, and every order in which a processor may show the words.
+    #[test]
+    fn a_reader_sees_a_whole_record_or_none_while_it_is_replaced() {
+        loom::model(|| {
+            let shared = shared::<Watched>();
+            let writer = thread::spawn({
+                let shared = Arc::clone(&shared);
+                move || {
+                    for n in [2, 3] {
+                        let _lock = shared.1.lock().unwrap();
+                        shared.0.write(0, slot(n).pack(TAG));
+                    }
+                }
+            });
+            if let Some(found) = shared.0.read(0, TAG) {
+                assert!([1, 2, 3].map(slot).contains(&found), "{found:?}");
+            }
+            writer.join().unwrap();
+            assert_eq!(shared.0.read(0, TAG), Some(slot(3)));
+        });
+    }
+
+    #[test]
+    fn a_hit_counts_for_its_record_or_not_at_all() {
+        loom::model(|| {
+            let shared = shared::<Exchanged>();
+            let reader = thread::spawn({
+                let shared = Arc::clone(&shared);
+                move || shared.0.count_hit(0, identity(TAG, slot(1).address))
+            });
+            {
+                let _lock = shared.1.lock().unwrap();
+                shared.0.write(0, slot(2).pack(TAG));
+            }
+            reader.join().unwrap();
+            assert_eq!(shared.0.read(0, TAG), Some(slot(2)));
+        });
+    }
+
+    #[test]
+    fn a_record_that_moves_is_seen_whole_wherever_it_is() {
+        loom::model(|| {
+            let shared = shared::<Watched>();
+            let writer = thread::spawn({
+                let shared = Arc::clone(&shared);
+                move || {
+                    let _lock = shared.1.lock().unwrap();
+                    shared.0.write(1, shared.0.words(0));
+                    shared.0.clear(0);
+                    shared.0.write(0, slot(2).pack(TAG + 1));
+                }
+            });
+            for at in [0, 1] {
+                let found = shared.0.read(at, TAG);
+                assert!([None, Some(slot(1))].contains(&found), "{found:?}");
+            }
+            writer.join().unwrap();
+            assert_eq!(shared.0.read(1, TAG), Some(slot(1)));
+        });
     }
 }

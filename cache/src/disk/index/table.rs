@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::bucket::{Bucket, SLOTS};
+use super::bucket::{Bucket, SLOTS, positions};
 use super::slot::{Address, Slot, identity, tag_of};
 
 /// Locks that buckets are spread over.
@@ -111,8 +111,11 @@ impl Table {
     /// being changed at this moment may be missing.
     pub fn find(&self, hash: u128) -> impl Iterator<Item = Slot> + '_ {
         let tag = tag_of(hash);
-        let buckets = distinct(self.buckets_of(hash)).filter_map(|number| self.bucket(number));
-        buckets.flat_map(move |bucket| (0..SLOTS).filter_map(move |at| bucket.read(at, tag)))
+        let buckets = self.buckets_of(hash).map(|number| self.bucket(number));
+        let [first, second] = buckets.map(|bucket| bucket.map_or(0, |bucket| bucket.matches(tag)));
+        let is_pair = !same(buckets);
+        let found = positions(first | if is_pair { second << SLOTS } else { 0 });
+        found.filter_map(move |at| buckets[at / SLOTS]?.read(at % SLOTS, tag))
     }
 
     /// The record of a key at an address, if it is still the one there.
@@ -147,9 +150,7 @@ impl Table {
     pub fn put(&self, hash: u128, slot: &Slot) -> Put {
         let pair = self.lock(hash);
         let (tag, words) = (tag_of(hash), slot.pack(tag_of(hash)));
-        let known = pair
-            .slots()
-            .find_map(|(bucket, at)| Some((bucket, at, bucket.read(at, tag)?)));
+        let known = pair.known(tag);
         if let Some((bucket, at, replaced)) = known {
             bucket.write(at, words);
             return Put::Replacing(replaced);
@@ -218,7 +219,7 @@ impl Table {
                 Some(self.locks[lock_of(other)].try_lock()?)
             };
             let target = self.bucket_or_new(other);
-            let (room, _) = target.room();
+            let room = positions(target.rooms()).next();
             // First there, then gone here: a look-up meanwhile sees it twice rather than never.
             target.write(room?, bucket.words(at));
             bucket.clear(at);
@@ -290,15 +291,24 @@ impl<'a> Pair<'a> {
         buckets.find_map(|bucket| Some((bucket, bucket.position(identity)?)))
     }
 
+    /// The record with this tag.
+    fn known(&self, tag: u64) -> Option<(&'a Bucket, usize, Slot)> {
+        let [first, second] = self.buckets.map(|bucket| bucket.matches(tag));
+        let at = positions(first | second << SLOTS).next()?;
+        let bucket = self.buckets[at / SLOTS];
+        Some((bucket, at % SLOTS, bucket.read(at % SLOTS, tag)?))
+    }
+
     /// A free slot of the emptier bucket.
     fn room(&self) -> Option<(&'a Bucket, usize)> {
-        let [first, second] = self.buckets.map(|bucket| (bucket, bucket.room()));
-        let (bucket, (at, _)) = if second.1.1 > first.1.1 {
-            second
+        let [first, second] = self.buckets.map(|bucket| bucket.rooms());
+        let is_second = second.count_ones() > first.count_ones();
+        let (bucket, rooms) = if is_second {
+            (self.buckets[1], second)
         } else {
-            first
+            (self.buckets[0], first)
         };
-        at.map(|at| (bucket, at))
+        positions(rooms).next().map(|at| (bucket, at))
     }
 
     fn number_of(&self, bucket: &Bucket) -> u64 {
@@ -308,6 +318,10 @@ impl<'a> Pair<'a> {
     fn holds(&self, lock: usize) -> bool {
         self.numbers.map(lock_of).contains(&lock)
     }
+}
+
+fn same([first, second]: [Option<&Bucket>; 2]) -> bool {
+    matches!((first, second), (Some(first), Some(second)) if std::ptr::eq(first, second))
 }
 
 /// Both numbers, or the one that they are.

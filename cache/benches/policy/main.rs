@@ -1,0 +1,106 @@
+//! What do admission, ghost and reinsertion do to hit ratio and flash writes? Two tiers over recorded traces, beside plain S3-FIFO.
+//!
+//! `cargo bench -p jet9-cache --bench policy -- <directory of traces>`: every `*.txt.gz` in it, one object number a line. The decisions
+//! are the store's own code; memory is moka as the store builds it. Objects weigh one each. Writes count after the ring has wrapped.
+//! Prints a table for `docs/performance.md`, asserts nothing.
+
+mod s3fifo;
+mod tiers;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use tiers::{Memory, Outcome, Settings};
+
+/// Both tiers together, in percent of the objects of the trace.
+const SIZES: [usize; 3] = [5, 10, 20];
+/// Memory in percent of both tiers.
+const MEMORY: [usize; 2] = [2, 10];
+
+fn main() -> ExitCode {
+    // cargo itself adds `--bench`.
+    let Some(directory) = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"))
+    else {
+        println!("no traces: cargo bench -p jet9-cache --bench policy -- <directory>");
+        return ExitCode::SUCCESS;
+    };
+    match traces(Path::new(&directory)) {
+        Ok(traces) if !traces.is_empty() => {
+            print(&traces);
+            ExitCode::SUCCESS
+        }
+        Ok(_) => fail("there is no *.txt.gz in it"),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("the traces cannot be read: {why}");
+    ExitCode::FAILURE
+}
+
+fn traces(directory: &Path) -> std::io::Result<Vec<(String, Vec<u32>)>> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".txt.gz"))
+        .collect();
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| Ok((name(path), read(path)?)))
+        .collect()
+}
+
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.trim_end_matches(".txt.gz").to_owned()
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u32>> {
+    let output = Command::new("gzip").arg("-dc").arg(path).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text
+        .lines()
+        .filter_map(|line| line.trim().parse().ok())
+        .collect())
+}
+
+fn print(traces: &[(String, Vec<u32>)]) {
+    println!(
+        "| trace | both tiers | memory | S3-FIFO | admit all | LRU memory | writes | TinyLFU memory | writes |"
+    );
+    println!("| --- | --: | --: | --: | --: | --: | --: | --: | --: |");
+    for (name, trace) in traces {
+        let objects = trace.iter().collect::<std::collections::HashSet<_>>().len();
+        for (percent, memory) in SIZES
+            .iter()
+            .flat_map(|size| MEMORY.map(|memory| (*size, memory)))
+        {
+            let total = objects * percent / 100;
+            let run = |memory_policy, all| {
+                let memory_objects = (total * memory / 100).max(1);
+                let settings = Settings {
+                    memory: memory_objects,
+                    disk: total - memory_objects,
+                    memory_policy,
+                    all,
+                };
+                tiers::run(trace, &settings)
+            };
+            let yardstick = s3fifo::hit_ratio(trace, total);
+            let all = run(Memory::Lru, true);
+            let [lru, tiny] = [run(Memory::Lru, false), run(Memory::TinyLfu, false)];
+            let writes = |outcome: &Outcome| outcome.writes as f64 / all.writes.max(1) as f64;
+            println!(
+                "| {name} | {percent} % | {memory} % | {yardstick:.4} | {:.4} | {:.4} | {:.2} | {:.4} | {:.2} |",
+                all.hit_ratio,
+                lru.hit_ratio,
+                writes(&lru),
+                tiny.hit_ratio,
+                writes(&tiny),
+            );
+        }
+    }
+}
