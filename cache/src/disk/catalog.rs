@@ -112,11 +112,8 @@ impl Catalog {
     /// A claimed version does not reach the disk: what is there is older, and stays out of reach.
     pub(super) fn abandon(&self, filed: Filed, version: Version) {
         self.pending.end(filed, version, || {
-            let hash = filed.hash();
-            let stale: Vec<Address> = self.table.find(hash).map(|slot| slot.address).collect();
-            for address in stale {
-                self.table.remove(hash, address);
-                self.mark(hash);
+            if self.table.take(filed.hash()).is_some() {
+                self.mark(filed.hash());
             }
         });
     }

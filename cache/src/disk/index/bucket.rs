@@ -48,7 +48,8 @@ pub(super) struct Bucket<W = AtomicU64> {
 impl<W: Word> Bucket<W> {
     /// Which slots have this tag, a bit each. Without a branch, so that the cache misses of several buckets overlap.
     pub(super) fn matches(&self, tag: u64) -> u32 {
-        let matches = |word: &W| u32::from(has_tag(word.load(Ordering::Relaxed), tag));
+        // An empty slot may match; whoever reads it finds it empty.
+        let matches = |word: &W| u32::from(tag_in(word.load(Ordering::Relaxed)) == tag);
         (0..SLOTS).fold(0, |found, at| found | matches(&self.finds[at]) << at)
     }
 

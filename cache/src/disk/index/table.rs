@@ -190,6 +190,15 @@ impl Table {
         removed
     }
 
+    /// Takes out whatever has the tag of a key; nothing is missed, as a look-up without locks might.
+    pub fn take(&self, hash: u128) -> Option<Slot> {
+        let pair = self.lock(hash);
+        let (bucket, at, taken) = pair.known(tag_of(hash))?;
+        bucket.clear(at);
+        self.records.fetch_sub(1, Ordering::Relaxed);
+        Some(taken)
+    }
+
     /// Goes through the whole table and takes out what `keep` does not want: for a segment whose footer cannot be read. Holds one lock at a
     /// time; what is put in or moved meanwhile may be passed over.
     pub fn retain(&self, mut keep: impl FnMut(&Slot) -> bool) {
@@ -294,9 +303,10 @@ impl<'a> Pair<'a> {
     /// The record with this tag.
     fn known(&self, tag: u64) -> Option<(&'a Bucket, usize, Slot)> {
         let [first, second] = self.buckets.map(|bucket| bucket.matches(tag));
-        let at = positions(first | second << SLOTS).next()?;
-        let bucket = self.buckets[at / SLOTS];
-        Some((bucket, at % SLOTS, bucket.read(at % SLOTS, tag)?))
+        positions(first | second << SLOTS).find_map(|at| {
+            let bucket = self.buckets[at / SLOTS];
+            Some((bucket, at % SLOTS, bucket.read(at % SLOTS, tag)?))
+        })
     }
 
     /// A free slot of the emptier bucket.

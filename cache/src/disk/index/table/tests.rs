@@ -29,6 +29,7 @@ enum Step {
     Put(u8),
     Replace(u8),
     Remove(u8),
+    Take(u8),
     Hit(u8),
     Retain(u32),
 }
@@ -38,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => any::<u8>().prop_map(Step::Put),
         2 => any::<u8>().prop_map(Step::Replace),
         2 => any::<u8>().prop_map(Step::Remove),
+        1 => any::<u8>().prop_map(Step::Take),
         2 => any::<u8>().prop_map(Step::Hit),
         1 => any::<u32>().prop_map(Step::Retain),
     ]
@@ -102,6 +104,15 @@ impl Twin {
                 let address = self.known(hash(seed)).unwrap_or_else(|| slot(1, 0).address);
                 let before = self.model.remove(&address).map(|(_, slot)| slot);
                 assert_eq!(self.table.remove(hash(seed), address), before);
+            }
+            Step::Take(seed) => {
+                let taken = self.table.take(hash(seed));
+                let model = taken.map(|taken| self.model.remove(&taken.address));
+                assert_eq!(
+                    model.map(|known| known.map(|(_, slot)| slot)),
+                    taken.map(Some)
+                );
+                assert_eq!(self.known(hash(seed)), None);
             }
             Step::Hit(seed) => {
                 let Some(address) = self.known(hash(seed)) else {
