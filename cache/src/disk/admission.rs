@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use super::shares::Standing;
 
 /// The hit in memory at which a response is worth the disk. The first often follows at once (a reload, a page with the same part
-/// twice); waiting for the second saves a sixth to a third of the writes at -0.2 to +0.3 points of hit ratio (`docs/performance.md`).
+/// twice); waiting for the second saves a seventh of the writes at least, at -0.2 to +0.4 points of hit ratio.
 pub const MEMORY_HITS: u8 = 2;
 
 /// When admission is asked.

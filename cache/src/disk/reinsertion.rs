@@ -6,8 +6,8 @@
 
 use super::shares::Standing;
 
-/// Of a hundred bytes of a segment, how many may be written once more. 40 were measured to cost 0.3 to 1.7 points of hit ratio on the
-/// traces of `docs/performance.md`, and the goal for writes is met all the same.
+/// Of a hundred bytes of a segment, how many may be written once more. 40 were measured to cost 0.2 to 2 points of hit ratio, and the goal
+/// for writes is met all the same.
 pub const BUDGET_PERCENT: u64 = 75;
 
 /// A record of the segment that the index still points to.
