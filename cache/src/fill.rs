@@ -331,7 +331,16 @@ impl BodyReader {
         end.map(|end| end.saturating_sub(self.position))
     }
 
-    /// Restricts what [`Self::next`] gives to `length` bytes from `start`. Call it before the first read.
+    /// How many bytes can be read now without waiting for an origin.
+    pub fn arrived(&self) -> u64 {
+        match &self.source {
+            Source::Memory(_) | Source::Disk(_) => self.length().unwrap_or(0),
+            Source::Fill { fill, .. } => fill.written(),
+        }
+    }
+
+    /// Restricts what [`Self::next`] gives to `length` bytes from `start`. May be called again until [`Self::next`] has told the end, with
+    /// which the content is let go. In a fill in flight only forward: what lies behind may be gone.
     pub fn restrict(&mut self, start: u64, length: u64) {
         self.position = start;
         self.end = Some(start.saturating_add(length));

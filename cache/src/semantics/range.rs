@@ -94,6 +94,17 @@ pub enum Selected {
     Unsatisfiable,
 }
 
+impl Selected {
+    /// The position of the first byte that is wanted.
+    pub fn first(&self) -> u64 {
+        match self {
+            Self::Whole | Self::Unsatisfiable => 0,
+            Self::Part(part) => part.first,
+            Self::Parts(parts) => parts.iter().map(|part| part.first).min().unwrap_or(0),
+        }
+    }
+}
+
 /// What a request wants of a stored response whose content has `length` bytes. Call it after [`super::validation::precondition`]: a
 /// 304 goes before a range (RFC 9110 §13.2.2).
 pub fn select(
@@ -116,9 +127,13 @@ pub fn select(
 
 /// RFC 9110 §13.1.5: strong comparison only; a date counts if it is exactly a `Last-Modified` that is strong.
 fn if_range_holds(request: &HeaderMap, response: &StoredResponse) -> bool {
-    let Some(value) = request.get(header::IF_RANGE) else {
+    let mut lines = request.get_all(header::IF_RANGE).iter();
+    let Some(value) = lines.next() else {
         return true;
     };
+    if lines.next().is_some() {
+        return false;
+    }
     if let Some(tag) = EntityTag::parse(value.as_bytes()) {
         let stored = response.validators.etag.as_ref();
         let stored = stored.and_then(|etag| EntityTag::parse(etag.as_bytes()));
@@ -223,17 +238,16 @@ impl Range {
     }
 }
 
-/// Whether a stored field belongs into a 206 (RFC 9110 §15.3.7): when the client sent `If-Range` it has the others already.
+/// Whether a stored field belongs into a 206 with one part (RFC 9110 §15.3.7): a client that sent `If-Range` has what describes the
+/// representation already. What does not describe it (CORS, cookies, security policies) is about this answer, and stays.
 pub fn is_carried(name: &HeaderName, request: &HeaderMap) -> bool {
-    const CARRIED: [HeaderName; 6] = [
-        header::CACHE_CONTROL,
-        header::CONTENT_LOCATION,
-        header::DATE,
-        header::ETAG,
-        header::EXPIRES,
-        header::VARY,
+    const KNOWN: [HeaderName; 4] = [
+        header::CONTENT_ENCODING,
+        header::CONTENT_LANGUAGE,
+        header::CONTENT_TYPE,
+        header::LAST_MODIFIED,
     ];
-    !request.contains_key(header::IF_RANGE) || CARRIED.contains(name)
+    !request.contains_key(header::IF_RANGE) || !KNOWN.contains(name)
 }
 
 #[cfg(test)]

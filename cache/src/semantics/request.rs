@@ -57,18 +57,26 @@ pub fn may_answer(
         // RFC 9110 §13.1.1: they ask about the origin's present state, which a cache cannot vouch for.
         return Err(Reason::Precondition);
     }
-    let directives = RequestDirectives::of(fields);
-    if directives.no_store && rules.client_reload == ClientReload::Obey {
+    let policy = RequestPolicy::of(method, fields, rules);
+    if policy.directives.no_store && rules.client_reload == ClientReload::Obey {
         return Err(Reason::NoStore);
     }
-    let authorization = fields.contains_key(header::AUTHORIZATION);
-    Ok(RequestPolicy {
-        method,
-        authorization,
-        personal: authorization || cookies::has_other(fields, &rules.ignore_cookies),
-        range: fields.contains_key(header::RANGE),
-        directives: obeyed(directives, rules.client_reload),
-    })
+    Ok(policy)
+}
+
+impl RequestPolicy {
+    /// What a request with these fields asks for, whether the store may answer it or not.
+    pub fn of(method: ReadMethod, fields: &HeaderMap, rules: &Rules) -> Self {
+        let authorization = fields.contains_key(header::AUTHORIZATION);
+        let directives = RequestDirectives::of(fields);
+        Self {
+            method,
+            authorization,
+            personal: authorization || cookies::has_other(fields, &rules.ignore_cookies),
+            range: fields.contains_key(header::RANGE),
+            directives: obeyed(directives, rules.client_reload),
+        }
+    }
 }
 
 /// Whether the answer to a POST may be stored for later GETs, and what such a GET would be (RFC 9110 §9.3.3).

@@ -1,10 +1,10 @@
 //! Conditional requests both ways, and freshening (RFC 9111 §4.3).
 //!
-//! Called by `edge::request::lookup` (does the client hold it already?), `edge::origin::fetch` (validate ours) and
-//! `edge::response::store` (freshen ours by the answer). `If-Match` and `If-Unmodified-Since` are not judged here: a request with one of
-//! them is never answered from the store (see `request`). Invariant: what says that it is another representation freshens nothing.
+//! Called by `edge::response::deliver` (does the client hold it already?), `edge::response::store` (validate ours, freshen it by the answer)
+//! and `edge::response::by_head`. `If-Match` and `If-Unmodified-Since` are not judged here: a request with one of them is never answered
+//! from the store (see `request`). Invariant: what says that it is another representation freshens nothing.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::entity_tag::{self, EntityTag};
 use super::fields;
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 mod freshen;
 
-pub use freshen::{ByHead, Freshened, freshen, freshen_by_head};
+pub use freshen::{ByHead, Freshened, HeadAnswer, freshen, freshen_by_head};
 
 /// The validators among a response's fields (RFC 9110 §8.8). Two lines of one of them say nothing; a malformed one is none.
 pub fn validators(fields: &HeaderMap, reference: Timestamp) -> Validators {
@@ -52,7 +52,7 @@ pub fn conditional_fields(
     etag.chain(modified)
 }
 
-/// Whether the client holds the stored response already.
+/// Whether the client holds a response already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// It has no condition, or the condition holds: it gets the response.
@@ -63,15 +63,52 @@ pub enum Precondition {
 
 /// Judges the conditions of a request against the stored response that answers it (RFC 9110 §13.2.2, RFC 9111 §4.3.2).
 pub fn precondition(request: &HeaderMap, response: &StoredResponse) -> Precondition {
+    let received = response.times.response_time;
+    // RFC 9111 §4.3.2: compared with `Last-Modified`, else with `Date`, else with the time of receipt.
+    let modified = || match &response.validators.last_modified {
+        Some((_, modified)) => *modified,
+        None => response
+            .fields
+            .get(header::DATE)
+            .and_then(|date| Timestamp::parse_http_date(date.as_bytes(), received))
+            .unwrap_or(received),
+    };
+    let etag = response.validators.etag.as_ref();
+    judge(request, response.status, etag, || Some(modified()), received)
+}
+
+/// Judges the conditions of a request against the answer that the origin gave when it was asked without them: the client gets what it
+/// would have got with them. Without `Last-Modified` a date is no condition (RFC 9110 §13.1.3): the origin did not vouch for any.
+pub fn precondition_of_answer(
+    request: &HeaderMap,
+    status: StatusCode,
+    answer: &HeaderMap,
+    received: Timestamp,
+) -> Precondition {
+    let Validators {
+        etag,
+        last_modified,
+    } = validators(answer, received);
+    let modified = || last_modified.map(|(_, modified)| modified);
+    judge(request, status, etag.as_ref(), modified, received)
+}
+
+fn judge(
+    request: &HeaderMap,
+    status: StatusCode,
+    etag: Option<&HeaderValue>,
+    modified: impl FnOnce() -> Option<Timestamp>,
+    received: Timestamp,
+) -> Precondition {
     // RFC 9110 §13.2.1: conditions are about a response that would be successful.
-    if !response.status.is_success() {
+    if !status.is_success() {
         return Precondition::Passed;
     }
     // If-None-Match wins, whatever If-Modified-Since says (RFC 9110 §13.1.3).
     let holds = if request.contains_key(header::IF_NONE_MATCH) {
-        names_etag(request, response)
+        names_etag(request, etag)
     } else {
-        is_unmodified(request, response)
+        is_unmodified(request, modified, received)
     };
     if holds {
         Precondition::NotModified
@@ -81,35 +118,27 @@ pub fn precondition(request: &HeaderMap, response: &StoredResponse) -> Precondit
 }
 
 /// RFC 9110 §13.1.2: `*` for any representation, else weak comparison with each.
-fn names_etag(request: &HeaderMap, response: &StoredResponse) -> bool {
-    let stored = response.validators.etag.as_ref();
-    let stored = stored.and_then(|etag| EntityTag::parse(etag.as_bytes()));
+fn names_etag(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
+    let etag = etag.and_then(|etag| EntityTag::parse(etag.as_bytes()));
     let mut lines = request
         .get_all(header::IF_NONE_MATCH)
         .iter()
         .map(HeaderValue::as_bytes);
     lines.any(|line| {
         fields::trim(line) == b"*"
-            || stored.is_some_and(|stored| entity_tag::list(line).any(|tag| tag.is_weakly(stored)))
+            || etag.is_some_and(|etag| entity_tag::list(line).any(|tag| tag.is_weakly(etag)))
     })
 }
 
-/// RFC 9111 §4.3.2: compared with `Last-Modified`, else with `Date`, else with the time of receipt. A malformed date is no condition.
-fn is_unmodified(request: &HeaderMap, response: &StoredResponse) -> bool {
-    let received = response.times.response_time;
+/// RFC 9110 §13.1.3. A malformed date is no condition.
+fn is_unmodified(
+    request: &HeaderMap,
+    modified: impl FnOnce() -> Option<Timestamp>,
+    received: Timestamp,
+) -> bool {
     let date = |value: &HeaderValue| Timestamp::parse_http_date(value.as_bytes(), received);
-    let Some(since) = only(request, &header::IF_MODIFIED_SINCE).and_then(date) else {
-        return false;
-    };
-    let modified = match &response.validators.last_modified {
-        Some((_, modified)) => *modified,
-        None => response
-            .fields
-            .get(header::DATE)
-            .and_then(date)
-            .unwrap_or(received),
-    };
-    modified <= since
+    let since = only(request, &header::IF_MODIFIED_SINCE).and_then(date);
+    since.is_some_and(|since| modified().is_some_and(|modified| modified <= since))
 }
 
 /// The stored fields that a 304 carries (RFC 9110 §15.4.5), and `Last-Modified`, which costs nothing and helps caches downstream.
@@ -131,6 +160,18 @@ pub fn not_modified_fields(
         .fields
         .iter()
         .filter(|(name, _)| CARRIED.contains(name))
+}
+
+/// Whether a field of a 200 describes its representation, and so is not in the 304 that takes its place (RFC 9110 §15.4.5).
+pub fn describes_representation(name: &HeaderName) -> bool {
+    const DESCRIBING: [HeaderName; 5] = [
+        header::CONTENT_ENCODING,
+        header::CONTENT_LANGUAGE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+    ];
+    DESCRIBING.contains(name)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The framing of several parts in one content: `multipart/byteranges` (RFC 9110 §14.6).
 //!
-//! Called by `edge::response::deliver`. Gives what stands before each part and after the last, and the length of all of it; the caller
+//! Called by `edge::response::multipart`. Gives what stands before each part and after the last, and the length of all of it; the caller
 //! puts the bytes of the parts between. The boundary is the caller's: one that does not occur in the content, or is not to be guessed.
 //! Invariant: the length is exact, so that the answer can carry a Content-Length.
 
@@ -10,18 +10,16 @@ use super::Part;
 
 /// The framing of one answer with several parts.
 #[derive(Clone, Debug)]
-pub struct Multipart<'a> {
-    /// The parts, in the order of sending.
-    pub parts: &'a [Part],
+pub struct Multipart {
     /// The delimiter: 1 to 70 characters out of letters and digits (RFC 2046 §5.1.1).
-    pub boundary: &'a str,
+    pub boundary: String,
     /// `Content-Type` of the stored response.
-    pub content_type: Option<&'a HeaderValue>,
+    pub content_type: Option<HeaderValue>,
     /// The length of the complete content.
     pub complete: u64,
 }
 
-impl Multipart<'_> {
+impl Multipart {
     /// The value of `Content-Type`.
     pub fn media_type(&self) -> String {
         format!("multipart/byteranges; boundary={}", self.boundary)
@@ -30,18 +28,13 @@ impl Multipart<'_> {
     /// What stands before the bytes of a part.
     pub fn before(&self, part: Part) -> Vec<u8> {
         let mut head = format!("\r\n--{}\r\n", self.boundary).into_bytes();
-        if let Some(content_type) = self.content_type {
+        if let Some(content_type) = &self.content_type {
             head.extend(b"Content-Type: ");
             head.extend(content_type.as_bytes());
             head.extend(b"\r\n");
         }
-        head.extend(
-            format!(
-                "Content-Range: {}\r\n\r\n",
-                part.content_range(self.complete)
-            )
-            .bytes(),
-        );
+        let range = part.content_range(self.complete);
+        head.extend(format!("Content-Range: {range}\r\n\r\n").bytes());
         head
     }
 
@@ -50,13 +43,11 @@ impl Multipart<'_> {
         format!("\r\n--{}--\r\n", self.boundary).into_bytes()
     }
 
-    /// How many bytes the whole answer has. Saturates.
-    pub fn length(&self) -> u64 {
+    /// How many bytes an answer with these parts has. Saturates.
+    pub fn length(&self, parts: &[Part]) -> u64 {
         let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let part = |part: &Part| size(&self.before(*part)).saturating_add(part.length());
-        self.parts
-            .iter()
-            .map(part)
-            .fold(size(&self.end()), u64::saturating_add)
+        let end = size(&self.end());
+        parts.iter().map(part).fold(end, u64::saturating_add)
     }
 }

@@ -120,6 +120,54 @@ fn if_range_compares_strongly() {
 }
 
 #[test]
+fn a_date_beside_an_entity_tag_is_still_a_date() {
+    let both = [("etag", "\"a\""), ("last-modified", EARLIER_DATE)];
+    check_if_range(EARLIER_DATE, &both, true);
+    check_if_range("Friday, 15-Jan-27 07:43:20 GMT", &both, true);
+    check_if_range("Fri, 15 Jan 2027 07:43:21 GMT", &both, false);
+}
+
+#[test]
+fn two_lines_of_if_range_name_no_one_state() {
+    let request = [
+        ("range", "bytes=0-1"),
+        ("if-range", "\"a\""),
+        ("if-range", "\"b\""),
+    ];
+    let response = stored(&[FRESH, ("etag", "\"a\"")]);
+    let selected = select(&get(&request), &map(&request), &response, 10);
+    assert_eq!(selected, Selected::Whole);
+}
+
+#[test]
+fn the_first_byte_wanted_is_that_of_the_earliest_part() {
+    assert_eq!(of("bytes=8-9,2-3", 10).first(), 2);
+    assert_eq!(of("bytes=-3", 10).first(), 7);
+    assert_eq!(of("bytes=99-", 10).first(), 0);
+    assert_eq!(of("", 10).first(), 0);
+}
+
+#[test]
+fn what_the_client_of_an_if_range_has_already_is_left_out() {
+    let plain = map(&[("range", "bytes=0-1")]);
+    let conditional = map(&[("range", "bytes=0-1"), ("if-range", "\"a\"")]);
+    for (name, kept) in [
+        ("content-type", false),
+        ("content-encoding", false),
+        ("content-language", false),
+        ("last-modified", false),
+        ("etag", true),
+        ("vary", true),
+        ("content-location", true),
+        ("access-control-allow-origin", true),
+    ] {
+        let name: HeaderName = name.parse().unwrap();
+        assert!(is_carried(&name, &plain));
+        assert_eq!(is_carried(&name, &conditional), kept, "{name}");
+    }
+}
+
+#[test]
 fn content_range_says_what_was_selected() {
     assert_eq!(part(0, 1).content_range(10).to_string(), "bytes 0-1/10");
     assert_eq!(ContentRange::unsatisfied(10).to_string(), "bytes */10");
@@ -129,11 +177,9 @@ fn content_range_says_what_was_selected() {
 fn the_framing_of_parts_has_the_announced_length() {
     let content = b"0123456789";
     let parts = [part(0, 1), part(8, 9)];
-    let content_type = HeaderValue::from_static("text/plain");
     let framing = multipart::Multipart {
-        parts: &parts,
-        boundary: "B",
-        content_type: Some(&content_type),
+        boundary: "B".to_owned(),
+        content_type: Some(HeaderValue::from_static("text/plain")),
         complete: 10,
     };
     let mut sent = Vec::new();
@@ -143,7 +189,7 @@ fn the_framing_of_parts_has_the_announced_length() {
         sent.extend(&content[range]);
     }
     sent.extend(framing.end());
-    assert_eq!(u64::try_from(sent.len()).unwrap(), framing.length());
+    assert_eq!(u64::try_from(sent.len()).unwrap(), framing.length(&parts));
     let expected = "\r\n--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-1/10\r\n\r\n01\
                     \r\n--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 8-9/10\r\n\r\n89\r\n--B--\r\n";
     assert_eq!(String::from_utf8(sent).unwrap(), expected);

@@ -4,6 +4,8 @@
 //! under the present rules. Invariant: the content and what describes it (`Content-Length`, `-Encoding`, `-Type`, `-Range`) stay as they
 //! were stored, and a weak entity tag never becomes a strong one.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::reason::Reason;
@@ -52,41 +54,69 @@ pub fn freshen(
     }
 }
 
+/// What the origin answered to a forwarded HEAD.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadAnswer<'a> {
+    /// The status code.
+    pub status: StatusCode,
+    /// The end-to-end fields.
+    pub fields: &'a HeaderMap,
+    /// `Content-Length`, where it was announced.
+    pub length: Option<u64>,
+    /// When it was asked and answered.
+    pub times: TimesOfExchange,
+}
+
 /// What a response to HEAD did to the stored response to GET (RFC 9111 §4.3.5).
 #[derive(Clone, Debug, PartialEq)]
 pub enum ByHead {
     /// Store this in place of the old one.
     Freshened(Box<StoredResponse>),
-    /// The origin has another representation by now: what is stored counts as stale.
-    Outdated,
+    /// The origin has another representation by now: store this in place of the old one, which it is but for being stale.
+    Outdated(Box<StoredResponse>),
     /// It says nothing about what is stored.
     Unrelated,
 }
 
-/// Freshens a stored response by the response to a forwarded HEAD. `content_length` is that of the stored content.
+/// Freshens a stored response by the response to a forwarded HEAD, or makes it stale. `content_length` is that of the stored content.
+///
+/// Only a HEAD that the stored response could have answered counts: what the origin tells somebody with credentials, or what a client wants
+/// not to be stored (RFC 9111 §5.2.1.5), changes nothing for others.
 pub fn freshen_by_head(
     stored: &StoredResponse,
     content_length: u64,
-    status: StatusCode,
-    head: &HeaderMap,
+    head: HeadAnswer<'_>,
     request: &RequestPolicy,
     rules: &Rules,
-    times: TimesOfExchange,
 ) -> ByHead {
-    if status != StatusCode::OK || stored.status != StatusCode::OK {
+    let is_for_sharing = !request.authorization || stored.reuse.shared_with_authorization;
+    if head.status != StatusCode::OK
+        || stored.status != StatusCode::OK
+        || !is_for_sharing
+        || request.directives.no_store
+    {
         return ByHead::Unrelated;
     }
-    let length = head
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| fields::digits(v.as_bytes()));
-    if length.is_some_and(|length| length != content_length) || !is_same(stored, head, times) {
-        return ByHead::Outdated;
+    let same_length = head.length.is_none_or(|length| length == content_length);
+    if !same_length || !is_same(stored, head.fields, head.times) {
+        return outdated(stored);
     }
-    let merged = merge(stored, head, rules, times);
-    match judge(asked(stored, request), stored.status, &merged, rules, times) {
+    let merged = merge(stored, head.fields, rules, head.times);
+    let asked = asked(stored, request);
+    match judge(asked, stored.status, &merged, rules, head.times) {
         Ok(response) if response.vary == stored.vary => ByHead::Freshened(Box::new(response)),
-        _ => ByHead::Outdated,
+        _ => outdated(stored),
     }
+}
+
+/// Without lifetime it is validated before its next use, and kept for when the origin fails.
+fn outdated(stored: &StoredResponse) -> ByHead {
+    if stored.times.lifetime.is_zero() {
+        return ByHead::Unrelated;
+    }
+    let mut stale = Box::new(stored.clone());
+    stale.times.lifetime = Duration::ZERO;
+    ByHead::Outdated(stale)
 }
 
 /// Whoever asked now, the representation is one that an earlier request was given too: it is personal if every one of them was.

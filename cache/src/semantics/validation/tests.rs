@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::reason::Reason;
+use crate::semantics::request::{ReadMethod, RequestPolicy};
 use crate::semantics::rules::{Rules, SetCookie};
 use crate::semantics::testing::{
     EARLIER_DATE, NOW_DATE, after, assessed, at, fields as map, get, rules, seconds, stored,
@@ -301,50 +302,121 @@ fn a_response_stays_personal_until_someone_without_cookies_gets_it() {
     assert_eq!(personal_after(&plain, cookie), (false, seconds(100)));
 }
 
-fn by_head(status: u16, head: Lines<'_>) -> ByHead {
-    let stored = with(&[("etag", "\"a\""), ("a", "1")]);
-    let status = StatusCode::from_u16(status).unwrap();
-    freshen_by_head(
-        &stored,
-        10,
-        status,
-        &map(head),
-        &get(&[]),
-        &rules(),
-        at(after(100)),
-    )
+/// What a HEAD, a hundred seconds later, makes of a stored response of ten bytes.
+fn by_head(stored: Lines<'_>, request: Lines<'_>, status: u16, head: Lines<'_>) -> ByHead {
+    let fields = map(head);
+    let length = fields.get("content-length");
+    let answer = HeadAnswer {
+        status: StatusCode::from_u16(status).unwrap(),
+        fields: &fields,
+        length: length.map(|value| value.to_str().unwrap().parse().unwrap()),
+        times: at(after(100)),
+    };
+    freshen_by_head(&with(stored), 10, answer, &policy(request), &rules())
 }
+
+/// Of a request that may be past the store, too.
+fn policy(request: Lines<'_>) -> RequestPolicy {
+    RequestPolicy::of(ReadMethod::Head, &map(request), &rules())
+}
+
+const TAGGED: Lines<'_> = &[("etag", "\"a\""), ("a", "1")];
 
 #[test]
 fn a_head_freshens_what_it_describes() {
-    let outcome = by_head(
-        200,
-        &[
-            ("etag", "\"a\""),
-            ("content-length", "10"),
-            ("a", "2"),
-            ("cache-control", "max-age=5"),
-        ],
-    );
+    let head: Lines<'_> = &[
+        ("etag", "\"a\""),
+        ("content-length", "10"),
+        ("a", "2"),
+        ("cache-control", "max-age=5"),
+    ];
+    let outcome = by_head(TAGGED, &[], 200, head);
     let ByHead::Freshened(response) = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(response.fields["a"], "2");
     assert_eq!(response.times.lifetime, seconds(5));
-    assert!(matches!(by_head(200, &[]), ByHead::Freshened(_)));
+    assert!(matches!(
+        by_head(TAGGED, &[], 200, &[]),
+        ByHead::Freshened(_)
+    ));
 }
 
 #[test]
-fn a_head_about_something_else_outdates_what_is_stored() {
+fn a_head_about_something_else_makes_what_is_stored_stale_once() {
     for head in [
         [("etag", "\"b\"")],
         [("content-length", "11")],
         [("last-modified", NOW_DATE)],
         [("cache-control", "no-store")],
+        [("vary", "a")],
     ] {
-        assert_eq!(by_head(200, &head), ByHead::Outdated, "{head:?}");
+        let ByHead::Outdated(stale) = by_head(TAGGED, &[], 200, &head) else {
+            panic!("{head:?}")
+        };
+        assert!(stale.times.lifetime.is_zero(), "{head:?}");
+        assert_eq!(stale.fields["a"], "1");
     }
-    assert_eq!(by_head(404, &[]), ByHead::Unrelated);
+    let stale: Lines<'_> = &[("etag", "\"a\""), ("cache-control", "max-age=0")];
+    let again = by_head(&stale[..1], &[], 200, &[("etag", "\"b\"")]);
+    assert!(matches!(again, ByHead::Outdated(_)));
+    let stored = stored(stale);
+    let fields = map(&[("etag", "\"b\"")]);
+    let answer = HeadAnswer {
+        status: StatusCode::OK,
+        fields: &fields,
+        length: None,
+        times: at(after(100)),
+    };
+    assert_eq!(
+        freshen_by_head(&stored, 10, answer, &policy(&[]), &rules()),
+        ByHead::Unrelated
+    );
+}
+
+#[test]
+fn a_head_for_somebody_else_or_of_another_status_says_nothing() {
+    let other: Lines<'_> = &[("etag", "\"b\"")];
+    for status in [204, 206, 304, 404, 500] {
+        assert_eq!(by_head(TAGGED, &[], status, other), ByHead::Unrelated);
+    }
+    for request in [("authorization", "x"), ("cache-control", "no-store")] {
+        for head in [other, &[("etag", "\"a\"")]] {
+            assert_eq!(by_head(TAGGED, &[request], 200, head), ByHead::Unrelated);
+        }
+    }
+    let shared: Lines<'_> = &[("etag", "\"a\""), ("cache-control", "public")];
+    let outcome = by_head(shared, &[("authorization", "x")], 200, other);
+    assert!(matches!(outcome, ByHead::Outdated(_)), "{outcome:?}");
+}
+
+#[track_caller]
+fn check_answer(status: u16, answer: Lines<'_>, request: Lines<'_>, not_modified: bool) {
+    let status = StatusCode::from_u16(status).unwrap();
+    let judged = precondition_of_answer(&map(request), status, &map(answer), after(0));
+    let expected = if not_modified {
+        Precondition::NotModified
+    } else {
+        Precondition::Passed
+    };
+    assert_eq!(judged, expected, "{status} {answer:?} {request:?}");
+}
+
+#[test]
+fn an_answer_that_the_client_holds_already_is_a_304_to_it() {
+    let tagged: Lines<'_> = &[("etag", "W/\"a\""), ("last-modified", EARLIER_DATE)];
+    check_answer(200, tagged, &[("if-none-match", "\"a\"")], true);
+    check_answer(200, tagged, &[("if-none-match", "*")], true);
+    check_answer(200, tagged, &[("if-modified-since", EARLIER_DATE)], true);
+    let both: Lines<'_> = &[("if-none-match", "\"b\""), ("if-modified-since", NOW_DATE)];
+    check_answer(200, tagged, both, false);
+    check_answer(500, tagged, &[("if-none-match", "\"a\"")], false);
+    check_answer(302, tagged, &[("if-none-match", "*")], false);
+    check_answer(200, tagged, &[], false);
+    // A date of making is no date of modification.
+    let dated: Lines<'_> = &[("date", EARLIER_DATE)];
+    check_answer(200, dated, &[("if-modified-since", NOW_DATE)], false);
+    check_answer(200, &[], &[("if-modified-since", NOW_DATE)], false);
 }
 
 proptest! {
