@@ -40,7 +40,8 @@ pub struct Limits {
     pub hold: usize,
     /// Requests held per cluster. Default 1000.
     pub hold_per_cluster: usize,
-    /// A fill that nobody reads goes on when it has no more than this left. Default 64 MiB.
+    /// What may be fetched that nobody reads: a fill without readers goes on when it has no more than this left, and a range that begins
+    /// further behind is not waited for. Default 64 MiB.
     pub orphan_fill: u64,
     /// Bytes of one fill that are neither on disk nor given up; then the fetch waits. Default 8 MiB.
     pub fill_unflushed: u64,

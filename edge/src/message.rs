@@ -6,11 +6,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{AGE, HeaderMap, HeaderName, HeaderValue, VIA};
+use http::{Method, StatusCode};
 use jet9_cache::fill::BodyReader;
 use jet9_cache::{Scheme, StoredResponse};
 
 use crate::origin::fetch::OriginBody;
+use crate::response::multipart::PartsReader;
+
+/// `Cache-Status` (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// A request that the guard let through.
 #[derive(Clone, Debug)]
@@ -122,8 +127,8 @@ pub enum Head {
     Stored {
         /// The stored response; its `http1_head` is written as it is.
         response: Arc<StoredResponse>,
-        /// Field lines that this exchange adds (`Age`, `Via`, `Cache-Status`, …).
-        added: HeaderMap,
+        /// Field lines that this exchange adds.
+        added: Added,
     },
     /// Made for this exchange.
     Composed {
@@ -132,6 +137,26 @@ pub enum Head {
         /// All fields but framing and `Connection`, which are the carrier's. `Date` is there.
         fields: HeaderMap,
     },
+}
+
+/// The field lines that one exchange adds to a stored head: all that is made on a hit.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// `Age` (RFC 9111 §5.1), in seconds.
+    pub age: u64,
+    /// This node in `Via` (RFC 9110 §7.6.3), beside what the origin's side of the way has written there.
+    pub via: HeaderValue,
+    /// This cache's member of `Cache-Status` (RFC 9211 §2).
+    pub cache_status: Option<HeaderValue>,
+}
+
+impl Added {
+    /// The lines, in the order of writing.
+    pub fn lines(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let status = self.cache_status.map(|value| (CACHE_STATUS, value));
+        let lines = [(AGE, HeaderValue::from(self.age)), (VIA, self.via)];
+        lines.into_iter().chain(status)
+    }
 }
 
 impl Head {
@@ -155,6 +180,8 @@ pub enum Content {
     Whole(Bytes),
     /// From the store or from a fill in flight; its reader knows the length, or not.
     Stored(BodyReader),
+    /// Several parts of what is stored, with the framing of `multipart/byteranges`.
+    Parts(PartsReader),
     /// Straight from the origin, for this client alone.
     Origin {
         /// The length that the origin announced.

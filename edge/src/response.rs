@@ -1,6 +1,13 @@
 //! On the way out: is the answer stored, what does the client see, and what if something failed?
 
-pub mod deliver;
-pub mod fault;
 pub mod posted;
 pub mod store;
+
+pub mod deliver;
+pub mod multipart;
+
+pub mod by_head;
+pub mod fault;
+
+#[cfg(test)]
+mod tests;

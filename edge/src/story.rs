@@ -19,7 +19,7 @@ use crate::clock;
 use crate::control;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
-use crate::interim::Interims;
+use crate::interim::{Interims, Teller};
 use crate::message::{Framing, Request, Response};
 use crate::origin;
 use crate::origin::fetch::OriginAnswer;
@@ -29,7 +29,7 @@ use crate::request::guard::Refusal;
 use crate::request::lookup::{self, Asking, Found, Stored};
 use crate::response::deliver;
 use crate::response::fault::{self, ClientFault, EdgeFault, Fault};
-use crate::response::store::{Audience, Fill, Outcome};
+use crate::response::store::{Fill, Outcome};
 
 /// How often a request looks again after another one's fetch ended in its favour or failed. Then it fetches for itself.
 const LOOKS_MAX: usize = 4;
@@ -188,15 +188,18 @@ impl Story<'_> {
             }
             stale => stale,
         };
-        let report = self
-            .fill(asking, lead, stale.as_ref(), Audience::Client)
-            .detach()
-            .await;
+        let interim = self.interims.open();
+        let fill = self.fill(asking, lead, stale.as_ref(), interim);
+        let report = fill.detach().await;
         let report = report
             .map_err(|_| Fault::Edge(EdgeFault::Internal("a fetch ended without a report")))?;
         self.exchange.attempts.extend(report.attempts);
         self.exchange.held += report.held;
         match (report.outcome, stale) {
+            (Outcome::Filling(filling), _) if self.is_out_of_reach(asking, &filling) => {
+                drop(filling);
+                self.leave_to_side(asking, Reason::Range).await
+            }
             (Outcome::Filling(filling), _) => self.read_along(asking, filling),
             (Outcome::Confirmed(response), Some(mut stored)) => {
                 self.exchange.confirmed();
@@ -205,6 +208,12 @@ impl Story<'_> {
             }
             (Outcome::ServerError(_) | Outcome::Failed(_), Some(stored)) if stored.if_error => {
                 self.serve(asking, stored, Some(Reason::StaleIfError))
+            }
+            (Outcome::Private { answer, why }, _)
+                if deliver::offers_range(&asking.policy, &answer) =>
+            {
+                drop(answer);
+                self.leave_to_side(asking, why).await
             }
             (Outcome::Private { answer, why }, _) => Ok(self.private(*answer, why)),
             (Outcome::ServerError(answer), _) => Ok(self.private(*answer, Reason::Status)),
@@ -231,6 +240,11 @@ impl Story<'_> {
         };
         match (followed, stale) {
             (Followed::Filling(filling), _) if self.may_read_along(asking, &filling) => {
+                if self.is_out_of_reach(asking, &filling) {
+                    drop(filling);
+                    let left = self.leave_to_side(asking, Reason::Range);
+                    return left.await.map(Some);
+                }
                 self.exchange.collapsed = true;
                 self.read_along(asking, filling).map(Some)
             }
@@ -257,6 +271,13 @@ impl Story<'_> {
         variant == filling.variant && matches!(judged, Freshness::Fresh { .. })
     }
 
+    /// Whether a range begins so far behind what a fill has brought that the origin had better be asked for it: no more is read past a waiting
+    /// client than for no client at all.
+    fn is_out_of_reach(&self, asking: &Asking<'_>, filling: &Filling) -> bool {
+        let awaited = deliver::awaited(self.request, &asking.policy, filling);
+        awaited > self.edge.limits.orphan_fill
+    }
+
     /// Fetches without waiting for anybody, or anybody waiting for it until it proves to be storable.
     async fn apart(&mut self, asking: &Asking<'_>, stale: Option<Stored>) -> Result<Answer, Fault> {
         let lead = self.edge.cache.lead_apart(&asking.key);
@@ -271,15 +292,20 @@ impl Story<'_> {
         why: Reason,
     ) -> Result<Answer, Fault> {
         let passes = stale.is_none() && lookup::wants_less(self.request);
+        if passes {
+            return self.leave_to_side(asking, why).await;
+        }
         // What another one's answer was like is no word about this one's, which may well be stored.
-        if passes || matches!(why, Reason::PredictedUncacheable | Reason::CollapseTimeout) {
+        if matches!(why, Reason::PredictedUncacheable | Reason::CollapseTimeout) {
             self.exchange.because(Some(why));
         }
-        if passes {
-            self.pass_through(asking.site).await
-        } else {
-            self.apart(asking, stale).await
-        }
+        self.apart(asking, stale).await
+    }
+
+    /// Passes on what the client wants of the content, no more.
+    async fn leave_to_side(&mut self, asking: &Asking<'_>, why: Reason) -> Result<Answer, Fault> {
+        self.exchange.because(Some(why));
+        self.pass_through(asking.site).await
     }
 
     /// Waits until there is a live master, then leaves the rest to `HttpProxy`.
@@ -298,10 +324,7 @@ impl Story<'_> {
             .cache
             .collapse(&asking.key, &asking.selecting, seen)
         {
-            drop(
-                self.fill(asking, lead, Some(stored), Audience::Nobody)
-                    .detach(),
-            );
+            drop(self.fill(asking, lead, Some(stored), None).detach());
         }
     }
 
@@ -310,7 +333,7 @@ impl Story<'_> {
         asking: &Asking<'_>,
         lead: Lead,
         stale: Option<&Stored>,
-        audience: Audience,
+        interim: Option<Teller>,
     ) -> Fill {
         Fill {
             edge: Arc::clone(self.edge),
@@ -324,11 +347,7 @@ impl Story<'_> {
             }, // what may be stored is fetched by GET
             lead,
             stale: stale.map(Stored::to_validate),
-            audience,
-            interim: match audience {
-                Audience::Client => self.interims.open(),
-                Audience::Nobody => None,
-            },
+            interim,
         }
     }
 

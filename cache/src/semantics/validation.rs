@@ -74,7 +74,13 @@ pub fn precondition(request: &HeaderMap, response: &StoredResponse) -> Precondit
             .unwrap_or(received),
     };
     let etag = response.validators.etag.as_ref();
-    judge(request, response.status, etag, || Some(modified()), received)
+    judge(
+        request,
+        response.status,
+        etag,
+        || Some(modified()),
+        received,
+    )
 }
 
 /// Judges the conditions of a request against the answer that the origin gave when it was asked without them: the client gets what it

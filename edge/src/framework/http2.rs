@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{
@@ -31,6 +31,7 @@ use crate::parts::Edge;
 use crate::request::client::Client;
 use crate::request::guard;
 use crate::response::fault;
+use crate::response::multipart::PartsReader;
 use crate::story::{self, Answer};
 
 /// Malformed requests of one connection before it is given up; each costs us more than its sender.
@@ -258,6 +259,7 @@ enum Source {
     None,
     Whole(Bytes),
     Stored(jet9_cache::fill::BodyReader),
+    Parts(PartsReader),
     Origin(OriginBody),
 }
 
@@ -268,6 +270,7 @@ impl Source {
             Content::Whole(bytes) if bytes.is_empty() => Self::None,
             Content::Whole(bytes) => Self::Whole(bytes),
             Content::Stored(reader) => Self::Stored(reader),
+            Content::Parts(reader) => Self::Parts(reader),
             Content::Origin { body, .. } => Self::Origin(body),
         }
     }
@@ -281,6 +284,7 @@ impl Source {
                 Ok(Some(whole))
             }
             Self::Stored(reader) => reader.next().await.map_err(|_| BROKEN),
+            Self::Parts(reader) => reader.next().await.map_err(|_| BROKEN),
             Self::Origin(body) => body.next().await.map_err(|fault| fault::word(&fault)),
         }
     }
@@ -292,11 +296,12 @@ pub(crate) fn response_header(response: &Response) -> pingora_core::Result<Respo
         Head::Stored { response, added } => (&response.fields, Some(added)),
         Head::Composed { fields, .. } => (fields, None),
     };
+    let added = added.into_iter().flat_map(|added| added.clone().lines());
     let mut head = ResponseHeader::build_no_case(response.head.status(), Some(fields.len() + 4))?;
-    let all = fields
-        .iter()
-        .chain(added.into_iter().flat_map(HeaderMap::iter));
-    for (name, value) in all {
+    for (name, value) in fields {
+        head.append_header(name, value)?;
+    }
+    for (name, value) in added {
         head.append_header(name, value)?;
     }
     if let Some(length) = announced(&response.content) {
@@ -311,12 +316,13 @@ fn announced(content: &Content) -> Option<u64> {
         Content::HeadOnly(length) | Content::Origin { length, .. } => *length,
         Content::Whole(bytes) => Some(bytes.len() as u64),
         Content::Stored(reader) => reader.remaining(),
+        Content::Parts(reader) => Some(reader.remaining()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, Request as HttpRequest, StatusCode};
+    use http::{HeaderMap, HeaderName, Request as HttpRequest, StatusCode};
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;

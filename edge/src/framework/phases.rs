@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use jet9_cache::semantics::storable;
 use parking_lot::Mutex;
 use pingora_core::apps::HttpServerApp;
@@ -34,7 +34,7 @@ use crate::origin::receive::{self, Asked};
 use crate::parts::Edge;
 use crate::response::fault::{self, ClientFault, Fault, OriginFault};
 use crate::response::posted::Posted;
-use crate::response::{deliver, store};
+use crate::response::{by_head, deliver, store};
 
 pub mod passage;
 
@@ -182,6 +182,10 @@ impl ProxyHttp for Phases {
     ) -> Result<()> {
         let route = ctx.route()?.clone();
         let (passing, site) = ctx.parts()?;
+        let described = match passing.request.method {
+            Method::HEAD => by_head::described(&self.edge, &site, &passing.request).await,
+            _ => None,
+        };
         let facts = Facts {
             edge: &self.edge.id,
             epoch: route.epoch,
@@ -204,7 +208,7 @@ impl ProxyHttp for Phases {
         let (passing, site) = ctx.parts()?;
         let now_here = self.edge.clock.now();
         ctx.posted = Posted::sending(&self.edge, &site, &passing.request, now_here);
-        ctx.sent(now);
+        ctx.sent(now, described);
         Ok(())
     }
 
@@ -241,6 +245,10 @@ impl ProxyHttp for Phases {
             return Ok(());
         }
         let posted = ctx.posted.take_if(|_| !head.status.is_informational());
+        let described = match head.status.is_informational() {
+            true => None,
+            false => ctx.take_described(),
+        };
         let (passing, site) = ctx.parts()?;
         let method = passing.request.method.clone();
         let asked = Asked {
@@ -253,6 +261,9 @@ impl ProxyHttp for Phases {
             Err(rule) => return Err(ctx.fail(Fault::Origin(OriginFault::Malformed(rule)))),
         };
         keep_end_to_end(head, &received);
+        if let Some(described) = described {
+            by_head::update(&self.edge, &site, &passing.request, &described, &received).await;
+        }
         if !head.status.is_informational() && !method.is_safe() {
             let request = &passing.request;
             let kept = store::invalidate(&self.edge, &site, request, &received, posted).await;

@@ -4,14 +4,19 @@
 //! Implements RFC 9111 §4 and §5.1 (`Age`), RFC 9110 §7.6.3 (`Via`), §13 and §14, RFC 9211. What was prepared when the response was stored
 //! is not touched here: a hit adds three field lines.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{AGE, CACHE_CONTROL, CONTENT_RANGE, DATE, LOCATION, VIA};
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, DATE, LOCATION, VIA,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use jet9_cache::fill::Filling;
+use jet9_cache::semantics::range::multipart::Multipart;
 use jet9_cache::semantics::range::{self, Part, Selected};
-use jet9_cache::semantics::request::RequestPolicy;
+use jet9_cache::semantics::request::{ReadMethod, RequestPolicy};
 use jet9_cache::semantics::validation::{self, Precondition};
 use jet9_cache::semantics::{freshness, storable};
 use jet9_cache::store::Body;
@@ -20,13 +25,11 @@ use jet9_config::site::Https;
 
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
-use crate::message::{Content, Head, Request, Response};
+use crate::message::{Added, CACHE_STATUS, Content, Head, Request, Response};
 use crate::origin::fetch::OriginAnswer;
 use crate::parts::Edge;
 use crate::response::fault::{ClientFault, Fault};
-
-/// `Cache-Status` (RFC 9211).
-pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+use crate::response::multipart::{self, PartsReader};
 
 /// Where ACME servers look for challenges (RFC 8555 §8.3): answered in clear text, by the site if it is not ours.
 const ACME_CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
@@ -43,39 +46,73 @@ pub fn stored(
     response: Arc<StoredResponse>,
     body: Body,
 ) -> Result<Response, Fault> {
-    let added = added(
-        edge,
-        exchange,
-        freshness::current_age(&response.times, edge.clock.now()),
-    );
+    let age = freshness::current_age(&response.times, edge.clock.now());
+    let added = added(edge, exchange, age);
     if validation::precondition(&request.fields, &response) == Precondition::NotModified {
-        return Ok(not_modified(&response, added));
+        let carried = validation::not_modified_fields(&response);
+        return Ok(not_modified(with(carried, added)));
     }
     let Some(complete) = length(&body) else {
         return Ok(whole(request, response, added, body));
     };
     match range::select(policy, &request.fields, &response, complete) {
         Selected::Unsatisfiable => Err(Fault::Client(ClientFault::RangeNotSatisfiable(complete))),
-        Selected::Part(part) => Ok(partial(&response, added, body, part, complete)),
-        // Several parts of what is not in memory: the whole is a lawful answer, too (RFC 9110 §14.2).
+        Selected::Part(part) => Ok(partial(request, &response, added, body, part, complete)),
+        Selected::Parts(parts) if can_be_read_in_order(&body, &parts) => {
+            let framing = Multipart {
+                boundary: boundary(edge, exchange),
+                content_type: response.fields.get(CONTENT_TYPE).cloned(),
+                complete,
+            };
+            let parts = PartsReader::new(body, parts, framing);
+            Ok(several(request, &response, added, parts))
+        }
+        // The whole is a lawful answer, too (RFC 9110 §14.2).
         Selected::Whole | Selected::Parts(_) => Ok(whole(request, response, added, body)),
     }
 }
 
-/// An origin's answer for this client alone.
+/// How many bytes are still to come into a fill before the first one that the request wants.
+pub fn awaited(request: &Request, policy: &RequestPolicy, filling: &Filling) -> u64 {
+    let Some(complete) = filling.body.length() else {
+        return 0;
+    };
+    let selected = range::select(policy, &request.fields, &filling.response, complete);
+    selected.first().saturating_sub(filling.body.arrived())
+}
+
+/// Whether the origin offers ranges of an answer that was fetched whole, for a request that wants one (RFC 9110 §14.3).
+pub fn offers_range(policy: &RequestPolicy, answer: &OriginAnswer) -> bool {
+    let accepted = answer.fields.get(ACCEPT_RANGES);
+    policy.range
+        && policy.method == ReadMethod::Get
+        && answer.status == StatusCode::OK
+        && accepted.is_some_and(|units| units.as_bytes().eq_ignore_ascii_case(b"bytes"))
+}
+
+/// An origin's answer for this client alone. The origin was asked without the client's conditions: if the answer is what the client holds
+/// already, it gets the 304 that they would have brought.
 pub fn private(
     edge: &Edge,
     exchange: &Exchange,
     request: &Request,
     answer: OriginAnswer,
 ) -> Response {
-    let mut fields = answer.fields;
-    take_out_withheld(&mut fields);
+    let mut fields = take_out(answer.fields, storable::is_withheld);
     if !fields.contains_key(DATE) {
         add_date(&mut fields, answer.response_time); // RFC 9110 §6.6.1: a recipient with a clock adds it
     }
     add_via(edge, &mut fields);
     add_cache_status(edge, exchange, &mut fields);
+    let judged = validation::precondition_of_answer(
+        &request.fields,
+        answer.status,
+        &fields,
+        answer.response_time,
+    );
+    if judged == Precondition::NotModified {
+        return not_modified(take_out(fields, validation::describes_representation));
+    }
     let content = if has_no_content(answer.status) {
         Content::None
     } else if request.method == Method::HEAD {
@@ -129,6 +166,7 @@ fn redirect(edge: &Edge, exchange: &Exchange, request: &Request) -> Option<Respo
         HeaderValue::try_from(format!("https://{}{port}{target}", request.host.as_str())).ok()?;
     let mut fields = HeaderMap::with_capacity(6);
     add_date(&mut fields, edge.clock.now());
+    add_via(edge, &mut fields);
     fields.insert(LOCATION, location);
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     add_cache_status(edge, exchange, &mut fields);
@@ -157,12 +195,7 @@ fn length(body: &Body) -> Option<u64> {
     }
 }
 
-fn whole(
-    request: &Request,
-    response: Arc<StoredResponse>,
-    added: HeaderMap,
-    body: Body,
-) -> Response {
+fn whole(request: &Request, response: Arc<StoredResponse>, added: Added, body: Body) -> Response {
     let content = if has_no_content(response.status) {
         Content::None
     } else if request.method == Method::HEAD {
@@ -180,19 +213,23 @@ fn whole(
 }
 
 fn partial(
+    request: &Request,
     response: &StoredResponse,
-    added: HeaderMap,
+    added: Added,
     body: Body,
     part: Part,
     complete: u64,
 ) -> Response {
-    let mut fields = response.fields.clone();
+    let carried = response.fields.iter();
+    let mut fields = with(
+        carried.filter(|(name, _)| range::is_carried(name, &request.fields)),
+        added,
+    );
     if let Ok(value) = HeaderValue::try_from(part.content_range(complete).to_string()) {
         fields.insert(CONTENT_RANGE, value);
     }
-    append(&mut fields, added);
     let content = match body {
-        Body::Whole(bytes) => Content::Whole(slice(&bytes, part)),
+        Body::Whole(content) => Content::Whole(multipart::slice(&content, part)),
         Body::Stream(mut reader) => {
             reader.restrict(part.first(), part.length());
             Content::Stored(reader)
@@ -207,21 +244,50 @@ fn partial(
     }
 }
 
-fn slice(bytes: &Bytes, part: Part) -> Bytes {
-    let position = |position| {
-        usize::try_from(position)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len())
-    };
-    bytes.slice(position(part.first())..position(part.last().saturating_add(1)))
+/// RFC 9110 §15.3.7.2: the parts say what they are, each for itself; the head must not have a `Content-Range`.
+fn several(
+    request: &Request,
+    response: &StoredResponse,
+    added: Added,
+    parts: PartsReader,
+) -> Response {
+    let carried = response.fields.iter();
+    let mut fields = with(
+        carried.filter(|(name, _)| range::is_carried(name, &request.fields)),
+        added,
+    );
+    if let Ok(value) = HeaderValue::try_from(parts.media_type()) {
+        fields.insert(CONTENT_TYPE, value);
+    }
+    Response {
+        head: Head::Composed {
+            status: StatusCode::PARTIAL_CONTENT,
+            fields,
+        },
+        content: Content::Parts(parts),
+    }
 }
 
-fn not_modified(response: &StoredResponse, added: HeaderMap) -> Response {
-    let carried = validation::not_modified_fields(response);
-    let mut fields: HeaderMap = carried
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    append(&mut fields, added);
+/// A fill in flight may drop what it has given; what is there whole is read in any order.
+fn can_be_read_in_order(body: &Body, parts: &[Part]) -> bool {
+    let is_there = match body {
+        Body::Whole(_) => true,
+        Body::Stream(reader) => reader
+            .length()
+            .is_some_and(|length| reader.arrived() >= length),
+    };
+    is_there || parts.is_sorted_by_key(|part| part.first())
+}
+
+/// A delimiter that no content has but by design, and that nobody can design: this node's secret makes it, anew for each exchange.
+fn boundary(edge: &Edge, exchange: &Exchange) -> String {
+    format!(
+        "{:032x}",
+        edge.cache.keys().hash(exchange.request_id.as_bytes())
+    )
+}
+
+fn not_modified(fields: HeaderMap) -> Response {
     Response {
         head: Head::Composed {
             status: StatusCode::NOT_MODIFIED,
@@ -231,36 +297,41 @@ fn not_modified(response: &StoredResponse, added: HeaderMap) -> Response {
     }
 }
 
-/// Adds field lines beside those that are there: `extend` would replace a `Via` that the origin's side of the way has written.
-fn append(fields: &mut HeaderMap, added: HeaderMap) {
-    let mut last = None;
-    for (name, value) in added {
-        last = name.or(last);
-        if let Some(name) = &last {
-            fields.append(name, value);
-        }
+/// These stored fields, and the lines of this exchange beside them: a `Via` that the origin's side of the way has written stays.
+fn with<'a>(
+    stored: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    added: Added,
+) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(24);
+    for (name, value) in stored {
+        fields.append(name, value.clone());
     }
-}
-
-/// What this exchange adds to a stored head.
-fn added(edge: &Edge, exchange: &Exchange, age: Duration) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(4);
-    fields.insert(AGE, HeaderValue::from(age.as_secs()));
-    fields.insert(VIA, edge.via.clone());
-    add_cache_status(edge, exchange, &mut fields);
+    for (name, value) in added.lines() {
+        fields.append(name, value);
+    }
     fields
 }
 
-/// Removes what is for the edge alone (its own cache control, purge tags).
-pub fn take_out_withheld(fields: &mut HeaderMap) {
+/// What this exchange adds to a stored head.
+fn added(edge: &Edge, exchange: &Exchange, age: Duration) -> Added {
+    Added {
+        age: age.as_secs(),
+        via: edge.via.clone(),
+        cache_status: cache_status(edge, exchange),
+    }
+}
+
+/// The fields without those that are named.
+fn take_out(mut fields: HeaderMap, is_named: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let names: Vec<HeaderName> = fields
         .keys()
-        .filter(|name| storable::is_withheld(name))
+        .filter(|name| is_named(name))
         .cloned()
         .collect();
     for name in names {
         fields.remove(name);
     }
+    fields
 }
 
 /// Appends this edge to `Via` (RFC 9110 §7.6.3).
@@ -270,10 +341,16 @@ pub fn add_via(edge: &Edge, fields: &mut HeaderMap) {
 
 /// Appends what this cache did (RFC 9211 §2).
 pub fn add_cache_status(edge: &Edge, exchange: &Exchange, fields: &mut HeaderMap) {
-    let Some(status) = exchange.cache else { return };
-    if let Ok(value) = HeaderValue::try_from(status.named(&edge.id).to_string()) {
+    if let Some(value) = cache_status(edge, exchange) {
         fields.append(CACHE_STATUS, value);
     }
+}
+
+/// This cache's member of `Cache-Status`: one allocation, that of the value.
+fn cache_status(edge: &Edge, exchange: &Exchange) -> Option<HeaderValue> {
+    let mut text = BytesMut::with_capacity(96);
+    write!(text, "{}", exchange.cache?.named(&edge.id)).ok()?;
+    HeaderValue::from_maybe_shared(text.freeze()).ok()
 }
 
 /// Sets `Date` (RFC 9110 §6.6.1).

@@ -92,7 +92,7 @@ pub enum EdgeFault {
 /// How a fault shows.
 struct Showing {
     status: StatusCode,
-    /// The error type of RFC 9209 §2.3, where the fault lies behind or in the edge.
+    /// The error type of RFC 9209 §2.3.
     proxy_error: Option<&'static str>,
     /// The word in the access log.
     word: &'static str,
@@ -150,8 +150,9 @@ fn reason(fault: &Fault) -> Option<Reason> {
 }
 
 fn head_fields(edge: &Edge, showing: &Showing, fault: &Fault) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(8);
+    let mut fields = HeaderMap::with_capacity(10);
     deliver::add_date(&mut fields, edge.clock.now());
+    deliver::add_via(edge, &mut fields);
     fields.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
@@ -188,21 +189,35 @@ fn show(fault: &Fault) -> Showing {
 }
 
 fn show_client(fault: &ClientFault) -> Showing {
-    let (status, word) = match fault {
-        ClientFault::Refused(refusal) => (refusal.status, "refused"),
-        ClientFault::UnknownHost => (StatusCode::NOT_FOUND, "unknown-host"),
-        ClientFault::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
-        ClientFault::ContentTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "content-too-large"),
-        ClientFault::Timeout => (StatusCode::REQUEST_TIMEOUT, "client-timeout"),
-        ClientFault::Left => (StatusCode::BAD_REQUEST, "client-left"),
-        ClientFault::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
-        ClientFault::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "only-if-cached"),
-        ClientFault::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
-        ClientFault::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range"),
+    const REFUSED: Option<&str> = Some("http_request_error");
+    const DENIED: Option<&str> = Some("http_request_denied");
+    let (status, proxy_error, word) = match fault {
+        ClientFault::Refused(refusal) => (refusal.status, REFUSED, "refused"),
+        ClientFault::UnknownHost => {
+            let error = Some("destination_not_found");
+            (StatusCode::NOT_FOUND, error, "unknown-host")
+        }
+        ClientFault::Misdirected => (StatusCode::MISDIRECTED_REQUEST, REFUSED, "misdirected"),
+        ClientFault::ContentTooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, REFUSED, "content-too-large")
+        }
+        ClientFault::Timeout => (StatusCode::REQUEST_TIMEOUT, REFUSED, "client-timeout"),
+        ClientFault::Left => (StatusCode::BAD_REQUEST, REFUSED, "client-left"),
+        ClientFault::MethodNotAllowed => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            REFUSED,
+            "method-not-allowed",
+        ),
+        // Nothing went wrong: the client asked not to ask (RFC 9111 §5.2.1.7).
+        ClientFault::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, None, "only-if-cached"),
+        ClientFault::Forbidden => (StatusCode::FORBIDDEN, DENIED, "forbidden"),
+        ClientFault::RangeNotSatisfiable(_) => {
+            (StatusCode::RANGE_NOT_SATISFIABLE, REFUSED, "range")
+        }
     };
     Showing {
         status,
-        proxy_error: None,
+        proxy_error,
         word,
         retry_after: None,
         level: Level::Debug,

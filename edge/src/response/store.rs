@@ -22,6 +22,7 @@ use jet9_cache::store::StoredHandle;
 use jet9_cache::{Reason, StoredResponse};
 use log::warn;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::control::sites::SiteRuntime;
@@ -55,8 +56,6 @@ pub struct Fill {
     pub lead: Lead,
     /// The stored response to validate, if there is one.
     pub stale: Option<Stale>,
-    /// Whether somebody waits for it.
-    pub audience: Audience,
     /// The way to tell the leader of interim responses, where it wants to be told.
     pub interim: Option<Teller>,
 }
@@ -70,15 +69,6 @@ pub struct Stale {
     pub response: Arc<StoredResponse>,
     /// Whether it may be served if the origin fails; then a server error is not stored over it.
     pub serves_errors: bool,
-}
-
-/// For whom a fill is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// A client waits: without readers the fill goes on only if little is left.
-    Client,
-    /// Nobody waits (background revalidation): the fill goes on up to `limits.orphan_fill`.
-    Nobody,
 }
 
 /// What came of a fetch, for the request that leads.
@@ -270,13 +260,7 @@ impl Fill {
                 let variant = asker.selecting.hash(&stored.vary, self.edge.cache.keys());
                 self.lead.unlearn(&asker);
                 let (writer, filling) = self.lead.begin(*stored, variant, answer.length);
-                let pump = Pump {
-                    edge: self.edge,
-                    writer,
-                    left: answer.length,
-                    body: answer.body,
-                    audience: self.audience,
-                };
+                let pump = Pump::new(self.edge, writer, answer.body, answer.length);
                 (Outcome::Filling(filling), Some(pump))
             }
             Storable::No(why) => {
@@ -346,29 +330,46 @@ fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
+/// How long a fill goes on with nobody reading it: an origin that trickles must not hold a connection for nobody.
+const ALONE_MAX: Duration = Duration::from_secs(60);
+
 /// Moves content from the origin into a fill.
 struct Pump {
     edge: Arc<Edge>,
     writer: FillWriter,
     body: OriginBody,
+    /// Bytes still to come, where that was announced.
     left: Option<u64>,
-    audience: Audience,
+    received: u64,
+    /// Until when it goes on alone, while nobody reads.
+    alone_until: Option<Instant>,
 }
 
 impl Pump {
-    /// To the end, or until nobody wants it any more. Dropping the writer breaks the fill: readers see it, nothing is stored.
+    fn new(edge: Arc<Edge>, writer: FillWriter, body: OriginBody, length: Option<u64>) -> Self {
+        Self {
+            edge,
+            writer,
+            body,
+            left: length,
+            received: 0,
+            alone_until: None,
+        }
+    }
+
+    /// To the end, or until it is given up. Dropping the writer breaks the fill: readers see it, nothing is stored.
     async fn run(mut self) {
-        let mut received = 0;
         loop {
+            let alone = self.goes_on_alone();
             let piece = tokio::select! {
                 biased;
                 piece = self.body.next() => piece,
-                () = self.writer.orphaned(), if !self.may_end_alone(received) => return,
+                () = given_up(&self.writer, alone) => return,
             };
             match piece {
                 Ok(Some(piece)) => {
                     let length = piece.len() as u64;
-                    received += length;
+                    self.received += length;
                     self.left = self.left.map(|left| left.saturating_sub(length));
                     if self.writer.write(piece).await.is_err() {
                         return;
@@ -383,12 +384,29 @@ impl Pump {
         }
     }
 
-    /// Whether the fill goes on when nobody reads it.
-    fn may_end_alone(&self, received: u64) -> bool {
-        match (self.left, self.audience) {
-            (Some(left), _) => left <= self.edge.limits.orphan_fill,
-            (None, Audience::Client) => false,
-            (None, Audience::Nobody) => received <= self.edge.limits.orphan_fill,
+    /// Until when the fill goes on if nobody reads it now, or stops reading it; `None`: not at all.
+    fn goes_on_alone(&mut self) -> Option<Instant> {
+        let since = Instant::from_std(clock::monotonic());
+        let until = self.alone_until.unwrap_or(since + ALONE_MAX);
+        self.alone_until = (self.writer.readers() == 0).then_some(until);
+        self.is_worth_ending().then_some(until)
+    }
+
+    /// Whether the fill goes on when nobody reads it: little is left, or, where nobody knows, little has come. So a HEAD or a conditional
+    /// request, which read nothing, fill the store like others.
+    fn is_worth_ending(&self) -> bool {
+        self.left.unwrap_or(self.received) <= self.edge.limits.orphan_fill
+    }
+}
+
+/// Waits until nobody reads the fill, and until it may not go on alone any more.
+async fn given_up(writer: &FillWriter, alone_until: Option<Instant>) {
+    loop {
+        writer.orphaned().await;
+        let Some(until) = alone_until else { return };
+        tokio::time::sleep_until(until).await;
+        if writer.readers() == 0 {
+            return;
         }
     }
 }

@@ -178,6 +178,11 @@ async fn text(content: Content) -> String {
                 whole.extend(piece);
             }
         }
+        Content::Parts(mut reader) => {
+            while let Ok(Some(piece)) = reader.next().await {
+                whole.extend(piece);
+            }
+        }
         Content::Origin { mut body, .. } => {
             while let Ok(Some(piece)) = body.next().await {
                 whole.extend(piece);

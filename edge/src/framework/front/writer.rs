@@ -10,17 +10,18 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
-use jet9_cache::fill::BodyReader;
+use jet9_cache::fill::{BodyReader, ReadError};
 
 use super::connection::{Connection, Gone};
 use crate::clock;
 use crate::exchange::Answered;
 use crate::interim::Interim;
-use crate::message::{Content, Head, Protocol, Response};
+use crate::message::{Added, CACHE_STATUS, Content, Head, Protocol, Response};
 use crate::origin::fetch::OriginBody;
+use crate::response::multipart::PartsReader;
 
 /// What the response's form depends on.
 #[derive(Clone, Copy, Debug)]
@@ -93,10 +94,20 @@ pub(super) trait Pieces: Send {
 
 impl Pieces for BodyReader {
     async fn next(&mut self) -> Result<Option<Bytes>, &'static str> {
-        Self::next(self).await.map_err(|error| match error {
-            jet9_cache::fill::ReadError::Broken => "origin-incomplete",
-            jet9_cache::fill::ReadError::Disk => "disk-error",
-        })
+        Self::next(self).await.map_err(read_error)
+    }
+}
+
+impl Pieces for PartsReader {
+    async fn next(&mut self) -> Result<Option<Bytes>, &'static str> {
+        Self::next(self).await.map_err(read_error)
+    }
+}
+
+const fn read_error(error: ReadError) -> &'static str {
+    match error {
+        ReadError::Broken => "origin-incomplete",
+        ReadError::Disk => "disk-error",
     }
 }
 
@@ -116,6 +127,7 @@ pub(super) fn framing(status: StatusCode, content: &Content, terms: &Terms) -> F
         Content::HeadOnly(length) => return Framing::Announced(*length),
         Content::Whole(bytes) => Some(bytes.len() as u64),
         Content::Stored(reader) => reader.remaining(),
+        Content::Parts(reader) => Some(reader.remaining()),
         Content::Origin { length, .. } => *length,
     };
     match length {
@@ -150,6 +162,7 @@ pub(super) async fn write(
         Content::None | Content::HeadOnly(_) => out.whole(&[]).await,
         Content::Whole(bytes) => out.whole(&bytes).await,
         Content::Stored(mut reader) => out.stream(&mut reader).await,
+        Content::Parts(mut reader) => out.stream(&mut reader).await,
         Content::Origin { mut body, .. } => out.stream(&mut body).await,
     };
     written.map_err(|why| Failed {
@@ -166,7 +179,7 @@ pub(super) async fn interim(
     interim: &Interim,
     idle: Duration,
 ) -> Result<u64, Gone> {
-    let mut out = BytesMut::with_capacity(512);
+    let mut out = Vec::with_capacity(512);
     put_status_line(&mut out, interim.status);
     put_fields(&mut out, &interim.fields);
     out.put_slice(b"\r\n");
@@ -182,7 +195,7 @@ struct Out<'a> {
     answered: &'a mut Answered,
     framing: Framing,
     /// The head and its last lines, until they are sent.
-    head: Option<(Head, Bytes)>,
+    head: Option<(Head, Vec<u8>)>,
 }
 
 impl Out<'_> {
@@ -291,10 +304,10 @@ fn chunk_size_line(space: &mut [u8; 18], size: usize) -> &[u8] {
 }
 
 /// The bytes of the head after those that the store prepared: for a composed head all of it.
-fn ending(head: &Head, framing: Framing, terms: &Terms) -> Bytes {
-    let mut out = BytesMut::with_capacity(512);
+fn ending(head: &Head, framing: Framing, terms: &Terms) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
     match head {
-        Head::Stored { added, .. } => put_fields(&mut out, added),
+        Head::Stored { added, .. } => put_added(&mut out, added),
         Head::Composed { status, fields } => {
             put_status_line(&mut out, *status);
             put_fields(&mut out, fields);
@@ -303,10 +316,18 @@ fn ending(head: &Head, framing: Framing, terms: &Terms) -> Bytes {
     put_framing(&mut out, framing);
     put_connection(&mut out, framing, terms);
     out.put_slice(b"\r\n");
-    out.freeze()
+    out
 }
 
-fn put_status_line(out: &mut BytesMut, status: StatusCode) {
+fn put_added(out: &mut Vec<u8>, added: &Added) {
+    put_number(out, "age", added.age);
+    put_field(out, "via", added.via.as_bytes());
+    if let Some(value) = &added.cache_status {
+        put_field(out, CACHE_STATUS.as_str(), value.as_bytes());
+    }
+}
+
+fn put_status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(status.as_str().as_bytes());
     out.put_u8(b' ');
@@ -314,37 +335,39 @@ fn put_status_line(out: &mut BytesMut, status: StatusCode) {
     out.put_slice(b"\r\n");
 }
 
-fn put_fields(out: &mut BytesMut, fields: &HeaderMap) {
+fn put_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
     for (name, value) in fields {
         // Framing and Connection are said here alone.
         if name == CONTENT_LENGTH || name == TRANSFER_ENCODING || name == CONNECTION {
             continue;
         }
-        out.put_slice(name.as_str().as_bytes());
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
-        out.put_slice(b"\r\n");
+        put_field(out, name.as_str(), value.as_bytes());
     }
 }
 
-fn put_framing(out: &mut BytesMut, framing: Framing) {
+fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+fn put_number(out: &mut Vec<u8>, name: &str, number: u64) {
+    // Writing to memory does not fail.
+    let _ = write!(out, "{name}: {number}\r\n");
+}
+
+fn put_framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
         Framing::Length(length) | Framing::Announced(Some(length)) => {
-            let mut digits = [0; 20];
-            let mut rest = &mut digits[..];
-            // 20 digits fit every u64.
-            let _ = write!(rest, "{length}");
-            let left = rest.len();
-            out.put_slice(b"content-length: ");
-            out.put_slice(&digits[..20 - left]);
-            out.put_slice(b"\r\n");
+            put_number(out, "content-length", length);
         }
         Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         Framing::None | Framing::Announced(None) | Framing::UntilClose => {}
     }
 }
 
-fn put_connection(out: &mut BytesMut, framing: Framing, terms: &Terms) {
+fn put_connection(out: &mut Vec<u8>, framing: Framing, terms: &Terms) {
     if framing.closes(terms) {
         out.put_slice(b"connection: close\r\n");
     } else if terms.protocol == Protocol::Http10 {

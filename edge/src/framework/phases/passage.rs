@@ -24,6 +24,7 @@ use crate::origin::fetch::{Failed, Next, Reached, Tries, connect_fault};
 use crate::origin::master::{self, Route};
 use crate::parts::Edge;
 use crate::record::metrics::Outcome;
+use crate::response::by_head::Described;
 use crate::response::fault::{self, ClientFault, EdgeFault, Fault, OriginFault};
 use crate::response::posted::{Gathering, Posted};
 
@@ -57,6 +58,7 @@ struct Underway {
     reached: Reached,
     began: Instant,
     sent: Option<Timestamp>,
+    described: Option<Described>,
 }
 
 /// What the client got in place of an answer.
@@ -147,6 +149,7 @@ impl Passage {
             reached: Reached::Nothing,
             began: clock::monotonic(),
             sent: None,
+            described: None,
         });
         Ok(Box::new(peer))
     }
@@ -170,12 +173,18 @@ impl Passage {
         }
     }
 
-    /// The head goes out now.
-    pub(super) fn sent(&mut self, now: Timestamp) {
+    /// The head goes out now. `described`: what an answer to it, if it is a HEAD, will be about.
+    pub(super) fn sent(&mut self, now: Timestamp, described: Option<Described>) {
         self.note(Reached::Sent, |attempt| attempt.sent = Some(now));
         if let Some(underway) = &mut self.attempt {
             underway.sent = Some(now);
+            underway.described = described;
         }
+    }
+
+    /// What the answer to this HEAD is about.
+    pub(super) fn take_described(&mut self) -> Option<Described> {
+        self.attempt.as_mut()?.described.take()
     }
 
     /// The side answered, in the interim or finally.
