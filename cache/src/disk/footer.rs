@@ -8,7 +8,7 @@ use crate::key::Partition;
 use crate::purge::Tick;
 
 use super::record::{ALIGNMENT, Decoder, Encoder, Facts, Header, Kind};
-use super::segment::{PAGE_BYTES, seeded};
+use super::segment::{COUNT_MAX, PAGE_BYTES, seeded};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"JET9END\0");
 const VERSION: u32 = 1;
@@ -132,7 +132,7 @@ impl Seal {
         let entries = from.u32()?;
         let crc = from.u32()?;
         let good = from.u32()? == seeded(identity, page.get(..USED)?);
-        (good && magic == MAGIC && version == VERSION).then_some(Self {
+        (good && magic == MAGIC && version == VERSION && lap <= COUNT_MAX).then_some(Self {
             segment,
             lap,
             entries,

@@ -21,6 +21,9 @@ const SEGMENT_BYTES_MIN: u64 = 2 << 20;
 /// Fewer segments would lose too much at once when one is reused.
 const SEGMENTS_MIN: u64 = 8;
 
+/// No lap or serial grows to this in the life of a volume: what is above it was not written by a node, and could not be counted on from.
+pub(super) const COUNT_MAX: u64 = u64::MAX / 4;
+
 const MAGIC: u64 = u64::from_le_bytes(*b"JET9SEG\0");
 const VERSION: u32 = 2;
 const USED: usize = 8 + 4 + 4 + 8 + 8;
@@ -117,7 +120,7 @@ impl SegmentHeader {
         let lap = from.u64()?;
         let opened = Tick(from.u64()?);
         let good = from.u32()? == seeded(identity, page.get(..USED)?);
-        (good && magic == MAGIC && version == VERSION).then_some(Self {
+        (good && magic == MAGIC && version == VERSION && lap <= COUNT_MAX).then_some(Self {
             segment,
             lap,
             opened,

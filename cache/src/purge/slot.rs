@@ -16,6 +16,10 @@ pub(super) const SLOT_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"JET9PURG";
 const VERSION: u32 = 1;
 const HEADER_USED: usize = 80;
+/// No count grows to this in the life of a node: what is above it was not written by one, and could not be counted on from.
+const COUNT_MAX: u64 = u64::MAX / 4;
+/// The same for sessions and partitions.
+const ORDINAL_MAX: u32 = u32::MAX / 4;
 
 /// The first page: who this journal is, and the snapshot that it begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +91,9 @@ impl Header {
         if crc != crc32c::crc32c(&page[..HEADER_USED - 8]) {
             return Err(BadHeader::Unreadable);
         }
+        if header.sequence.max(header.tick.0) > COUNT_MAX {
+            return Err(BadHeader::Unreadable);
+        }
         Ok(header)
     }
 }
@@ -148,6 +155,9 @@ impl Slot {
         if crc != checksum(identity, slot) {
             return None;
         }
+        if sequence.max(tick.0).max(group) > COUNT_MAX {
+            return None;
+        }
         let record = Record::of_fields(kind, mode, Partition(partition), length, hash)?;
         Some(Self {
             record,
@@ -200,6 +210,9 @@ impl Record {
             1 => Mode::Soft,
             _ => return None,
         };
+        if partition.0 > ORDINAL_MAX {
+            return None;
+        }
         Some(match kind {
             1 => Self::Purge(Target::Everything, mode),
             2 => Self::Purge(Target::Partition(partition), mode),

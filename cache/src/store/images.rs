@@ -224,9 +224,9 @@ fn a_forged_volume_or_journal_opens_and_serves() {
     // Two superblocks, two journal's records at least, and what was stored.
     assert!(structures.len() > 20, "{structures:?}");
     let is_long = std::env::var_os("JET9_LONG").is_some();
-    let cases = if is_long { 5_000 } else { 40 };
+    let cases = if is_long { 10_000 } else { 200 };
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        max_shrink_iters: 100,
+        max_shrink_iters: 20,
         ..ProptestConfig::with_cases(cases)
     });
     let forgeries = prop::collection::vec(forgery(), 1..4);
