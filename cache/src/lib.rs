@@ -14,6 +14,10 @@ pub mod semantics;
 pub mod stored;
 pub mod time;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub mod collapse;
 mod device;
 pub mod disk;

@@ -17,7 +17,7 @@ mod cookies;
 pub mod directives;
 pub mod entity_tag;
 pub mod fields;
-mod structured;
+pub(crate) mod structured;
 mod tags;
 
 #[cfg(test)]

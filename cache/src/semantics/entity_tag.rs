@@ -50,7 +50,7 @@ impl<'a> EntityTag<'a> {
 }
 
 /// The well-formed tags of a list. A malformed member is skipped up to the next comma: a comma within a tag's quotes does not count.
-pub(super) fn list(mut value: &[u8]) -> impl Iterator<Item = EntityTag<'_>> {
+pub(crate) fn list(mut value: &[u8]) -> impl Iterator<Item = EntityTag<'_>> {
     std::iter::from_fn(move || {
         loop {
             value = value.trim_ascii_start();

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 
 /// The value of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     Integer(i64),
     String(String),
     Boolean(bool),
@@ -17,7 +17,7 @@ pub(super) enum Item {
 }
 
 /// The members of a dictionary, in order; of a key that comes twice the last (§4.2.2). `Some` of nothing when the field is absent.
-pub(super) fn dictionary(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<(String, Item)>> {
+pub(crate) fn dictionary(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<(String, Item)>> {
     let text = joined(fields, name)?;
     let mut parser = Parser {
         rest: text.as_bytes(),
@@ -42,7 +42,7 @@ pub(super) fn dictionary(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<(S
 }
 
 /// The members of a list. `Some` of nothing when the field is absent.
-pub(super) fn list(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<Item>> {
+pub(crate) fn list(fields: &HeaderMap, name: &HeaderName) -> Option<Vec<Item>> {
     let text = joined(fields, name)?;
     let mut parser = Parser {
         rest: text.as_bytes(),

@@ -217,3 +217,63 @@ proptest! {
         let _ = of(&format!("bytes={range}"), length);
     }
 }
+
+/// A part as it is read: its `Content-Range`, and its bytes.
+type Read = ((u64, u64, u64), Vec<u8>);
+
+/// First and last position and the complete length that a `Content-Range` says (RFC 9110 §14.4).
+fn read_content_range(value: &str) -> Option<(u64, u64, u64)> {
+    let (range, complete) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    Some((
+        first.parse().ok()?,
+        last.parse().ok()?,
+        complete.parse().ok()?,
+    ))
+}
+
+/// The `Content-Range`s of a `multipart/byteranges` and the bytes of its parts (RFC 2046 §5.1).
+fn read_multipart(body: &[u8], boundary: &str) -> Option<Vec<Read>> {
+    let body = String::from_utf8(body.to_vec()).ok()?;
+    let delimiter = format!("\r\n--{boundary}");
+    let (preamble, rest) = body.split_once(&delimiter)?;
+    let rest = rest.strip_suffix(&format!("{delimiter}--\r\n"))?;
+    let part = |part: &str| {
+        let (head, content) = part.strip_prefix("\r\n")?.split_once("\r\n\r\n")?;
+        let range = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Range: "))?;
+        Some((read_content_range(range)?, content.as_bytes().to_vec()))
+    };
+    preamble
+        .is_empty()
+        .then(|| rest.split(&delimiter).map(part).collect())?
+}
+
+proptest! {
+    #[test]
+    fn framed_parts_are_read_back_and_the_length_is_exact(
+        parts in prop::collection::vec((0_u64..1000, 1_u64..50), 1..6),
+        content_type in prop::option::of("[a-z]{1,5}/[a-z]{1,5}"),
+    ) {
+        let parts: Vec<_> = parts.iter().map(|(first, length)| part(*first, first + length - 1)).collect();
+        let content_type = content_type.map(|text| HeaderValue::from_str(&text).unwrap());
+        let framing = multipart::Multipart {
+            parts: &parts,
+            boundary: "BOUNDARY",
+            content_type: content_type.as_ref(),
+            complete: 2000,
+        };
+        let mut body = Vec::new();
+        let mut expected = Vec::new();
+        for part in &parts {
+            let content = vec![b'x'; usize::try_from(part.length()).unwrap()];
+            body.extend(framing.before(*part));
+            body.extend(&content);
+            expected.push(((part.first(), part.last(), 2000), content));
+        }
+        body.extend(framing.end());
+        prop_assert_eq!(framing.length(), body.len() as u64);
+        prop_assert_eq!(read_multipart(&body, "BOUNDARY"), Some(expected));
+    }
+}

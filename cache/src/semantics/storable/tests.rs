@@ -1,11 +1,15 @@
 //! Which responses are stored, and for how long.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::semantics::freshness::{self, Freshness};
 use crate::semantics::testing::{
     EARLIER_DATE, NOW, NOW_DATE, assessed, at, fields as map, get, rules, seconds, stored,
 };
+use crate::store::Purging;
 
 type Lines<'a> = &'a [(&'a str, &'a str)];
 
@@ -561,4 +565,88 @@ fn an_answer_to_post_has_no_lifetime_but_its_own_and_the_limits_of_any_answer() 
     );
     let pass = crate::semantics::request::may_store_post(&map(&[]), &rules());
     assert_eq!(pass, Err(Reason::Method));
+}
+
+/// An answer, told in numbers: seconds since 1970, milliseconds where it says so.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    date: Option<u64>,
+    age: Option<u64>,
+    max_age: u64,
+    sent_millis: u64,
+    delay_millis: u64,
+    asked_after_millis: u64,
+}
+
+impl Told {
+    /// `current_age` in milliseconds, as RFC 9111 §4.2.3 writes it down.
+    fn current_age_millis(self) -> i128 {
+        let request_time = i128::from(self.sent_millis);
+        let response_time = request_time + i128::from(self.delay_millis);
+        let now = response_time + i128::from(self.asked_after_millis);
+        // Dates have whole seconds: so has the moment that they are compared with. Without a Date, the response is dated when it came.
+        let received = response_time / 1000 * 1000;
+        let date_value = self.date.map_or(received, |date| i128::from(date) * 1000);
+        let age_value = i128::from(self.age.unwrap_or_default().min(1 << 31)) * 1000;
+        let apparent_age = (received - date_value).max(0);
+        let response_delay = response_time - request_time;
+        let corrected_age_value = age_value + response_delay;
+        let corrected_initial_age = apparent_age.max(corrected_age_value);
+        let resident_time = now - response_time;
+        corrected_initial_age + resident_time
+    }
+
+    /// Whether the store would serve it as fresh.
+    fn is_fresh(self) -> bool {
+        let mut response = vec![
+            ("cache-control", format!("max-age={}", self.max_age)),
+            ("etag", "\"a\"".to_owned()),
+        ];
+        let date = self
+            .date
+            .map(|date| Timestamp::from_unix_seconds(date).http_date().to_string());
+        response.extend(date.map(|date| ("date", date)));
+        response.extend(self.age.map(|age| ("age", age.to_string())));
+        let response: Vec<_> = response
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        let request_time = Timestamp::from_unix_millis(self.sent_millis);
+        let times = TimesOfExchange {
+            request_time,
+            response_time: request_time.plus(Duration::from_millis(self.delay_millis)),
+        };
+        let Storable::Yes(stored) =
+            assess(&get(&[]), StatusCode::OK, &map(&response), &rules(), times)
+        else {
+            return false;
+        };
+        let now = times
+            .response_time
+            .plus(Duration::from_millis(self.asked_after_millis));
+        let judged = freshness::assess(&stored, &get(&[]), Purging::None, now);
+        matches!(judged, Freshness::Fresh { .. })
+    }
+}
+
+prop_compose! {
+    /// Around one moment, so that ages and lifetimes meet; dates may lie ahead of it.
+    fn told()(
+        date in prop::option::of(1_800_000_000_u64 - 200..1_800_000_000 + 200),
+        age in prop::option::of(prop_oneof![0..200_u64, any::<u64>()]),
+        max_age in prop_oneof![0..400_u64, any::<u64>()],
+        sent in 0..20_000_u64,
+        delay_millis in prop_oneof![Just(0), 0..100_000_u64],
+        asked_after_millis in prop_oneof![Just(0), 0..300_000_u64, 0..1_u64 << 50],
+    ) -> Told {
+        Told { date, age, max_age, sent_millis: 1_800_000_000_000 + sent, delay_millis, asked_after_millis }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_fresh_is_younger_than_the_rfc_asks_and_what_is_younger_is_fresh(told in told()) {
+        let lifetime = i128::from(told.max_age.min(1 << 31)) * 1000;
+        prop_assert_eq!(told.is_fresh(), told.current_age_millis() < lifetime);
+    }
 }

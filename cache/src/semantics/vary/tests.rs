@@ -272,4 +272,26 @@ proptest! {
         SelectingFields::of(&map).hash(&vary, &HASHER);
         let _ = selectors(&map, Languages::ByQuality);
     }
+
+    #[test]
+    fn the_order_of_codings_and_languages_never_selects_and_their_weights_always_do(
+        members in prop::collection::btree_map("[a-z]{1,3}(-[a-z]{1,3})?", 0_u16..=1000, 1..6),
+        other in 0_u16..=1000,
+        turn: prop::sample::Index,
+    ) {
+        let print = |members: &[(&String, u16)]| {
+            let member = |(name, weight): &(&String, u16)| format!("{name};q={}.{:03}", weight / 1000, weight % 1000);
+            members.iter().map(member).collect::<Vec<_>>().join(", ")
+        };
+        let mut members: Vec<_> = members.iter().map(|(name, weight)| (name, *weight)).collect();
+        let (first, was) = (print(&members), members[0].1);
+        let by = turn.index(members.len());
+        members.rotate_left(by);
+        check_languages("", &first, &print(&members), true);
+        check("accept-encoding", &[("accept-encoding", &first)], &[("accept-encoding", &print(&members))], true);
+        members.rotate_right(by);
+        members[0].1 = other;
+        check_languages("", &first, &print(&members), was == other);
+        check("accept-encoding", &[("accept-encoding", &first)], &[("accept-encoding", &print(&members))], was == other);
+    }
 }
