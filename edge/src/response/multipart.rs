@@ -112,3 +112,6 @@ pub fn slice(content: &Bytes, part: Part) -> Bytes {
     };
     content.slice(position(part.first())..position(part.last().saturating_add(1)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -452,3 +452,41 @@ pub async fn invalidate(
     }
     posted?.answered(target, received, edge.clock.now())
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jet9_cache::Scheme;
+    use jet9_cache::stored::Parts;
+
+    use super::*;
+    use crate::origin::testing::TestNode;
+
+    /// A fill with its one reader.
+    fn begin(node: &TestNode) -> (FillWriter, Filling) {
+        let cache = &node.edge.cache;
+        let partition = cache.partition("s-1").unwrap();
+        let path = Bytes::from_static(b"/");
+        let key = cache
+            .keys()
+            .key(partition, Scheme::Http, "example.test".into(), path);
+        let response = StoredResponse::assemble(Parts::default()).unwrap();
+        cache.lead_apart(&key).begin(response, 0, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fill_is_given_up_when_nobody_reads_it_for_too_long_or_at_once() {
+        let node = TestNode::new(|_| {});
+        let (writer, reader) = begin(&node);
+        let start = Instant::now();
+        let read_until = start + ALONE_MAX / 2;
+        let reading = async {
+            tokio::time::sleep_until(read_until).await;
+            drop(reader);
+        };
+        tokio::join!(given_up(&writer, None), reading);
+        assert_eq!(Instant::now(), read_until);
+        given_up(&writer, Some(start + ALONE_MAX)).await;
+        assert_eq!(Instant::now(), start + ALONE_MAX);
+    }
+}

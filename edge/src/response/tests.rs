@@ -75,18 +75,19 @@ async fn http1(node: &TestNode, method: &str, lines: &str) -> Seen {
     let transport = Transport::Clear(listener.accept().await.unwrap().0);
     let edge = &node.edge;
     let front = Node::new(Arc::clone(edge), Phases::proxy(Arc::clone(edge)));
-    let serving = front::serve(
+    let serving = tokio::spawn(front::serve(
         Arc::new(front),
         transport,
         Arc::new(Client::edge()),
         edge.drain.begin(),
-    );
+    ));
     let request =
         format!("{method} / HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n{lines}\r\n");
     client.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
-    let ((), read) = tokio::join!(serving, client.read_to_end(&mut bytes));
-    read.unwrap();
+    client.read_to_end(&mut bytes).await.unwrap();
+    drop(client);
+    serving.await.unwrap();
     parse(&String::from_utf8(bytes).unwrap(), method)
 }
 
