@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, UNIX_EPOCH};
 
 use jet9_cache::Timestamp;
@@ -13,7 +14,7 @@ use super::expectation::{self, Came, Rule};
 use super::origin::{Pending, Script};
 use super::parse;
 use super::story::{Action, End, Ending, Message, Step, Story, When};
-use super::support::cluster::{Cluster, Side};
+use super::support::cluster::{Cluster, NOBODY, Side};
 use super::support::edge::Jet9;
 use super::support::scene::{Scene, attempt};
 use super::support::setup::{Setup, Site};
@@ -31,8 +32,6 @@ pub(crate) enum Mode {
 const LIMIT: Duration = Duration::from_secs(60);
 /// Tuesday, 1 January 2030, 00:00:00 GMT.
 const BEGINNING: Timestamp = Timestamp::from_unix_seconds(1_893_456_000);
-/// Nobody listens there.
-const NOBODY: &str = "127.0.0.1:9";
 
 impl Mode {
     pub(crate) const ALL: [Self; 3] = [Self::Http1, Self::Disk, Self::Http2];
@@ -60,7 +59,9 @@ pub(crate) fn play(story: &'static Story, mode: Mode) -> Result<(), String> {
     let played = attempt(LIMIT, move |scene| {
         let mut play = Play::set(scene, story, mode);
         for step in &story.steps {
-            if let Err((line, problem)) = play.step(step) {
+            let outcome = catch_unwind(AssertUnwindSafe(|| play.step(step)))
+                .unwrap_or_else(|reason| Err((step.line, words_of(reason.as_ref()))));
+            if let Err((line, problem)) = outcome {
                 panic!("{}:{line}: {problem}", story.file);
             }
         }
@@ -78,8 +79,8 @@ pub(crate) fn words_of(reason: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "a panic without words".to_owned())
 }
 
-/// A problem and the line that it belongs to.
-type Step_ = Result<(), (usize, String)>;
+/// What came of a step: a problem and the line that it belongs to.
+type Outcome = Result<(), (usize, String)>;
 
 struct Play {
     mode: Mode,
@@ -118,7 +119,7 @@ impl Play {
         }
     }
 
-    fn step(&mut self, step: &Step) -> Step_ {
+    fn step(&mut self, step: &Step) -> Outcome {
         let here = |problem: String| (step.line, problem);
         match &step.action {
             Action::ClientSends {
@@ -218,7 +219,7 @@ impl Play {
         who: &str,
         (status, end): (u16, End),
         rules: &[Rule],
-    ) -> Step_ {
+    ) -> Outcome {
         let asking = self.asking.get_mut(who);
         let (asking, _) = asking.ok_or_else(|| (line, format!("client {who} has sent nothing")))?;
         let answer = asking.answer().map_err(|problem| {
@@ -247,7 +248,7 @@ impl Play {
         who: &str,
         (method, target): (&str, &str),
         rules: &[Rule],
-    ) -> Step_ {
+    ) -> Outcome {
         let pending = self.origin.next().ok_or_else(|| {
             let asking = self.asking.values_mut();
             let came: Vec<_> = asking.filter_map(|(asking, _)| asking.early()).collect();
@@ -385,7 +386,7 @@ impl Play {
         self.edge.metric("jet9_cache_collapsed_requests_total")
     }
 
-    fn check(&self, rules: &[Rule], came: &Came<'_>) -> Step_ {
+    fn check(&self, rules: &[Rule], came: &Came<'_>) -> Outcome {
         expectation::check(rules, came, |value| self.expand(value))
     }
 

@@ -100,4 +100,4 @@ impl Cluster {
 }
 
 /// The discard service, which no machine runs: connections are refused.
-const NOBODY: &str = "127.0.0.1:9";
+pub(crate) const NOBODY: &str = "127.0.0.1:9";
