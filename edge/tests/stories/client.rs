@@ -1,6 +1,7 @@
 //! A client of a story: sends one request on a connection of its own and keeps what comes.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,13 +34,25 @@ pub(crate) struct Question {
 }
 
 /// An answer, interim or final.
-#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) content: Vec<u8>,
     /// How the content ended.
     pub(crate) end: Result<(), String>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let content = String::from_utf8_lossy(&self.content);
+        let Self {
+            status,
+            fields,
+            end,
+            ..
+        } = self;
+        write!(f, "{status} {fields:?} {content:?} {end:?}")
+    }
 }
 
 /// Where a client tells what comes.

@@ -192,7 +192,8 @@ fn multipart(came: &Came<'_>) -> Result<Vec<Part>, String> {
     let delimiter = format!("\r\n--{boundary}");
     let mut pieces: Vec<&str> = content.split(&delimiter).collect();
     let end = pieces.pop();
-    if end.map(str::trim_end) != Some("--") || !pieces.first().is_some_and(|it| it.is_empty()) {
+    let is_empty = |preamble: &&str| preamble.trim_end().is_empty();
+    if end.map(str::trim_end) != Some("--") || !pieces.first().is_some_and(is_empty) {
         return Err(format!("the parts do not begin and end well: {content:?}"));
     }
     pieces
