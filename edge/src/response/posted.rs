@@ -21,6 +21,7 @@ use crate::message::Request;
 use crate::origin::forward;
 use crate::origin::receive::{Framing, Received};
 use crate::parts::Edge;
+use crate::record::metrics::Fetching;
 use crate::request::key;
 
 /// The largest content that is kept of an answer to POST, in bytes: it is gathered in memory, and may still turn out not to be storable.
@@ -36,6 +37,8 @@ pub struct Posted {
     fields: HeaderMap,
     path: String,
     sent: Timestamp,
+    /// Counted among the fetches for the store.
+    under_way: Fetching,
 }
 
 impl Posted {
@@ -62,6 +65,7 @@ impl Posted {
             fields: request.fields.clone(),
             path: request.path().to_owned(),
             sent: now,
+            under_way: edge.recorder.origin().fetch(),
         })
     }
 
@@ -153,11 +157,13 @@ impl Gathering {
             site,
             fields,
             path,
+            under_way,
             ..
         } = self.posted;
         let (rules, _) = site.rules_for(&path);
         let selecting = SelectingFields::of(&fields).without_cookies(&rules.ignore_cookies);
         let content = Bytes::from(self.content);
         posting.store(&selecting, *self.response, content).await;
+        drop(under_way);
     }
 }
