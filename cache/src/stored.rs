@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::reason::Reason;
+use crate::semantics::entity_tag::EntityTag;
 use crate::semantics::rules::Languages;
 use crate::semantics::validation;
 use crate::semantics::vary::{self, Selector};
@@ -106,12 +107,20 @@ pub struct Validators {
     pub etag: Option<http::HeaderValue>,
     /// `Last-Modified` as sent and as parsed.
     pub last_modified: Option<(http::HeaderValue, Timestamp)>,
+    /// When the origin made the response: its `Date`, else when it was received.
+    pub date: Timestamp,
 }
 
 impl Validators {
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
+    }
+
+    /// The entity tag, to compare with. Nothing is parsed: it is well-formed.
+    pub fn tag(&self) -> Option<EntityTag<'_>> {
+        let etag = self.etag.as_ref();
+        etag.map(|etag| EntityTag::of_well_formed(etag.as_bytes()))
     }
 }
 

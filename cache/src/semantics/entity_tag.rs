@@ -18,6 +18,16 @@ impl<'a> EntityTag<'a> {
         rest.is_empty().then_some(tag)
     }
 
+    /// The tag that a value consists of, which [`Self::parse`] has taken before.
+    pub(crate) fn of_well_formed(value: &'a [u8]) -> Self {
+        debug_assert!(Self::parse(value).is_some());
+        let opaque = value.strip_prefix(b"W/");
+        Self {
+            weak: opaque.is_some(),
+            opaque: opaque.unwrap_or(value),
+        }
+    }
+
     /// The tag that `value` begins with, and what follows it.
     fn take(value: &'a [u8]) -> Option<(Self, &'a [u8])> {
         // `W/` is case-sensitive (RFC 9110 §8.8.3).

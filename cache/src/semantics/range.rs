@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::entity_tag::EntityTag;
 use super::fields;
@@ -135,22 +135,16 @@ fn if_range_holds(request: &HeaderMap, response: &StoredResponse) -> bool {
         return false;
     }
     if let Some(tag) = EntityTag::parse(value.as_bytes()) {
-        let stored = response.validators.etag.as_ref();
-        let stored = stored.and_then(|etag| EntityTag::parse(etag.as_bytes()));
+        let stored = response.validators.tag();
         return stored.is_some_and(|stored| tag.is_strongly(stored));
     }
-    let received = response.times.response_time;
-    let date = |value: &HeaderValue| Timestamp::parse_http_date(value.as_bytes(), received);
     let Some((_, modified)) = &response.validators.last_modified else {
         return false;
     };
     // §8.8.2.2: strong if it is at least a second older than the Date of the response that brought it.
-    let made = response
-        .fields
-        .get(header::DATE)
-        .and_then(date)
-        .unwrap_or(received);
-    date(value) == Some(*modified) && made.since(*modified).as_secs() >= 1
+    let made = response.validators.date;
+    let asked = Timestamp::parse_http_date(value.as_bytes(), response.times.response_time);
+    asked == Some(*modified) && made.since(*modified).as_secs() >= 1
 }
 
 /// `bytes=` and a set of ranges (RFC 9110 §14.1.2). Another unit, or one malformed range, and the whole is sent.

@@ -15,7 +15,7 @@ mod freshen;
 
 pub use freshen::{ByHead, Freshened, HeadAnswer, freshen, freshen_by_head};
 
-/// The validators among a response's fields (RFC 9110 §8.8). Two lines of one of them say nothing; a malformed one is none.
+/// The validators among a response's fields (RFC 9110 §8.8), received at `reference`. Two lines of one of them say nothing; a malformed one is none.
 pub fn validators(fields: &HeaderMap, reference: Timestamp) -> Validators {
     let etag = only(fields, &header::ETAG);
     let etag = etag.filter(|value| EntityTag::parse(value.as_bytes()).is_some());
@@ -23,9 +23,12 @@ pub fn validators(fields: &HeaderMap, reference: Timestamp) -> Validators {
         let moment = Timestamp::parse_http_date(value.as_bytes(), reference)?;
         Some((value.clone(), moment))
     });
+    let date = fields.get(header::DATE);
+    let date = date.and_then(|value| Timestamp::parse_http_date(value.as_bytes(), reference));
     Validators {
         etag: etag.cloned(),
         last_modified,
+        date: date.unwrap_or(reference),
     }
 }
 
@@ -42,6 +45,7 @@ pub fn conditional_fields(
     let Validators {
         etag,
         last_modified,
+        ..
     } = &response.validators;
     let etag = etag
         .iter()
@@ -63,22 +67,19 @@ pub enum Precondition {
 
 /// Judges the conditions of a request against the stored response that answers it (RFC 9110 §13.2.2, RFC 9111 §4.3.2).
 pub fn precondition(request: &HeaderMap, response: &StoredResponse) -> Precondition {
-    let received = response.times.response_time;
+    let validators = &response.validators;
     // RFC 9111 §4.3.2: compared with `Last-Modified`, else with `Date`, else with the time of receipt.
-    let modified = || match &response.validators.last_modified {
-        Some((_, modified)) => *modified,
-        None => response
-            .fields
-            .get(header::DATE)
-            .and_then(|date| Timestamp::parse_http_date(date.as_bytes(), received))
-            .unwrap_or(received),
-    };
-    let etag = response.validators.etag.as_ref();
+    let modified = validators
+        .last_modified
+        .as_ref()
+        .map(|(_, modified)| *modified);
+    let modified = modified.unwrap_or(validators.date);
+    let received = response.times.response_time;
     judge(
         request,
         response.status,
-        etag,
-        || Some(modified()),
+        validators,
+        Some(modified),
         received,
     )
 }
@@ -91,19 +92,19 @@ pub fn precondition_of_answer(
     answer: &HeaderMap,
     received: Timestamp,
 ) -> Precondition {
-    let Validators {
-        etag,
-        last_modified,
-    } = validators(answer, received);
-    let modified = || last_modified.map(|(_, modified)| modified);
-    judge(request, status, etag.as_ref(), modified, received)
+    let validators = validators(answer, received);
+    let modified = validators
+        .last_modified
+        .as_ref()
+        .map(|(_, modified)| *modified);
+    judge(request, status, &validators, modified, received)
 }
 
 fn judge(
     request: &HeaderMap,
     status: StatusCode,
-    etag: Option<&HeaderValue>,
-    modified: impl FnOnce() -> Option<Timestamp>,
+    validators: &Validators,
+    modified: Option<Timestamp>,
     received: Timestamp,
 ) -> Precondition {
     // RFC 9110 §13.2.1: conditions are about a response that would be successful.
@@ -112,7 +113,7 @@ fn judge(
     }
     // If-None-Match wins, whatever If-Modified-Since says (RFC 9110 §13.1.3).
     let holds = if request.contains_key(header::IF_NONE_MATCH) {
-        names_etag(request, etag)
+        names_etag(request, validators)
     } else {
         is_unmodified(request, modified, received)
     };
@@ -124,8 +125,8 @@ fn judge(
 }
 
 /// RFC 9110 §13.1.2: `*` for any representation, else weak comparison with each.
-fn names_etag(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
-    let etag = etag.and_then(|etag| EntityTag::parse(etag.as_bytes()));
+fn names_etag(request: &HeaderMap, validators: &Validators) -> bool {
+    let etag = validators.tag();
     let mut lines = request
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -137,14 +138,12 @@ fn names_etag(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
 }
 
 /// RFC 9110 §13.1.3. A malformed date is no condition.
-fn is_unmodified(
-    request: &HeaderMap,
-    modified: impl FnOnce() -> Option<Timestamp>,
-    received: Timestamp,
-) -> bool {
+fn is_unmodified(request: &HeaderMap, modified: Option<Timestamp>, received: Timestamp) -> bool {
     let date = |value: &HeaderValue| Timestamp::parse_http_date(value.as_bytes(), received);
     let since = only(request, &header::IF_MODIFIED_SINCE).and_then(date);
-    since.is_some_and(|since| modified().is_some_and(|modified| modified <= since))
+    since
+        .zip(modified)
+        .is_some_and(|(since, modified)| modified <= since)
 }
 
 /// The stored fields that a 304 carries (RFC 9110 §15.4.5), and `Last-Modified`, which costs nothing and helps caches downstream.

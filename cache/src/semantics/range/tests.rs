@@ -1,5 +1,6 @@
 //! Ranges, satisfiable and not.
 
+use http::HeaderValue;
 use proptest::prelude::*;
 
 use super::*;
@@ -259,9 +260,8 @@ proptest! {
         let parts: Vec<_> = parts.iter().map(|(first, length)| part(*first, first + length - 1)).collect();
         let content_type = content_type.map(|text| HeaderValue::from_str(&text).unwrap());
         let framing = multipart::Multipart {
-            parts: &parts,
-            boundary: "BOUNDARY",
-            content_type: content_type.as_ref(),
+            boundary: "BOUNDARY".to_owned(),
+            content_type,
             complete: 2000,
         };
         let mut body = Vec::new();
@@ -273,7 +273,7 @@ proptest! {
             expected.push(((part.first(), part.last(), 2000), content));
         }
         body.extend(framing.end());
-        prop_assert_eq!(framing.length(), body.len() as u64);
+        prop_assert_eq!(framing.length(&parts), body.len() as u64);
         prop_assert_eq!(read_multipart(&body, "BOUNDARY"), Some(expected));
     }
 }
