@@ -26,7 +26,7 @@ pub(crate) enum Fault {
     Half,
     /// Half of it is done, and said so.
     Short,
-    /// A bit of a volume is wrong, and nobody says so. Not of the journal: a wrong bit in its last slot looks like a torn write.
+    /// A bit is wrong, and nobody says so.
     Flip,
     /// It is done, after a long time.
     Delay(Duration),
@@ -82,11 +82,9 @@ impl FaultyFiles {
         self.shared.changed.notify_all();
     }
 
-    fn wrap(&self, path: &Path, device: Arc<dyn Device>) -> Arc<dyn Device> {
-        let is_volume = path.ends_with("jet9.volume");
+    fn wrap(&self, device: Arc<dyn Device>) -> Arc<dyn Device> {
         Arc::new(FaultyFile {
             device,
-            is_volume,
             shared: Arc::clone(&self.shared),
         })
     }
@@ -94,15 +92,15 @@ impl FaultyFiles {
 
 impl Opener for FaultyFiles {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        Ok(self.wrap(path, self.files.open(path)?))
+        Ok(self.wrap(self.files.open(path)?))
     }
 
     fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        Ok(self.wrap(path, self.files.open_locked(path)?))
+        Ok(self.wrap(self.files.open_locked(path)?))
     }
 
     fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        Ok(self.wrap(path, self.files.open_volume(path)?))
+        Ok(self.wrap(self.files.open_volume(path)?))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -125,7 +123,6 @@ impl Opener for FaultyFiles {
 #[derive(Debug)]
 struct FaultyFile {
     device: Arc<dyn Device>,
-    is_volume: bool,
     shared: Arc<Shared>,
 }
 
@@ -143,7 +140,7 @@ impl FaultyFile {
                 .wait_while_for(&mut ended, is_delayed, delay);
             return None;
         }
-        (is_hit && (self.is_volume || fault != Fault::Flip)).then_some(fault)
+        is_hit.then_some(fault)
     }
 }
 

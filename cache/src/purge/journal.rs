@@ -1,8 +1,10 @@
 //! The purge journal's file: replayed when the store opens, appended to in groups, rewritten when it is full or damaged.
 //!
-//! Used by `writer`'s thread, and once by `store` at the start. A group is one write and one sync; it counts only when both succeeded.
-//! The file is preallocated, so that a purge does not fail on a full disk. A torn last group is cut off; a bad slot before a good one of
-//! a later group means that an answered purge may be lost: then the whole store is emptied (invariant 4).
+//! Used by `writer`'s thread, and once by `store` at the start. Everything is there twice, in two halves of the file; a group is two writes
+//! and one sync, and counts only when all succeeded. So the loss of a slot in one half costs nothing, and a slot that is bad in both is
+//! one that a crash tore before it was answered. The file is preallocated, so that a purge does not fail on a full disk. A torn last group
+//! is cut off; a bad slot before a good one of a later group means that an answered purge may be lost: then the whole store is emptied
+//! (invariant 4).
 
 use std::collections::HashMap;
 use std::io;
@@ -145,8 +147,7 @@ impl Journal {
         }
         let sequence = ledger.lock().sequence;
         let bytes = self.encode_group(records, tick, sequence);
-        let written = self.device.write_at(&bytes, offset_of(self.next));
-        if let Err(error) = written.and_then(|()| self.device.sync()) {
+        if let Err(error) = write_twice(&*self.device, &bytes, offset_of(self.next), self.slots) {
             self.damaged = true;
             return Err(error);
         }
@@ -181,12 +182,13 @@ impl Journal {
             snapshot: 0,
             sequence,
             tick: Tick::NEVER,
+            room: SLOTS_MIN,
         };
         let ledger = Ledger {
             sequence,
             ..Ledger::default()
         };
-        let device = write_new(directory, &*files, &header, &[], SLOTS_MIN)?;
+        let device = write_new(directory, &*files, &header, &[])?;
         let journal = Self {
             directory: directory.to_owned(),
             files,
@@ -223,10 +225,9 @@ impl Journal {
             ledger.tick = ledger.tick.max(slot.tick);
         }
         let next = slots.len() as u64;
-        // What is left of a torn group must never be followed by a good one. In place: it needs no room.
-        if let Some(remains) = replay.remains(slots.len()) {
-            device.write_at(&vec![0; remains], offset_of(next))?;
-            device.sync()?;
+        if let Some(mended) = replay.mended(slots) {
+            // In place: it needs no room.
+            write_twice(&*device, &mended, 0, header.room)?;
         }
         let journal = Self {
             directory: directory.to_owned(),
@@ -234,7 +235,7 @@ impl Journal {
             device,
             header,
             next,
-            slots: replay.room,
+            slots: header.room,
             damaged: false,
         };
         Ok((journal, ledger))
@@ -267,7 +268,9 @@ impl Journal {
                 .map(|(t, m, tick)| (Record::Purge(t, m), tick)),
         );
         let count = list.len() as u64;
+        let room = (2 * (count + more)).next_power_of_two().max(SLOTS_MIN);
         let header = Header {
+            room,
             snapshot: count,
             sequence: ledger.sequence,
             tick: ledger.tick,
@@ -282,8 +285,7 @@ impl Journal {
                 group: 0,
             })
             .collect();
-        let room = (2 * (count + more)).next_power_of_two().max(SLOTS_MIN);
-        self.device = write_new(&self.directory, &*self.files, &header, &slots, room)?;
+        self.device = write_new(&self.directory, &*self.files, &header, &slots)?;
         self.header = header;
         self.next = count;
         self.slots = room;
@@ -298,25 +300,36 @@ fn write_new(
     files: &dyn Opener,
     header: &Header,
     snapshot: &[Slot],
-    slots: u64,
 ) -> io::Result<Arc<dyn Device>> {
     let path = directory.join(NEW_FILE);
     if files.exists(&path)? {
         files.remove(&path)?;
     }
     let device = files.open(&path)?;
-    device.resize(offset_of(slots))?;
-    let mut bytes = header.encode().to_vec();
-    bytes.extend(
-        snapshot
-            .iter()
-            .flat_map(|slot| slot.encode(header.identity)),
-    );
-    device.write_at(&bytes, 0)?;
-    device.sync()?;
+    device.resize(2 * half_bytes(header.room))?;
+    write_twice(&*device, &encode_all(header, snapshot), 0, header.room)?;
     files.rename(&path, &directory.join(FILE))?;
     files.sync_directory(directory)?;
     Ok(device)
+}
+
+fn encode_all(header: &Header, slots: &[Slot]) -> Vec<u8> {
+    let mut bytes = header.encode().to_vec();
+    let identity = header.identity;
+    bytes.extend(slots.iter().flat_map(|slot| slot.encode(identity)));
+    bytes
+}
+
+/// Writes the same into both halves, and waits until it is durable.
+fn write_twice(device: &dyn Device, bytes: &[u8], offset: u64, slots: u64) -> io::Result<()> {
+    device.write_at(bytes, offset)?;
+    device.write_at(bytes, half_bytes(slots) + offset)?;
+    device.sync()
+}
+
+/// Bytes of one half.
+const fn half_bytes(slots: u64) -> u64 {
+    offset_of(slots)
 }
 
 const fn offset_of(slot: u64) -> u64 {
@@ -342,40 +355,52 @@ impl Unreadable {
 /// The whole content of a journal's file.
 struct Replay {
     header: Header,
-    /// The slots up to the last that is not empty.
-    slots: Vec<u8>,
-    /// How many there is room for.
-    room: u64,
+    /// The two halves.
+    halves: [Vec<u8>; 2],
 }
 
 impl Replay {
     fn read(device: &dyn Device) -> Result<Self, Unreadable> {
         let length = device.length().map_err(|error| Unreadable::new(&error))?;
-        if length > offset_of(SLOTS_MAX) {
+        if length > 2 * half_bytes(SLOTS_MAX) {
             return Err(Unreadable::new(&"it is too long"));
         }
-        let mut bytes = vec![0; usize::try_from(length).map_err(|error| Unreadable::new(&error))?];
-        device
-            .read_at(&mut bytes, 0)
-            .map_err(|error| Unreadable::new(&error))?;
-        let header = Header::decode(&bytes).map_err(|error| Unreadable::new(&error))?;
-        let mut slots = bytes.split_off(HEADER_BYTES.min(bytes.len()));
-        slots.truncate(slots.len() / SLOT_BYTES * SLOT_BYTES);
-        let room = (slots.len() / SLOT_BYTES) as u64;
-        while slots.ends_with(&[0; SLOT_BYTES]) {
-            slots.truncate(slots.len() - SLOT_BYTES);
+        let half = length / 2;
+        let bytes = usize::try_from(half).map_err(|error| Unreadable::new(&error))?;
+        let read = |offset| {
+            let mut half = vec![0; bytes];
+            device.read_at(&mut half, offset).map(|()| half)
+        };
+        let (first, second) = (read(0), read(half));
+        let halves = match (first, second) {
+            (Ok(first), Ok(second)) => [first, second],
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => [one, Vec::new()],
+            (Err(error), Err(_)) => return Err(Unreadable::new(&error)),
+        };
+        let header = match (Header::decode(&halves[0]), Header::decode(&halves[1])) {
+            (Ok(header), _) | (Err(_), Ok(header)) => header,
+            (Err(error), Err(_)) => return Err(Unreadable::new(&error)),
+        };
+        if header.room > SLOTS_MAX || length != 2 * half_bytes(header.room) {
+            return Err(Unreadable::new(&"a part of it is missing"));
         }
-        Ok(Self {
-            header,
-            slots,
-            room,
-        })
+        Ok(Self { header, halves })
+    }
+
+    /// The slot of a number, if either half has it.
+    fn slot(&self, number: u64) -> Option<Slot> {
+        let at = usize::try_from(offset_of(number)).ok()?;
+        let bytes = self
+            .halves
+            .iter()
+            .filter_map(|half| half.get(at..at + SLOT_BYTES));
+        let mut slots = bytes.filter_map(|bytes| Slot::decode(bytes, self.header.identity));
+        slots.next()
     }
 
     /// Every slot that counts, in order.
     fn replay(&self) -> Result<Vec<Slot>, Unreadable> {
-        let decode = |slot| Slot::decode(slot, self.header.identity);
-        let mut all = self.slots.chunks_exact(SLOT_BYTES).map(decode);
+        let mut all = (0..self.header.room).map(|number| self.slot(number));
         let mut good: Vec<Slot> = all.by_ref().map_while(|slot| slot).collect();
         let bad = good.len() as u64;
         let after: Vec<Slot> = all.flatten().collect();
@@ -408,12 +433,14 @@ impl Replay {
         Ok(good)
     }
 
-    /// How many bytes after the first `count` slots have to be zeroed, if any is not zero.
-    fn remains(&self, count: usize) -> Option<usize> {
-        let rest = &self.slots[(count * SLOT_BYTES).min(self.slots.len())..];
-        rest.iter()
-            .rposition(|&byte| byte != 0)
-            .map(|last| last + 1)
+    /// What each half must begin with, if either does not hold exactly these slots: what is left of a torn group must never be followed
+    /// by a good one, and what is bad in one half could become so in the other.
+    fn mended(&self, slots: &[Slot]) -> Option<Vec<u8>> {
+        let mut bytes = encode_all(&self.header, slots);
+        let length = usize::try_from(half_bytes(self.header.room)).ok()?;
+        bytes.resize(length.max(bytes.len()), 0);
+        let is_good = |half: &Vec<u8>| *half == bytes;
+        (!self.halves.iter().all(is_good)).then_some(bytes)
     }
 }
 

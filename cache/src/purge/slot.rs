@@ -1,4 +1,4 @@
-//! The bytes of the purge journal: one header page, then slots of 64 bytes.
+//! The bytes of one half of the purge journal: one header page, then slots of 64 bytes.
 //!
 //! Written and read by `journal` alone. Integers are little-endian. Every slot's checksum is seeded with the journal's identity, so that
 //! a slot of another journal is never taken for one of this. Pure: no file, no clock.
@@ -14,8 +14,8 @@ pub(super) const HEADER_BYTES: usize = 4096;
 pub(super) const SLOT_BYTES: usize = 64;
 
 const MAGIC: &[u8; 8] = b"JET9PURG";
-const VERSION: u32 = 1;
-const HEADER_USED: usize = 80;
+const VERSION: u32 = 2;
+const HEADER_USED: usize = 88;
 /// No count grows to this in the life of a node: what is above it was not written by one, and could not be counted on from.
 const COUNT_MAX: u64 = u64::MAX / 4;
 /// The same for sessions and partitions.
@@ -34,6 +34,8 @@ pub(super) struct Header {
     pub(super) sequence: u64,
     /// The newest durable tick when the snapshot was taken.
     pub(super) tick: Tick,
+    /// How many slots there is room for: a file that is shorter lost some.
+    pub(super) room: u64,
 }
 
 /// Why a header page cannot be used.
@@ -60,6 +62,7 @@ impl Header {
         writer.put(&self.snapshot.to_le_bytes());
         writer.put(&self.sequence.to_le_bytes());
         writer.put(&self.tick.0.to_le_bytes());
+        writer.put(&self.room.to_le_bytes());
         let crc = crc32c::crc32c(&page[..HEADER_USED - 8]);
         page[HEADER_USED - 8..HEADER_USED - 4].copy_from_slice(&crc.to_le_bytes());
         page
@@ -77,6 +80,7 @@ impl Header {
                 snapshot: u64::from_le_bytes(reader.take()?),
                 sequence: u64::from_le_bytes(reader.take()?),
                 tick: Tick(u64::from_le_bytes(reader.take()?)),
+                room: u64::from_le_bytes(reader.take()?),
             };
             let crc = u32::from_le_bytes(reader.take()?);
             Some((magic, version, header, crc))
@@ -320,6 +324,7 @@ mod tests {
             snapshot: 6,
             sequence: 7,
             tick: Tick(8),
+            room: 9,
         };
         let page = header.encode();
         assert_eq!(Header::decode(&page), Ok(header));

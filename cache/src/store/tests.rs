@@ -444,10 +444,25 @@ async fn a_volume_that_cannot_be_believed_is_emptied_and_serves_again() {
         std::fs::remove_file(place.path("data/purge.journal")).unwrap();
     };
     check_changed(no_journal, false).await;
-    let bad_journal = |place: &Place, _: &Path| {
+    // One half of the journal is enough, too.
+    let half = |path: &Path| std::fs::metadata(path).unwrap().len() / 2;
+    let bad_half = |place: &Place, _: &Path| {
         overwrite(&place.path("data/purge.journal"), 20, &[77; 4]);
     };
+    check_changed(bad_half, true).await;
+    let bad_journal = |place: &Place, _: &Path| {
+        let journal = place.path("data/purge.journal");
+        for offset in [0, half(&journal)] {
+            overwrite(&journal, offset + 20, &[77; 4]);
+        }
+    };
     check_changed(bad_journal, false).await;
+    let cut_journal = |place: &Place, _: &Path| {
+        let journal = place.path("data/purge.journal");
+        let file = std::fs::OpenOptions::new().write(true).open(&journal);
+        file.unwrap().set_len(half(&journal)).unwrap();
+    };
+    check_changed(cut_journal, false).await;
     let shorter = |_: &Place, volume: &Path| {
         std::fs::OpenOptions::new()
             .write(true)

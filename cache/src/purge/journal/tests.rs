@@ -120,7 +120,7 @@ fn a_full_journal_is_rewritten_and_loses_nothing() {
         kept.append(&records).unwrap();
     }
     let length = kept.journal.device.length().unwrap();
-    assert_eq!(length, offset_of(SLOTS_MIN), "it does not grow");
+    assert_eq!(length, 2 * half_bytes(SLOTS_MIN), "it does not grow");
     drop(kept);
     let kept = Kept::open(place.path());
     let ledger = kept.ledger.lock().clone();
@@ -144,7 +144,10 @@ fn check_damage(groups: u64, damaged: std::ops::Range<u64>, expected: Option<u64
     let identity = Kept::open(place.path()).journal.identity();
     let file = RealFiles.open(&place.path().join(FILE)).unwrap();
     for slot in damaged.clone() {
-        file.write_at(&[0xff; 8], offset_of(slot) + 20).unwrap();
+        for half in [0, half_bytes(SLOTS_MIN)] {
+            let at = half + offset_of(slot) + 20;
+            file.write_at(&[0xff; 8], at).unwrap();
+        }
     }
     drop(file);
     let mut kept = Kept::open(place.path());
@@ -177,13 +180,36 @@ fn a_torn_last_group_is_cut_off_and_a_hole_before_a_later_group_empties_the_stor
     check_damage(1, 0..1, Some(0));
 }
 
+/// Changes one half alone: nothing is lost, and the other half may go next.
+#[test]
+fn either_half_alone_knows_every_purge() {
+    for half in [0, half_bytes(SLOTS_MIN)] {
+        let place = directory();
+        let all = filled(place.path(), 6);
+        let identity = Kept::open(place.path()).journal.identity();
+        for (bad, other) in [(half, 0), (half_bytes(SLOTS_MIN) - half, 1)] {
+            let file = RealFiles.open(&place.path().join(FILE)).unwrap();
+            let bytes = vec![0xff; usize::try_from(offset_of(all)).unwrap()];
+            file.write_at(&bytes, bad).unwrap();
+            drop(file);
+            let kept = Kept::open(place.path());
+            assert_eq!(kept.journal.identity(), identity, "{half} {other}");
+            for n in 1..=all {
+                assert!(kept.is_purged(n, 1), "{half} {other}: {n}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_unknown_version_begins_anew_and_keeps_the_old_file() {
     let place = directory();
     filled(place.path(), 4);
     let identity = Kept::open(place.path()).journal.identity();
     let file = RealFiles.open(&place.path().join(FILE)).unwrap();
-    file.write_at(&[9], 8).unwrap();
+    for half in [0, half_bytes(SLOTS_MIN)] {
+        file.write_at(&[9], half + 8).unwrap();
+    }
     drop(file);
     let kept = Kept::open(place.path());
     assert_ne!(kept.journal.identity(), identity);
