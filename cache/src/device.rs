@@ -234,6 +234,13 @@ impl Device for RealFile {
     }
 }
 
+/// Opens a file that is there for reading alone.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<Arc<dyn Device>> {
+    let file = Arc::new(File::open(path)?);
+    let mode = Mode::Buffered;
+    Ok(Arc::new(RealFile { file, mode }))
+}
+
 /// Fills an array with unpredictable bytes.
 pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];

@@ -13,6 +13,7 @@ mod footer;
 mod forgotten;
 pub mod ghost;
 pub mod index;
+pub mod inspect;
 mod keeper;
 mod pending;
 mod pool;
@@ -22,26 +23,30 @@ pub mod reinsertion;
 mod segment;
 pub mod shares;
 mod superblock;
+mod turnover;
 mod variants;
 mod volume;
 mod writer;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use log::error;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::device::Opener;
 use crate::fill::{PIECE, ReadError};
-use crate::key::Key;
+use crate::key::{Key, Partition};
 use crate::memory::{self, Variant, Version};
 use crate::metrics::Metrics;
 use crate::purge::{Purges, Tick, Verdict};
 use crate::semantics::vary::SelectingFields;
 use crate::store::VolumeConfig;
 
+use admission::{Admission, MEMORY_HITS, Moment, Policy, WhyNot};
 pub(crate) use claim::{Claim, OnDisk};
 pub(crate) use content::{DiskContent, Pinned};
 use index::slot::{Address, Slot};
@@ -50,6 +55,7 @@ use pool::Pool;
 pub(crate) use record::Location;
 use record::{Draft, Facts, Header, Kind, Meta, Place};
 use recovery::Loaded;
+use shares::{Quota, Shares};
 use variants::{Family, Filed, variant_of, vary_of};
 use volume::{Shared, Unread, Volume};
 use writer::{Sink, Ticket, Writer};
@@ -66,6 +72,9 @@ const VOLUME_SHARE: u64 = 4;
 pub(crate) struct Disk {
     mounts: Arc<Mounts>,
     purges: Arc<Purges>,
+    shares: Arc<Shares>,
+    /// What partitions want written, where that is not the default.
+    policies: RwLock<HashMap<Partition, Policy>>,
     /// Bytes of the smallest volume.
     smallest: u64,
     loaded: watch::Sender<bool>,
@@ -117,6 +126,7 @@ impl Disk {
             purges: Arc::clone(purges),
             metrics: metrics.clone(),
             bell: Arc::new(Bell::new(configs.len(), metrics.clone())),
+            shares: Arc::default(),
             session,
         };
         let volumes = open_volumes(configs, &shared);
@@ -137,6 +147,8 @@ impl Disk {
         Ok(Self {
             mounts,
             purges: Arc::clone(purges),
+            shares: shared.shares,
+            policies: RwLock::default(),
             smallest: smallest.unwrap_or(0),
             loaded,
             _keeper: keeper,
@@ -255,6 +267,83 @@ impl Disk {
         Claim::of(mount.volume(), self.filed(variant), variant)
     }
 
+    /// Sets what a partition may take of the disk from now on.
+    pub(crate) fn set_quota(&self, partition: Partition, quota: Quota) {
+        self.shares.set_quota(partition, quota);
+    }
+
+    /// Sets what a partition wants written from now on.
+    pub(crate) fn set_policy(&self, partition: Partition, policy: Policy) {
+        self.policies.write().insert(partition, policy);
+    }
+
+    /// Whether a response that was just fetched goes to disk. Long content is there already: it goes as it comes.
+    pub(crate) fn admits_fill(&self, variant: &Variant, claim: &Claim) -> bool {
+        if variant.content.is_on_disk() {
+            return true;
+        }
+        let primary = variant.key.primary();
+        let ghost = claim.volume().catalog.ghost();
+        let is_recalled = ghost.recall(primary);
+        let moment = Moment::Fill { is_recalled };
+        let decided = self.decide(variant, claim, moment);
+        if decided == Admission::Leave(WhyNot::Unused) {
+            ghost.remember(primary);
+        }
+        matches!(decided, Admission::Write(_))
+    }
+
+    /// Counts a hit in memory, and hands the response in when that makes it worth the disk; without waiting. `is_newest` is asked
+    /// before: whether it is what is in memory.
+    pub(crate) fn hit_in_memory(&self, variant: &Arc<Variant>, is_newest: impl FnOnce() -> bool) {
+        let (Some(hits), memory::Content::Whole(whole)) =
+            (variant.on_disk.count_hit(), &variant.content)
+        else {
+            return;
+        };
+        if hits < MEMORY_HITS {
+            return;
+        }
+        let Some(mount) = self.mount_of(variant.key.primary()) else {
+            return;
+        };
+        // A little later is early enough.
+        if !mount.shelf.sink.has_room() {
+            return;
+        }
+        let (volume, filed) = (mount.volume(), self.filed(variant));
+        let Some(claim) = Claim::late(volume, filed, variant, is_newest) else {
+            return;
+        };
+        let decided = self.decide(variant, &claim, Moment::MemoryHit(hits));
+        if matches!(decided, Admission::Write(_)) {
+            self.put_whole(&mount.shelf, variant, whole, claim);
+        }
+    }
+
+    fn decide(&self, variant: &Variant, claim: &Claim, moment: Moment) -> Admission {
+        let partition = variant.key.partition();
+        let policies = self.policies.read();
+        admission::decide(&admission::Facts {
+            moment,
+            policy: policies.get(&partition).copied().unwrap_or_default(),
+            replaces: claim.replaces(),
+            has_wrapped: claim.volume().has_wrapped(),
+            standing: self.shares.standing(partition, variant.content.length()),
+            // Versions count up: spread, they are as good as chance.
+            chance: (variant.version.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16,
+        })
+    }
+
+    fn put_whole(&self, shelf: &Shelf, variant: &Arc<Variant>, whole: &Bytes, claim: Claim) {
+        let vary = self.vary_of(variant);
+        if whole.len() as u64 <= INLINE_MAX {
+            shelf.put_head(variant, vary, Place::default(), whole.clone(), claim);
+        } else {
+            shelf.put_long(variant, vary, whole.clone(), claim);
+        }
+    }
+
     /// Writes a stored response whose content is in memory, or on disk already. Waits only for room in the queue. `false` when it
     /// will not be written, although its volume serves.
     pub(crate) async fn write(&self, variant: &Arc<Variant>, claim: Claim) -> bool {
@@ -269,9 +358,9 @@ impl Disk {
         };
         let shelf = mount.shelf.clone();
         shelf.sink.room().await;
-        let vary = self.vary_of(variant);
         match &variant.content {
             memory::Content::OnDisk(content) => {
+                let vary = self.vary_of(variant);
                 let is_here = content
                     .mount()
                     .is_some_and(|mount| Arc::ptr_eq(mount.volume(), &volume));
@@ -280,12 +369,8 @@ impl Disk {
                 }
                 is_here
             }
-            memory::Content::Whole(whole) if whole.len() as u64 <= INLINE_MAX => {
-                shelf.put_head(variant, vary, Place::default(), whole.clone(), claim);
-                true
-            }
             memory::Content::Whole(whole) => {
-                shelf.put_long(variant, vary, whole.clone(), claim);
+                self.put_whole(&shelf, variant, whole, claim);
                 true
             }
             // Only a store without a disk holds pieces, and one whose disk failed.

@@ -13,6 +13,8 @@ use log::{error, warn};
 
 use crate::collapse::{self, Collapse, Follower, InFlight, Lead, Seat};
 use crate::device::{self, Device, Opener, RealFiles};
+use crate::disk::admission::Policy;
+use crate::disk::shares::Quota;
 use crate::disk::{self, Claim, Disk, Mount, OnDisk};
 use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
@@ -343,6 +345,16 @@ impl Cache {
         self.purge(Purge::url(key)).await.map(Some)
     }
 
+    /// Sets what a partition may take of the disk, in bytes over all volumes. Nothing is thrown away for it.
+    pub fn set_quota(&self, partition: Partition, quota: Quota) {
+        self.disk.set_quota(partition, quota);
+    }
+
+    /// Sets what a partition wants written to disk.
+    pub fn set_policy(&self, partition: Partition, policy: Policy) {
+        self.disk.set_policy(partition, policy);
+    }
+
     /// Whether the index of every volume is loaded.
     pub fn is_loaded(&self) -> bool {
         self.disk.is_loaded()
@@ -439,6 +451,9 @@ impl Cache {
     pub(crate) async fn write_to_disk(&self, stored: Stored) {
         let Stored { variant, claim } = stored;
         let Some(claim) = claim else { return };
+        if !self.disk.admits_fill(&variant, &claim) {
+            return;
+        }
         let replaces = claim.replaces();
         let write = self.disk.write(&variant, claim);
         let written = tokio::time::timeout(STALLED_DISK_MAX, write).await;
@@ -470,6 +485,9 @@ impl Cache {
             Found::Variant(variant) => match self.hit(variant, Tier::Memory) {
                 Some(hit) => {
                     self.metrics.hits_memory.inc();
+                    let variant = &hit.handle.variant;
+                    self.disk
+                        .hit_in_memory(variant, || self.is_in_memory(variant));
                     Lookup::Hit(hit)
                 }
                 None => Lookup::Miss,
@@ -525,10 +543,14 @@ impl Cache {
 
     /// Whether exactly this version is what is stored.
     fn is_stored(&self, variant: &Variant) -> bool {
-        let primary = variant.key.primary();
+        self.is_in_memory(variant) || self.disk.holds(variant)
+    }
+
+    /// Whether exactly this version is in memory.
+    fn is_in_memory(&self, variant: &Variant) -> bool {
         let is_it = |other: &Arc<Variant>| other.version == variant.version;
-        let in_memory = self.memory.variants(primary);
-        in_memory.is_some_and(|variants| variants.iter().any(is_it)) || self.disk.holds(variant)
+        let in_memory = self.memory.variants(variant.key.primary());
+        in_memory.is_some_and(|variants| variants.iter().any(is_it))
     }
 
     /// Whether a response that the request would select is stored which it has not seen.
@@ -582,6 +604,8 @@ impl std::fmt::Debug for Cache {
     }
 }
 
+#[cfg(test)]
+mod engine;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

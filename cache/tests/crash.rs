@@ -25,7 +25,7 @@ const CHILD: &str = "JET9_CRASH_CHILD";
 const SEED: &str = "JET9_SEED";
 const KEYS: u64 = 40;
 /// Rounds in the ordinary run; `JET9_CRASH_ROUNDS` asks for more.
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 50;
 
 fn config(directory: &Path) -> CacheConfig {
     let volume = VolumeConfig {
@@ -198,12 +198,15 @@ fn allowed(log: &Path) -> HashMap<u64, Vec<u64>> {
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let key = words[1].parse().unwrap();
+        let versions = allowed.entry(key).or_default();
         match words[0] {
-            "purged" => allowed.entry(key).or_default().clear(),
-            _ => allowed
-                .entry(key)
-                .or_default()
-                .push(words[2].parse().unwrap()),
+            "purged" => versions.clear(),
+            // Whatever was found after a restart had been on disk: nothing older may come after it.
+            "found" => {
+                let found: u64 = words[2].parse().unwrap();
+                versions.retain(|version| *version >= found);
+            }
+            _ => versions.push(words[2].parse().unwrap()),
         }
     }
     allowed
@@ -238,6 +241,8 @@ fn run_and_kill(directory: &Path, seed: u64, lines: u64) {
 
 async fn verify(directory: &Path, seed: u64) -> u64 {
     let allowed = allowed(&directory.join("log"));
+    let log = directory.join("log");
+    let mut log = std::fs::OpenOptions::new().append(true).open(log).unwrap();
     let store = Store::open(directory).await;
     let mut hits = 0;
     for n in 0..KEYS {
@@ -263,6 +268,7 @@ async fn verify(directory: &Path, seed: u64) -> u64 {
             read == content(n, version),
             "seed {seed}: /{n} has wrong bytes"
         );
+        writeln!(log, "found {n} {version}").unwrap();
         hits += 1;
     }
     hits

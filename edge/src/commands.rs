@@ -10,6 +10,7 @@ pub mod check;
 pub mod quickstart;
 pub mod run;
 
+pub mod cache;
 pub mod cluster;
 pub mod node;
 pub mod purge;

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use jet9_edge::commands::{Failure, check, cluster, node, purge, quickstart, run, site};
+use jet9_edge::commands::{Failure, cache, check, cluster, node, purge, quickstart, run, site};
 
 /// Jet9 Edge: a caching reverse proxy that follows the live master of each site.
 #[derive(Debug, Parser)]
@@ -32,6 +32,9 @@ enum Command {
     /// Cluster state: as the edge sees it, and published by compare-and-swap.
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Volumes of the store on disk.
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Nodes of the fleet.
     #[command(subcommand)]
     Node(node::Command),
@@ -60,6 +63,7 @@ fn execute(command: &Command) -> Result<ExitCode, Failure> {
         Command::Purge(arguments) => purge::run(arguments),
         Command::Site(command) => site::run(command),
         Command::Cluster(command) => cluster::run(command),
+        Command::Cache(command) => cache::run(command),
         Command::Node(command) => node::run(command),
     }
 }

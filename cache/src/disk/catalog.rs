@@ -6,14 +6,18 @@
 //! disk is known to *perhaps* have one. Slots are replaced in place, so that a key whose slot was taken by another with the same tag still
 //! sees that tag. Does no I/O and judges no purge.
 
+use std::sync::Arc;
+
 use crate::key::{KeyHasher, Partition};
 use crate::memory::Version;
 use crate::semantics::vary::{SelectingFields, Selector};
 
 use super::forgotten::Forgotten;
+use super::ghost::Ghost;
 use super::index::slot::{Address, Slot};
 use super::index::table::{Put, Table};
 use super::pending::Pending;
+use super::shares::Shares;
 use super::variants::{Family, Filed, Lists, family};
 
 /// The catalog of one volume.
@@ -23,11 +27,13 @@ pub(super) struct Catalog {
     lists: Lists,
     pending: Pending,
     forgotten: Forgotten,
+    ghost: Ghost,
+    shares: Arc<Shares>,
 }
 
 impl Catalog {
     /// A catalog for about this many records, of a volume that loads.
-    pub(super) fn new(records: u64) -> Self {
+    pub(super) fn new(records: u64, shares: Arc<Shares>) -> Self {
         let table = Table::new(records);
         let forgotten = Forgotten::new(table.buckets());
         Self {
@@ -35,7 +41,14 @@ impl Catalog {
             lists: Lists::default(),
             pending: Pending::new(),
             forgotten,
+            ghost: Ghost::new(records),
+            shares,
         }
+    }
+
+    /// The keys that were seen and not kept.
+    pub(super) const fn ghost(&self) -> &Ghost {
+        &self.ghost
     }
 
     /// How many records are known.
@@ -90,8 +103,18 @@ impl Catalog {
 
     /// A version is committed: nothing older is found any more. `None` when a newer one was; else whether an older one may be on disk.
     pub(super) fn claim(&self, filed: Filed, version: Version) -> Option<Replaces> {
+        self.claim_late(filed, version, || true)
+    }
+
+    /// The same for a version that was committed a while ago: only while it `is_newest`, asked under the lock.
+    pub(super) fn claim_late(
+        &self,
+        filed: Filed,
+        version: Version,
+        is_newest: impl FnOnce() -> bool,
+    ) -> Option<Replaces> {
         let may_have = self.may_have(filed.primary);
-        let claimed = self.pending.claim(filed, version);
+        let claimed = self.pending.claim_if(filed, version, is_newest);
         claimed.then_some(if may_have {
             Replaces::Perhaps
         } else {
@@ -112,7 +135,8 @@ impl Catalog {
     /// A claimed version does not reach the disk: what is there is older, and stays out of reach.
     pub(super) fn abandon(&self, filed: Filed, version: Version) {
         self.pending.end(filed, version, || {
-            if self.table.take(filed.hash()).is_some() {
+            if let Some(stale) = self.table.take(filed.hash()) {
+                self.shares.subtract(&stale);
                 self.mark(filed.hash());
             }
         });
@@ -128,22 +152,53 @@ impl Catalog {
         self.pending.finish_loading();
     }
 
+    /// The slot of a record, claimed or not.
+    pub(super) fn present(&self, filed: Filed, address: Address) -> Option<Slot> {
+        self.table.get(filed.hash(), address)
+    }
+
+    /// A record was copied. `false`: what it was copied from is not found any more, and neither is the copy.
+    pub(super) fn relocate(&self, filed: Filed, from: Address, slot: &Slot) -> bool {
+        let mut moved = false;
+        self.pending.unless_claimed(filed, || {
+            let replaced = self.table.replace(filed.hash(), from, slot);
+            if let Some(replaced) = replaced {
+                self.shares.subtract(&replaced);
+                self.shares.add(slot);
+                moved = true;
+            }
+        });
+        if !moved {
+            self.drop_record(filed, from);
+        }
+        moved
+    }
+
     /// A record cannot be read: it is not tried again. It may still be there after a restart.
     pub(super) fn forget(&self, filed: Filed, address: Address) {
-        if self.table.remove(filed.hash(), address).is_some() {
+        if self.drop_record(filed, address) {
             self.mark(filed.hash());
         }
     }
 
     /// A record is about to be overwritten; whether it was found until now.
     pub(super) fn drop_record(&self, filed: Filed, address: Address) -> bool {
-        self.table.remove(filed.hash(), address).is_some()
+        let removed = self.table.remove(filed.hash(), address);
+        if let Some(slot) = &removed {
+            self.shares.subtract(slot);
+        }
+        removed.is_some()
     }
 
     /// All records at these addresses are about to be overwritten, whatever they were.
     pub(super) fn drop_range(&self, range: std::ops::Range<u64>) {
-        self.table
-            .retain(|slot| !range.contains(&slot.address.offset()));
+        self.table.retain(|slot| {
+            let is_kept = !range.contains(&slot.address.offset());
+            if !is_kept {
+                self.shares.subtract(slot);
+            }
+            is_kept
+        });
     }
 
     /// Tells where the ring is written from now on, and whether it begins anew.
@@ -170,9 +225,15 @@ impl Catalog {
     fn put(&self, filed: Filed, slot: &Slot) {
         let hash = filed.hash();
         match self.table.put(hash, slot) {
-            Put::Free | Put::Replacing(_) => {}
-            Put::Displacing(_) | Put::Not => self.mark(hash),
+            Put::Free => {}
+            Put::Replacing(old) => self.shares.subtract(&old),
+            Put::Displacing(other) => {
+                self.shares.subtract(&other);
+                self.mark(hash);
+            }
+            Put::Not => return self.mark(hash),
         }
+        self.shares.add(slot);
     }
 
     fn mark(&self, hash: u128) {

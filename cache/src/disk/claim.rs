@@ -13,9 +13,13 @@ use super::record::{Facts, Location};
 use super::variants::Filed;
 use super::volume::Volume;
 
-/// Where a stored response is on its volume, as far as is known: the offset of its record, 0 for nowhere.
+/// Where a stored response is on its volume, as far as is known: the offset of its record, or how often it was hit while it is not
+/// there. Records begin far above any count.
 #[derive(Debug, Default)]
 pub(crate) struct OnDisk(AtomicU64);
+
+/// Hits are not counted any further.
+const HITS_MAX: u64 = 255;
 
 impl OnDisk {
     pub(super) const fn at(offset: u64) -> Self {
@@ -24,6 +28,19 @@ impl OnDisk {
 
     pub(super) fn offset(&self) -> u64 {
         self.0.load(Ordering::Acquire)
+    }
+
+    /// Counts a hit in memory; `None` when it is on disk.
+    pub(super) fn count_hit(&self) -> Option<u8> {
+        let value = self.0.load(Ordering::Relaxed);
+        if value >= HITS_MAX {
+            return u8::try_from(value).ok();
+        }
+        // A hit that is lost to another is no harm.
+        let counted =
+            self.0
+                .compare_exchange(value, value + 1, Ordering::Relaxed, Ordering::Relaxed);
+        counted.ok().and_then(|hits| u8::try_from(hits + 1).ok())
     }
 
     fn set(&self, offset: u64) {
@@ -45,19 +62,36 @@ impl Claim {
     /// Claims the place of a response; `None` when a newer version has it.
     pub(super) fn of(volume: &Arc<Volume>, filed: Filed, variant: &Arc<Variant>) -> Option<Self> {
         let replaces = volume.catalog.claim(filed, variant.version)?;
+        Some(Self::new(volume, filed, variant, replaces))
+    }
+
+    /// The same for a version that was committed a while ago; `None`, too, unless it `is_newest`.
+    pub(super) fn late(
+        volume: &Arc<Volume>,
+        filed: Filed,
+        variant: &Arc<Variant>,
+        is_newest: impl FnOnce() -> bool,
+    ) -> Option<Self> {
+        let replaces = volume
+            .catalog
+            .claim_late(filed, variant.version, is_newest)?;
+        Some(Self::new(volume, filed, variant, replaces))
+    }
+
+    fn new(volume: &Arc<Volume>, filed: Filed, variant: &Arc<Variant>, replaces: Replaces) -> Self {
         // What is not loaded yet may be anything.
         let replaces = if volume.is_loaded() {
             replaces
         } else {
             Replaces::Perhaps
         };
-        Some(Self {
+        Self {
             volume: Arc::clone(volume),
             filed,
             variant: Arc::clone(variant),
             replaces,
             settled: false,
-        })
+        }
     }
 
     /// Whether an older version may be on disk, which would come back at the next start if this one were not written.

@@ -38,12 +38,22 @@ impl Pending {
     }
 
     /// Claims the place of a response for a version. `false`: a newer version has it.
+    #[cfg(test)]
     pub(super) fn claim(&self, filed: Filed, version: Version) -> bool {
+        self.claim_if(filed, version, || true)
+    }
+
+    /// The same, and only if `is_newest`, asked under the lock: a commit is in memory before it claims.
+    pub(super) fn claim_if(
+        &self,
+        filed: Filed,
+        version: Version,
+        is_newest: impl FnOnce() -> bool,
+    ) -> bool {
         let mut claims = self.shard(filed).lock();
-        if claims
-            .get(&filed)
-            .is_some_and(|claim| claim.version > version)
-        {
+        // Nor twice for the same version: whoever claimed it first writes it.
+        let newer = claims.get(&filed).filter(|claim| claim.version >= version);
+        if newer.is_some() || !is_newest() {
             return false;
         }
         let claimed = Claimed {
@@ -130,6 +140,7 @@ mod tests {
         pending.finish_loading();
         assert!(claim(&pending, 1) && claim(&pending, 2) && !claim(&pending, 1));
         assert!(!pending.is_current(FILED, Version(1)) && pending.is_current(FILED, Version(2)));
+        assert!(!claim(&pending, 2), "it is claimed already");
         assert!(!ends(&pending, 1), "overtaken");
         assert!(ends(&pending, 2) && !ends(&pending, 2), "once");
         assert!(!pending.is_current(FILED, Version(2)));

@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Head,
     /// A piece of the content of a long one; the head names its place.
     Chunk,
+    /// Nothing: it says that all before it is durable.
+    Mark,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
         match self {
             Self::Head => 1,
             Self::Chunk => 2,
+            Self::Mark => 3,
         }
     }
 
@@ -47,6 +50,7 @@ impl Kind {
         match number {
             1 => Some(Self::Head),
             2 => Some(Self::Chunk),
+            3 => Some(Self::Mark),
             _ => None,
         }
     }
@@ -129,6 +133,26 @@ pub(super) struct Header {
 }
 
 impl Draft {
+    /// A record that holds nothing.
+    pub(super) fn mark() -> Self {
+        let facts = Facts {
+            kind: Kind::Mark,
+            primary: 0,
+            selected_by: 0,
+            vary: 0,
+            url: 0,
+            birth: Tick::NEVER,
+            version: Version(0),
+            partition: Partition(0),
+            chunk: 0,
+        };
+        Self {
+            facts,
+            meta: Vec::new(),
+            content: Bytes::new(),
+        }
+    }
+
     /// Bytes of the record, without padding.
     pub(super) fn length(&self) -> usize {
         HEADER_BYTES + table_bytes(self.content.len()) + self.meta.len() + self.content.len()

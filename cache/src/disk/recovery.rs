@@ -5,6 +5,7 @@
 //! without a readable footer is scanned. Whatever might hide that a newer record was lost (a lap that is missing, a hole where everything
 //! had been durable, a birth after the journal's last tick) makes the volume unbelievable; one unreadable record is a miss.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::info;
@@ -13,7 +14,7 @@ use crate::purge::Purges;
 
 use super::footer::{Entry, Seal};
 use super::record::{ALIGNMENT, HEADER_BYTES, Header, Kind, Meta, RECORD_BYTES_MAX, padded};
-use super::segment::{PAGE_BYTES, SegmentHeader, are_whole};
+use super::segment::{Geometry, PAGE_BYTES, SegmentHeader, are_whole};
 use super::superblock::Emptied;
 use super::variants::Filed;
 use super::volume::{Operation, Volume};
@@ -22,6 +23,30 @@ use super::volume::{Operation, Volume};
 const WINDOW_BYTES: usize = 64 << 10;
 /// Where no record begins within this many bytes after the last one, none follows: it is longer than any record.
 const GAP_MAX: u64 = RECORD_BYTES_MAX as u64;
+
+/// What is read: a volume in service, or a file that somebody wants to know about.
+pub(super) trait Source {
+    fn identity(&self) -> u128;
+    fn geometry(&self) -> Geometry;
+    /// Fills `buffer` from `offset`, or fails; who counts failures counts this one.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+impl Source for Volume {
+    fn identity(&self) -> u128 {
+        self.identity
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let result = self.device.read_at(buffer, offset);
+        self.note(Operation::Read, &result);
+        result
+    }
+}
 
 /// Reads in which laps the segments are; the last one.
 ///
@@ -134,8 +159,7 @@ fn load_entry(volume: &Volume, segment: u32, entry: &Entry) {
 /// Reads what responses vary by from one of them.
 fn learn(volume: &Volume, offset: u64, entry: &Entry, purges: &Purges) {
     let mut record = vec![0; entry.bytes as usize];
-    let result = volume.device.read_at(&mut record, offset);
-    volume.note(Operation::Read, &result);
+    let result = volume.read_at(&mut record, offset);
     let header = Header::decode(&record, volume.identity, offset)
         .filter(|header| result.is_ok() && header.facts.vary == entry.vary);
     let meta = header
@@ -152,12 +176,16 @@ fn learn(volume: &Volume, offset: u64, entry: &Entry, purges: &Purges) {
 ///
 /// # Errors
 /// When one was lost that had been durable.
-pub(super) fn entries_of(volume: &Volume, segment: u32, lap: u64) -> Result<Vec<Entry>, Emptied> {
+pub(super) fn entries_of(
+    volume: &dyn Source,
+    segment: u32,
+    lap: u64,
+) -> Result<Vec<Entry>, Emptied> {
     if let Some(entries) = footer_of(volume, segment, lap) {
         return Ok(entries);
     }
     let mut scan = Scan::of(volume, segment, lap);
-    let start = volume.geometry.start_of(segment);
+    let start = volume.geometry().start_of(segment);
     let entries = scan
         .by_ref()
         .map(|header| Entry::of_header(&header, start))
@@ -169,42 +197,41 @@ pub(super) fn entries_of(volume: &Volume, segment: u32, lap: u64) -> Result<Vec<
     }
 }
 
-fn header_of(volume: &Volume, segment: u32) -> Option<SegmentHeader> {
-    let page = page(volume, volume.geometry.start_of(segment))?;
-    SegmentHeader::decode(&page, volume.identity).filter(|header| header.segment == segment)
+pub(super) fn header_of(volume: &dyn Source, segment: u32) -> Option<SegmentHeader> {
+    let page = page(volume, volume.geometry().start_of(segment))?;
+    SegmentHeader::decode(&page, volume.identity()).filter(|header| header.segment == segment)
 }
 
-fn seal_of(volume: &Volume, segment: u32) -> Option<Seal> {
-    let page = page(volume, volume.geometry.end_of(segment) - PAGE_BYTES)?;
-    Seal::decode(&page, volume.identity).filter(|seal| seal.segment == segment)
+pub(super) fn seal_of(volume: &dyn Source, segment: u32) -> Option<Seal> {
+    let page = page(volume, volume.geometry().end_of(segment) - PAGE_BYTES)?;
+    Seal::decode(&page, volume.identity()).filter(|seal| seal.segment == segment)
 }
 
-fn page(volume: &Volume, offset: u64) -> Option<Vec<u8>> {
+fn page(volume: &dyn Source, offset: u64) -> Option<Vec<u8>> {
     read(volume, offset, PAGE_BYTES)
 }
 
-fn read(volume: &Volume, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+fn read(volume: &dyn Source, offset: u64, bytes: u64) -> Option<Vec<u8>> {
     let mut buffer = vec![0; usize::try_from(bytes).ok()?];
-    let result = volume.device.read_at(&mut buffer, offset);
-    volume.note(Operation::Read, &result);
+    let result = volume.read_at(&mut buffer, offset);
     result.ok().map(|()| buffer)
 }
 
 /// What the footer of a segment lists, if it was written in this lap and can be read.
-fn footer_of(volume: &Volume, segment: u32, lap: u64) -> Option<Vec<Entry>> {
+fn footer_of(volume: &dyn Source, segment: u32, lap: u64) -> Option<Vec<Entry>> {
     let seal = seal_of(volume, segment).filter(|seal| seal.lap == lap)?;
     let bytes = seal.list_bytes();
-    let end = volume.geometry.end_of(segment) - PAGE_BYTES;
-    if bytes > volume.geometry.segment_bytes - 2 * PAGE_BYTES {
+    let end = volume.geometry().end_of(segment) - PAGE_BYTES;
+    if bytes > volume.geometry().segment_bytes - 2 * PAGE_BYTES {
         return None;
     }
     let list = read(volume, end - bytes, bytes)?;
-    seal.entries(&list, volume.geometry.segment_bytes)
+    seal.entries(&list, volume.geometry().segment_bytes)
 }
 
 /// The records of one lap of a segment, in order, by their headers.
 pub(super) struct Scan<'a> {
-    volume: &'a Volume,
+    volume: &'a dyn Source,
     lap: u64,
     position: u64,
     end: u64,
@@ -220,13 +247,13 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn of(volume: &'a Volume, segment: u32, lap: u64) -> Self {
-        let position = volume.geometry.start_of(segment) + PAGE_BYTES;
+    pub(super) fn of(volume: &'a dyn Source, segment: u32, lap: u64) -> Self {
+        let position = volume.geometry().start_of(segment) + PAGE_BYTES;
         Self {
             volume,
             lap,
             position,
-            end: volume.geometry.end_of(segment),
+            end: volume.geometry().end_of(segment),
             last_end: position,
             hole: None,
             durable: 0,
@@ -251,8 +278,7 @@ impl<'a> Scan<'a> {
             let bytes = left.min(WINDOW_BYTES as u64);
             self.window.resize(usize::try_from(bytes).ok()?, 0);
             self.window_at = self.position;
-            let result = self.volume.device.read_at(&mut self.window, self.position);
-            self.volume.note(Operation::Read, &result);
+            let result = self.volume.read_at(&mut self.window, self.position);
             if result.is_err() {
                 self.window.clear();
                 self.failed = true;
@@ -268,7 +294,7 @@ impl Iterator for Scan<'_> {
     type Item = Header;
 
     fn next(&mut self) -> Option<Header> {
-        let (identity, lap) = (self.volume.identity, self.lap);
+        let (identity, lap) = (self.volume.identity(), self.lap);
         let last = self.end.min(self.last_end + GAP_MAX);
         while self.position + HEADER_BYTES as u64 <= last {
             let (position, end) = (self.position, self.end);

@@ -26,6 +26,7 @@ use super::index::slot::{Address, Birth, SizeClass, Slot};
 use super::keeper::Bell;
 use super::record::{Header, Location, RECORD_BYTES_MAX};
 use super::segment::{Geometry, SegmentHeader};
+use super::shares::Shares;
 use super::superblock::{Emptied, Peer, Superblock};
 
 /// The file in the volume's directory.
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) purges: Arc<Purges>,
     pub(super) metrics: Metrics,
     pub(super) bell: Arc<Bell>,
+    pub(super) shares: Arc<Shares>,
     /// The session that begins.
     pub(super) session: u128,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Volume {
     pub(super) shared: Shared,
     superblock: Mutex<Superblock>,
     loaded: AtomicBool,
+    /// The segment whose records are moved within it just now; [`u32::MAX`] for none.
+    turning: AtomicU32,
     /// Held while a segment is reused, and while recovery takes in what one holds.
     reuse: Mutex<()>,
     /// In this minute.
@@ -177,10 +181,14 @@ impl Volume {
             identity: superblock.identity,
             geometry,
             segments: (0..geometry.segments).map(|_| Segment::default()).collect(),
-            catalog: Catalog::new(geometry.bytes() / RECORD_BYTES_MEAN),
+            catalog: Catalog::new(
+                geometry.bytes() / RECORD_BYTES_MEAN,
+                Arc::clone(&shared.shares),
+            ),
             shared,
             superblock: Mutex::new(superblock),
             loaded: AtomicBool::new(false),
+            turning: AtomicU32::new(u32::MAX),
             reuse: Mutex::default(),
             failures: AtomicU32::new(0),
             expelled: AtomicBool::new(false),
@@ -304,7 +312,14 @@ impl Volume {
         let header = Header::decode(&record, self.identity, location.offset)
             .filter(|h| h.lap == location.lap && h.record_bytes() <= record.len());
         let Some(header) = header else {
-            return Err(self.corrupt());
+            // Where records move, there may be a part of another one.
+            return Err(
+                if self.turning.load(Ordering::Acquire) == location.segment {
+                    Unread::Gone
+                } else {
+                    self.corrupt()
+                },
+            );
         };
         record.truncate(header.record_bytes());
         Ok((header, record.into()))
@@ -414,6 +429,17 @@ impl Volume {
         of_segment.lap.store(lap, Ordering::Release);
         self.catalog
             .advance(self.geometry.start_of(segment), segment == 0);
+    }
+
+    /// Tells that the records of a segment are moved within it, or that they are no more.
+    pub(super) fn turn(&self, segment: Option<u32>) {
+        self.turning
+            .store(segment.unwrap_or(u32::MAX), Ordering::Release);
+    }
+
+    /// Whether every segment was written once: what is written now pushes something out.
+    pub(super) fn has_wrapped(&self) -> bool {
+        self.last_lap() >= u64::from(self.geometry.segments)
     }
 
     /// Writes the header of a lap that begins, and what the superblock says of it. Blocks.

@@ -16,11 +16,11 @@ use tokio::sync::{Notify, oneshot};
 
 use super::claim::Claim;
 use super::footer::{Entry, Seal, footer_bytes};
-use super::index::slot::Address;
 use super::record::{Draft, Facts, Kind, Location, Spot, padded};
 use super::recovery;
+use super::reinsertion;
 use super::segment::PAGE_BYTES;
-use super::variants::Filed;
+use super::turnover::{self, Kept};
 use super::volume::{Operation, Volume};
 
 /// Records that are gathered before they are written, in bytes.
@@ -42,6 +42,8 @@ pub(super) enum Ticket {
     Head(Claim),
     /// A piece of content: whoever handed it in is told.
     Piece(Done),
+    /// A record that was there already, and is found here if it still is there.
+    Again(Arc<Volume>, Kept),
 }
 
 impl Ticket {
@@ -49,7 +51,7 @@ impl Ticket {
     fn is_overtaken(&self) -> bool {
         match self {
             Self::Head(claim) => !claim.is_current(),
-            Self::Piece(_) => false,
+            Self::Piece(_) | Self::Again(..) => false,
         }
     }
 
@@ -57,6 +59,15 @@ impl Ticket {
         match self {
             Self::Head(claim) => claim.settle(&location, draft),
             Self::Piece(done) => done(Some(location)),
+            Self::Again(volume, kept) => {
+                let (offset, bytes) = (location.offset, location.bytes.into());
+                let slot = Volume::slot_of(offset, bytes, draft.partition, draft.birth);
+                let Some(mut slot) = slot else { return };
+                slot.frequency = reinsertion::aged(kept.from.frequency);
+                volume
+                    .catalog
+                    .relocate(kept.filed, kept.from.address, &slot);
+            }
         }
     }
 
@@ -64,6 +75,9 @@ impl Ticket {
         match self {
             Self::Head(claim) => drop(claim),
             Self::Piece(done) => done(None),
+            Self::Again(volume, kept) => {
+                volume.catalog.drop_record(kept.filed, kept.from.address);
+            }
         }
     }
 }
@@ -156,6 +170,11 @@ impl Sink {
             }
             room.await;
         }
+    }
+
+    /// Whether the writer is not far behind: what can wait, waits.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.waiting.lock().bytes < WAITING_BYTES_MAX / 4
     }
 
     /// Hands in a record; wait for [`Self::room`] before.
@@ -345,18 +364,52 @@ impl Log {
 
     fn flush(&mut self) {
         self.write();
-        self.sync();
+        if self.unsynced > 0 {
+            self.sync();
+            self.mark();
+        }
+    }
+
+    /// Says in the segment that all of it is durable so far: what is missing there at the next start was not lost by a crash.
+    fn mark(&mut self) {
+        let draft = Draft::mark();
+        let bytes = padded(draft.length()) as u64;
+        let Some(open) = self.open.as_mut().filter(|open| open.has_room(0, bytes)) else {
+            return;
+        };
+        let spot = Spot {
+            identity: self.volume.identity,
+            lap: open.lap,
+            offset: open.position,
+            durable: open.durable,
+        };
+        let mut record = Vec::new();
+        draft.encode(spot, &mut record);
+        let result = self.volume.device.write_at(&record, open.position);
+        self.volume.note(Operation::Write, &result);
+        // It is not waited for: nothing is lost without it.
+        if result.is_ok() {
+            open.position += bytes;
+        }
     }
 
     fn put(&mut self, draft: &Draft, ticket: Ticket) {
         let bytes = padded(draft.length()) as u64;
-        if ticket.is_overtaken() {
+        if ticket.is_overtaken() || !self.make_room(bytes) {
             return ticket.lost();
         }
-        let (Ok(length), true) = (u32::try_from(draft.length()), self.make_room(bytes)) else {
-            return ticket.lost();
-        };
-        let Some(open) = &mut self.open else {
+        self.append(draft, ticket);
+    }
+
+    /// Appends a record to the open segment, which has room for it.
+    fn append(&mut self, draft: &Draft, ticket: Ticket) {
+        let gathered = self.bytes.len();
+        let bytes = padded(draft.length()) as u64;
+        let open = self
+            .open
+            .as_mut()
+            .filter(|open| open.has_room(gathered, bytes));
+        let (Some(open), Ok(length)) = (open, u32::try_from(draft.length())) else {
             return ticket.lost();
         };
         let spot = Spot {
@@ -402,8 +455,10 @@ impl Log {
             return true;
         }
         self.seal();
-        self.open = self.begin_segment();
-        self.open.is_some()
+        self.begin_segment();
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.has_room(self.bytes.len(), bytes))
     }
 
     /// Ends the open segment: its footer, and all of it durable.
@@ -421,59 +476,68 @@ impl Log {
     }
 
     /// Reuses the segment whose lap is the oldest: never another, or what is older than the forgotten would come back at a start.
-    fn begin_segment(&mut self) -> Option<Open> {
+    fn begin_segment(&mut self) {
         let segments = (0..).zip(&self.volume.segments);
         let usable = segments.filter(|(number, _)| !self.retired.contains(number));
-        let (segment, oldest) = usable
-            .map(|(number, segment)| (number, segment.lap.load(Ordering::Acquire)))
-            .min_by_key(|(_, lap)| *lap)?;
+        let laps = usable.map(|(number, segment)| (segment.lap.load(Ordering::Acquire), number));
+        let Some((oldest, segment)) = laps.min() else {
+            return;
+        };
         let lap = self.last_lap + 1;
         self.last_lap = lap;
-        self.end_lap(segment, oldest, lap);
+        let kept = self.end_lap(segment, oldest, lap);
         if self.volume.write_lap(segment, lap).is_err() {
-            self.retire(segment);
-            return None;
+            return self.retire(segment);
         }
         let position = self.volume.geometry.start_of(segment) + PAGE_BYTES;
-        Some(Open {
+        self.open = Some(Open {
             segment,
             lap,
             position,
             end: self.volume.geometry.end_of(segment),
             durable: position,
             entries: Vec::new(),
-        })
+        });
+        self.write_again(segment, kept);
     }
 
-    /// Forgets what a segment held in lap `old`, and lets lap `new` begin.
-    fn end_lap(&self, segment: u32, old: u64, new: u64) {
+    /// Forgets what a segment held in lap `old`, but for what is kept, and lets lap `new` begin.
+    fn end_lap(&self, segment: u32, old: u64, new: u64) -> Vec<Kept> {
         let volume = &self.volume;
         let _reuse = volume.hold_reuse();
-        let entries = (old > 0).then(|| recovery::entries_of(volume, segment, old));
+        let entries = (old > 0).then(|| recovery::entries_of(&**volume, segment, old));
+        volume.turn(Some(segment));
         volume.begin_lap(segment, new);
-        let start = volume.geometry.start_of(segment);
-        let catalog = &volume.catalog;
-        match entries {
-            None => {}
-            Some(Ok(entries)) => {
-                let heads = entries.iter().filter(|entry| entry.kind == Kind::Head);
-                let dropped = heads.filter(|entry| {
-                    let filed = Filed {
-                        primary: entry.primary,
-                        variant: entry.variant,
-                    };
-                    let address = Address::of_offset(start + entry.within());
-                    address.is_some_and(|address| catalog.drop_record(filed, address))
-                });
-                let count = dropped.count() as u64;
-                let evictions = &volume.metrics().evictions;
-                evictions
-                    .with_label_values(&["disk", "capacity"])
-                    .inc_by(count);
+        let kept = match entries {
+            None => Vec::new(),
+            Some(Ok(entries)) => turnover::turn_over(volume, segment, old, &entries),
+            Some(Err(_)) => {
+                let start = volume.geometry.start_of(segment);
+                let range = start..volume.geometry.end_of(segment);
+                volume.catalog.drop_range(range);
+                Vec::new()
             }
-            Some(Err(_)) => catalog.drop_range(start..volume.geometry.end_of(segment)),
-        }
+        };
         volume.measure();
+        kept
+    }
+
+    /// Writes what is kept of the last lap, in the order of its places: each is read before anything can be written over it.
+    fn write_again(&mut self, segment: u32, kept: Vec<Kept>) {
+        let volume = Arc::clone(&self.volume);
+        for one in kept {
+            let ticket = Ticket::Again(Arc::clone(&volume), one);
+            let is_open = self
+                .open
+                .as_ref()
+                .is_some_and(|open| open.segment == segment);
+            match turnover::read(&volume, &one).filter(|_| is_open) {
+                Some(draft) => self.append(&draft, ticket),
+                None => ticket.lost(),
+            }
+        }
+        self.write();
+        volume.turn(None);
     }
 
     /// Writes what is gathered and tells everybody.

@@ -1,0 +1,492 @@
+//! The disk engine seen from outside: what survives the ring's turns, restarts, rot, and volumes that come and go.
+
+use std::collections::HashMap;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::purge::{Mode, What};
+use crate::test_support::{Bench, content, directory, name, read_body, response};
+
+fn config(directory: &Path, volumes: &[&str]) -> CacheConfig {
+    let volume = |name: &&str| VolumeConfig {
+        path: directory.join(name),
+        size: 18 << 20,
+    };
+    CacheConfig {
+        data_dir: directory.join("data"),
+        memory: 1 << 20,
+        disk: volumes.iter().map(volume).collect(),
+        max_object: 1 << 30,
+    }
+}
+
+async fn open(directory: &Path, volumes: &[&str]) -> Bench {
+    let bench = Bench::open(config(directory, volumes));
+    bench.cache.loaded().await;
+    bench
+}
+
+async fn store(bench: &Bench, path: &str, version: u64, length: usize) {
+    let head = response(&version.to_string(), &[], &[]);
+    bench.store(path, head, content(version, length)).await;
+}
+
+/// The version that is found, with the right bytes.
+async fn version(bench: &Bench, path: &str, length: usize) -> Option<u64> {
+    let hit = bench.hit(path).await?;
+    let version = name(&hit.response).parse().unwrap();
+    let read = read_body(hit.body).await.unwrap();
+    assert!(read == content(version, length), "{path}: wrong bytes");
+    Some(version)
+}
+
+/// Writes half of what the volume holds, `times` times over, nothing of which is asked for once it is on disk.
+async fn fill_up(bench: &Bench, tag: u64, times: u64) {
+    for n in 0..75 * times {
+        let path = format!("/{tag}/{n}");
+        // What was asked for before is worth writing.
+        for _ in 0..2 {
+            store(bench, &path, n, 100_000).await;
+        }
+    }
+    bench.flushed().await;
+}
+
+#[tokio::test]
+async fn what_is_used_stays_when_the_ring_turns_and_what_is_not_goes() {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    for path in ["/used", "/unused"] {
+        store(&bench, path, 1, 20_000).await;
+    }
+    bench.flushed().await;
+    for turn in 0..8 {
+        fill_up(&bench, turn, 1).await;
+        let hit = bench.hit("/used").await.unwrap();
+        assert_eq!(hit.tier, Tier::Disk, "{turn}");
+        assert_eq!(version(&bench, "/used", 20_000).await, Some(1), "{turn}");
+    }
+    assert_eq!(version(&bench, "/unused", 20_000).await, None);
+    bench.cache.close().await;
+    drop(bench);
+    let bench = open(place.path(), &["disk"]).await;
+    assert_eq!(version(&bench, "/used", 20_000).await, Some(1), "reopened");
+}
+
+#[tokio::test]
+async fn once_the_ring_has_turned_only_what_is_used_is_written() {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    fill_up(&bench, 0, 3).await;
+    for path in ["/once", "/again", "/hit", "/all"] {
+        store(&bench, path, 1, 5_000).await;
+    }
+    store(&bench, "/again", 2, 5_000).await;
+    for _ in 0..2 {
+        bench.hit("/hit").await.unwrap();
+    }
+    bench.cache.set_policy(bench.site, Policy::All);
+    store(&bench, "/all", 2, 5_000).await;
+    bench.cache.close().await;
+    drop(bench);
+    let bench = open(place.path(), &["disk"]).await;
+    for (path, expected) in [
+        ("/once", None),
+        ("/again", Some(2)),
+        ("/hit", Some(1)),
+        ("/all", Some(2)),
+    ] {
+        assert_eq!(version(&bench, path, 5_000).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_at_its_cap_writes_nothing_but_what_it_replaces() {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    let quota = Quota {
+        cap: 30_000,
+        ..Quota::default()
+    };
+    bench.cache.set_quota(bench.site, quota);
+    for n in 0..10 {
+        store(&bench, &format!("/{n}"), 1, 10_000).await;
+        bench.flushed().await;
+    }
+    store(&bench, "/0", 2, 10_000).await;
+    bench.cache.close().await;
+    drop(bench);
+    let bench = open(place.path(), &["disk"]).await;
+    let mut found = Vec::new();
+    for n in 0..10 {
+        if let Some(version) = version(&bench, &format!("/{n}"), 10_000).await {
+            found.push((n, version));
+        }
+    }
+    assert_eq!(found, [(0, 2), (1, 1)]);
+}
+
+/// Where in a volume a piece of text stands.
+fn places_of(volume: &Path, text: &[u8]) -> Vec<u64> {
+    let bytes = std::fs::read(volume).unwrap();
+    let found = bytes
+        .windows(text.len())
+        .enumerate()
+        .filter(|(_, window)| *window == text);
+    found.map(|(at, _)| at as u64).collect()
+}
+
+/// Damages the headers of the newest of two versions; `footers` too.
+async fn check_rot(clean: bool, footers: bool, expected: Option<u64>) {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    for version in 1..=2 {
+        store(&bench, "/", version, 3_000).await;
+        store(&bench, "/other", version, 3_000).await;
+        bench.flushed().await;
+    }
+    if clean {
+        bench.cache.close().await;
+    }
+    drop(bench);
+    let volume = place.path().join("disk/jet9.volume");
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&volume)
+        .unwrap();
+    let records = places_of(&volume, b"J9R2");
+    // Two records and a mark, twice.
+    assert_eq!(records.len(), 6);
+    file.write_all_at(&[0xff; 40], records[3] + 8).unwrap();
+    if footers {
+        for footer in places_of(&volume, b"JET9END\0") {
+            file.write_all_at(&[0xff; 8], footer).unwrap();
+        }
+    }
+    drop(file);
+    for _ in 0..2 {
+        let bench = open(place.path(), &["disk"]).await;
+        assert_eq!(version(&bench, "/", 3_000).await, None, "never version 1");
+        assert_eq!(version(&bench, "/other", 3_000).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn rot_in_the_newest_record_never_brings_back_an_older_one() {
+    check_rot(true, false, Some(2)).await;
+    // Nobody knows any more whose record it was: nothing can be believed.
+    check_rot(true, true, None).await;
+    check_rot(false, false, None).await;
+}
+
+#[tokio::test]
+async fn a_volume_tells_what_is_in_it_and_what_is_damaged() {
+    use crate::disk::inspect::{Depth, inspect};
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    for n in 0..5 {
+        store(&bench, &format!("/{n}"), n, 3_000).await;
+    }
+    store(&bench, "/long", 9, 700_000).await;
+    let site = bench.site.0;
+    bench.flushed().await;
+    let disk = place.path().join("disk");
+    // `response` is received one second after the epoch.
+    let now = Timestamp::from_unix_seconds(100);
+    let look = |depth| inspect(&disk, depth, now).unwrap();
+    let check = |sealed| {
+        let report = look(Depth::Everything);
+        assert!(report.is_good(), "{report:?}");
+        let share = report.partitions[&site];
+        assert_eq!((share.responses, share.by_age), (6, [0, 6, 0, 0, 0]));
+        assert_eq!((report.pieces, report.used, report.sealed), (1, 1, sealed));
+    };
+    check(0);
+    bench.cache.close().await;
+    check(1);
+    drop(bench);
+    let volume = disk.join("jet9.volume");
+    let piece = places_of(&volume, &content(9, 4096)[..64])[0];
+    let file = std::fs::OpenOptions::new().write(true).open(&volume);
+    file.unwrap()
+        .write_all_at(&[0xff], piece + 500_000)
+        .unwrap();
+    assert!(look(Depth::Heads).is_good());
+    assert_eq!(look(Depth::Everything).unreadable, 1);
+    assert!(inspect(&place.path().join("data"), Depth::Heads, now).is_err());
+}
+
+#[tokio::test]
+async fn a_lap_that_is_lost_empties_the_volume() {
+    let place = directory();
+    for version in 1..=3 {
+        let bench = open(place.path(), &["disk"]).await;
+        store(&bench, &format!("/{version}"), version, 3_000).await;
+        bench.cache.close().await;
+    }
+    let volume = place.path().join("disk/jet9.volume");
+    let headers = places_of(&volume, b"JET9SEG\0");
+    let footers = places_of(&volume, b"JET9END\0");
+    assert_eq!((headers.len(), footers.len()), (3, 3));
+    let damage = |places: &[u64]| {
+        let file = std::fs::OpenOptions::new().write(true).open(&volume);
+        for place in places {
+            file.as_ref()
+                .unwrap()
+                .write_all_at(&[0xff; 16], *place)
+                .unwrap();
+        }
+    };
+    damage(&[headers[1], headers[2]]);
+    {
+        let bench = open(place.path(), &["disk"]).await;
+        for n in 1..=3 {
+            let path = format!("/{n}");
+            assert_eq!(version(&bench, &path, 3_000).await, Some(n), "by footers");
+        }
+    }
+    damage(&[footers[2]]);
+    let bench = open(place.path(), &["disk"]).await;
+    for n in 1..=3 {
+        assert_eq!(version(&bench, &format!("/{n}"), 3_000).await, None, "{n}");
+    }
+    store(&bench, "/1", 4, 3_000).await;
+    bench.cache.close().await;
+    drop(bench);
+    let bench = open(place.path(), &["disk"]).await;
+    assert_eq!(version(&bench, "/1", 3_000).await, Some(4));
+}
+
+#[tokio::test]
+async fn volumes_that_come_and_go_never_bring_back_an_older_version() {
+    let place = directory();
+    let sessions: [&[&str]; 9] = [
+        &["a", "b"],
+        &["a"],
+        &["a", "b"],
+        &["b"],
+        &["a", "b", "c"],
+        &["c", "b"],
+        &["c", "b"],
+        &["b", "c", "a"],
+        &["a", "b", "c"],
+    ];
+    let mut hits = 0;
+    for (session, volumes) in (1..).zip(sessions) {
+        let bench = open(place.path(), volumes).await;
+        for n in 0..40 {
+            let path = format!("/{n}");
+            let found = version(&bench, &path, 2_000).await;
+            // Every key is stored anew in two sessions of three.
+            let newest = (1..session).rev().find(|earlier| (n + earlier) % 3 > 0);
+            assert!(
+                found.is_none() || found == newest,
+                "{session} {n}: {found:?}"
+            );
+            hits += u32::from(found.is_some());
+            if (n + session) % 3 > 0 {
+                store(&bench, &path, session, 2_000).await;
+            }
+        }
+        bench.cache.close().await;
+    }
+    assert!(hits > 60, "{hits}");
+}
+
+/// What a session of the model does.
+#[derive(Clone, Debug)]
+enum Step {
+    Store(u8),
+    Look(u8),
+    Freshen(u8),
+    Purge(u8, Mode),
+    PurgeTag(u8, Mode),
+    PurgeAll(Mode),
+    Flush,
+    Close,
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let mode = || prop_oneof![Just(Mode::Hard), Just(Mode::Soft)];
+    let step = prop_oneof![
+        8 => (0..8_u8).prop_map(Step::Store),
+        8 => (0..8_u8).prop_map(Step::Look),
+        2 => (0..8_u8).prop_map(Step::Freshen),
+        2 => (0..8_u8, mode()).prop_map(|(n, mode)| Step::Purge(n, mode)),
+        1 => (0..3_u8, mode()).prop_map(|(n, mode)| Step::PurgeTag(n, mode)),
+        1 => mode().prop_map(Step::PurgeAll),
+        2 => Just(Step::Flush),
+        1 => Just(Step::Close),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What must be true of one key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The newest version; none older may be found while the store is open, nor once this one was flushed.
+    newest: u64,
+    /// The newest version that was flushed.
+    flushed: u64,
+    /// Versions up to this were purged.
+    purged: u64,
+    softly: u64,
+}
+
+const LENGTHS: [usize; 4] = [100, 70_000, 300_000, 1_200_000];
+
+struct Model {
+    place: tempfile::TempDir,
+    bench: Option<Bench>,
+    known: HashMap<u8, Known>,
+    version: u64,
+}
+
+impl Model {
+    fn bench(&self) -> &Bench {
+        self.bench.as_ref().unwrap()
+    }
+
+    fn path(n: u8) -> String {
+        format!("/{n}")
+    }
+
+    fn head(version: u64, n: u8) -> StoredResponse {
+        response(&version.to_string(), &[&format!("tag-{}", n % 3)], &[])
+    }
+
+    async fn look(&self, n: u8) -> Option<Hit> {
+        let hit = self.bench().hit(&Self::path(n)).await?;
+        let known = self.known.get(&n).copied().unwrap_or_default();
+        let version: u64 = name(&hit.response).parse().unwrap();
+        assert!(
+            version <= known.newest && version >= known.flushed,
+            "{n}: {version} {known:?}"
+        );
+        assert!(version > known.purged, "{n}: {version} {known:?}");
+        if version <= known.softly {
+            assert_eq!(hit.purging, Purging::Soft, "{n}: {version} {known:?}");
+        }
+        Some(hit)
+    }
+
+    async fn purge(&mut self, what: What, mode: Mode, hits: impl Fn(u8) -> bool) {
+        let purge = Purge {
+            partition: Some(self.bench().site),
+            what: vec![what],
+            mode,
+        };
+        self.bench().cache.purge(purge).await.unwrap();
+        for (_, known) in self.known.iter_mut().filter(|(n, _)| hits(**n)) {
+            match mode {
+                Mode::Hard => known.purged = known.newest,
+                Mode::Soft => known.softly = known.newest,
+            }
+        }
+    }
+
+    fn flushed(&mut self) {
+        for known in self.known.values_mut() {
+            known.flushed = known.newest;
+        }
+    }
+
+    async fn reopen(&mut self) {
+        self.bench = None;
+        self.bench = Some(open(self.place.path(), &["disk"]).await);
+        for n in 0..8 {
+            // What a restart found is on disk for good.
+            if let Some(hit) = self.look(n).await {
+                let version = name(&hit.response).parse().unwrap();
+                let known = self.known.entry(n).or_default();
+                (known.newest, known.flushed) = (version, version);
+            }
+        }
+    }
+
+    async fn take(&mut self, step: Step) {
+        self.version += 1;
+        let version = self.version;
+        match step {
+            Step::Store(n) => {
+                let content = content(version, LENGTHS[usize::from(n % 4)]);
+                let head = Self::head(version, n);
+                self.bench().store(&Self::path(n), head, content).await;
+                self.known.entry(n).or_default().newest = version;
+                assert!(self.look(n).await.is_some(), "{n}");
+            }
+            Step::Look(n) => {
+                let Some(hit) = self.look(n).await else {
+                    return;
+                };
+                let length = hit.body_length();
+                assert_eq!(length, LENGTHS[usize::from(n % 4)] as u64);
+            }
+            Step::Freshen(n) => {
+                let Some(hit) = self.look(n).await else {
+                    return;
+                };
+                let head = Self::head(version, n);
+                if self.bench().cache.freshen(&hit.handle, head).await {
+                    self.known.entry(n).or_default().newest = version;
+                }
+            }
+            Step::Purge(n, mode) => {
+                let url = self.bench().key(&Self::path(n)).url();
+                self.purge(What::Url(url), mode, |other| other == n).await;
+            }
+            Step::PurgeTag(tag, mode) => {
+                let what = What::Tag(format!("tag-{tag}").into());
+                self.purge(what, mode, |n| n % 3 == tag).await;
+            }
+            Step::PurgeAll(mode) => self.purge(What::All, mode, |_| true).await,
+            Step::Flush => {
+                self.bench().flushed().await;
+                self.flushed();
+            }
+            Step::Close => {
+                self.bench().cache.close().await;
+                self.flushed();
+                self.reopen().await;
+            }
+            Step::Crash => self.reopen().await,
+        }
+    }
+}
+
+impl Hit {
+    fn body_length(&self) -> u64 {
+        match &self.body {
+            Body::Whole(content) => content.len() as u64,
+            Body::Stream(body) => body.length().unwrap(),
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_the_store_is_like_a_map_that_may_forget() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    proptest!(ProptestConfig::with_cases(60), |(steps in steps())| {
+        runtime.block_on(async {
+            let place = directory();
+            let bench = Some(open(place.path(), &["disk"]).await);
+            let mut model = Model {
+                place,
+                bench,
+                known: HashMap::new(),
+                version: 0,
+            };
+            for step in steps {
+                model.take(step).await;
+            }
+        });
+    });
+}
