@@ -18,7 +18,7 @@ use crate::key::{Key, KeyHasher};
 use crate::prediction::Asker;
 use crate::purge::{Facts, Purges, Tick, Verdict};
 use crate::reason::Reason;
-use crate::semantics::vary::{SelectingFields, Selector};
+use crate::semantics::vary::{Selecting, SelectingFields, Selector};
 use crate::store::Cache;
 use crate::stored::StoredResponse;
 use crate::time::Timestamp;
@@ -242,11 +242,9 @@ pub(crate) enum Open {
 }
 
 impl Open {
-    fn is_to(&self, selecting: &SelectingFields<'_>, keys: &KeyHasher) -> bool {
+    fn is_to(&self, selecting: &mut Selecting<'_>) -> bool {
         match self {
-            Self::ToVariant { vary, selected_by } => {
-                vary.is_empty() || selecting.hash(vary, keys) == *selected_by
-            }
+            Self::ToVariant { vary, selected_by } => selecting.matches(vary, *selected_by),
             Self::ToNobody => false,
         }
     }
@@ -282,13 +280,7 @@ impl Flight {
         }
     }
 
-    fn may_be_joined(
-        &self,
-        key: &Key,
-        selecting: &SelectingFields<'_>,
-        keys: &KeyHasher,
-        purges: &Purges,
-    ) -> bool {
+    fn may_be_joined(&self, key: &Key, selecting: &mut Selecting<'_>, purges: &Purges) -> bool {
         if !self.key.is_same(key) {
             return false;
         }
@@ -296,13 +288,11 @@ impl Flight {
             Fate::Asking => {
                 // What is not sent yet will be younger than every purge until now.
                 let sent = Tick(self.sent.load(Ordering::Acquire));
-                self.open.is_to(selecting, keys)
+                self.open.is_to(selecting)
                     && (sent == Tick::NEVER || purges.judge(&facts_of(key), sent) == Verdict::Live)
             }
             Fate::Filling(fill) => {
-                let vary = &fill.response.vary;
-                let selected = vary.is_empty() || selecting.hash(vary, keys) == fill.variant;
-                selected
+                selecting.matches(&fill.response.vary, fill.variant)
                     && !fill.is_broken()
                     && purges.judge(&fill.facts(), fill.birth) == Verdict::Live
             }
@@ -360,11 +350,12 @@ impl InFlight {
     ) -> Seat {
         let mut flights = self.shard(key.primary()).lock();
         let of_key = flights.get(&key.primary());
+        let mut selected = Selecting::new(*selecting, keys);
         let joinable = of_key.and_then(|flights| {
             flights
                 .iter()
                 .rev()
-                .find(|f| f.may_be_joined(key, selecting, keys, purges))
+                .find(|f| f.may_be_joined(key, &mut selected, purges))
         });
         if let Some(flight) = joinable {
             return Seat::Follow(flight.fate.subscribe());

@@ -43,7 +43,7 @@ use crate::key::{Key, Partition};
 use crate::memory::{self, Variant, Version};
 use crate::metrics::Metrics;
 use crate::purge::{Purges, Tick, Verdict};
-use crate::semantics::vary::SelectingFields;
+use crate::semantics::vary::{Selecting, SelectingFields};
 use crate::store::VolumeConfig;
 
 use admission::{Admission, MEMORY_HITS, Moment, Policy, WhyNot};
@@ -216,9 +216,9 @@ impl Disk {
                 continue;
             }
             let read = mount.read_head(filed, slot, &self.purges).await;
-            let is_it = |variant: &Variant| {
-                variant.key.is_same(key) && variant.is_selected(selecting, keys)
-            };
+            let mut selected = Selecting::new(*selecting, keys);
+            let is_it =
+                |variant: &Variant| variant.key.is_same(key) && variant.is_selected(&mut selected);
             if let Some(variant) = read.filter(is_it)
                 && newest
                     .as_ref()

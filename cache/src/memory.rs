@@ -16,7 +16,7 @@ use crate::disk::{DiskContent, OnDisk};
 use crate::key::{Key, KeyHasher};
 use crate::metrics::Metrics;
 use crate::purge::{Facts, Tick};
-use crate::semantics::vary::SelectingFields;
+use crate::semantics::vary::{Selecting, SelectingFields};
 use crate::stored::StoredResponse;
 
 /// Variants of one key; beyond, the oldest is given up.
@@ -93,9 +93,8 @@ impl Variant {
         }
     }
 
-    pub(crate) fn is_selected(&self, selecting: &SelectingFields<'_>, keys: &KeyHasher) -> bool {
-        let vary = &self.response.vary;
-        vary.is_empty() || selecting.hash(vary, keys) == self.selected_by
+    pub(crate) fn is_selected(&self, selecting: &mut Selecting<'_>) -> bool {
+        selecting.matches(&self.response.vary, self.selected_by)
     }
 
     /// Whether both answer the same requests, so that the newer one replaces the older.
@@ -155,9 +154,10 @@ pub(crate) fn select(
     if !variants.first().is_some_and(|first| first.key.is_same(key)) {
         return Found::Nothing;
     }
+    let mut selecting = Selecting::new(*selecting, keys);
     match variants
         .iter()
-        .find(|variant| variant.is_selected(selecting, keys))
+        .find(|variant| variant.is_selected(&mut selecting))
     {
         Some(variant) => Found::Variant(Arc::clone(variant)),
         None => Found::OtherVariants,

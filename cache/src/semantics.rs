@@ -4,6 +4,7 @@
 
 pub mod rules;
 
+pub mod cookies;
 pub mod freshness;
 pub mod invalidation;
 pub mod range;
@@ -13,7 +14,6 @@ pub mod storable;
 pub mod validation;
 pub mod vary;
 
-mod cookies;
 pub mod directives;
 pub mod entity_tag;
 pub mod fields;

@@ -1,7 +1,8 @@
 //! The cookies of a request (RFC 6265 §4.2.1), as far as caching looks at them: by name.
 //!
-//! Called by `request` (does it have one that says who asks?) and `vary` (which of them select?). Values are bytes and are not looked
-//! into. Invariant: both judge a cookie alike, so that what does not make a request personal does not select either.
+//! Called by `request` (does it have one that says who asks?), `vary` (which of them select?) and `edge::origin::forward` (which of them go
+//! with a fetch for the store?). Values are bytes and are not looked into. Invariant: all judge a cookie alike, so that what neither makes a
+//! request personal nor selects is not known to the origin either.
 
 use http::{HeaderMap, header};
 
@@ -19,8 +20,13 @@ pub(super) fn has_other(request: &HeaderMap, ignored: &[String]) -> bool {
     pairs(request).any(|pair| !is_ignored(pair, ignored))
 }
 
+/// Whether there is a cookie that a pattern matches.
+pub fn has_ignored(request: &HeaderMap, ignored: &[String]) -> bool {
+    pairs(request).any(|pair| is_ignored(pair, ignored))
+}
+
 /// The cookies that no pattern matches, in their order; `None` when there is none.
-pub(super) fn kept(request: &HeaderMap, ignored: &[String]) -> Option<Vec<u8>> {
+pub fn kept(request: &HeaderMap, ignored: &[String]) -> Option<Vec<u8>> {
     let kept: Vec<_> = pairs(request)
         .filter(|pair| !is_ignored(pair, ignored))
         .collect();

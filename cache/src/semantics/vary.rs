@@ -15,6 +15,23 @@ use crate::reason::Reason;
 mod language;
 mod normalise;
 
+/// What the edge says of the client in each request of its own, in place of what the client said: whatever varies by it is for one client,
+/// and no field of a later request tells whether that is the same.
+const OF_THE_CLIENT: [&str; 3] = ["x-forwarded-for", "x-real-ip", "x-request-id"];
+
+/// What a client says here reaches no origin by a fetch for the store: the key tells it (the first three), or nothing does.
+const NOT_FETCHED_BY: [&str; 9] = [
+    "host",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+];
+
 /// The most selecting fields that one stored response may have.
 pub const SELECTING_FIELDS_MAX: usize = 16;
 
@@ -49,11 +66,12 @@ impl Selector {
     }
 }
 
-/// What selects a response again: the fields that `Vary` names, sorted, without duplicates.
+/// What selects a response again: the fields that `Vary` names, sorted, without duplicates and without those that no fetch for the store
+/// takes from its client.
 ///
 /// # Errors
-/// `VaryStar` when a member in any line is `*` or no field name: nothing selects such a response again. `VaryLimit` when there are
-/// more than [`SELECTING_FIELDS_MAX`].
+/// `VaryStar` when a member in any line is `*`, no field name, or one that tells the client's address: nothing selects such a response
+/// again. `VaryLimit` when there are more than [`SELECTING_FIELDS_MAX`].
 pub fn selectors(response: &HeaderMap, languages: Languages) -> Result<Box<[Selector]>, Reason> {
     let members = fields::members(response, &header::VARY);
     // `*` is a token, and thus would pass as a name.
@@ -64,6 +82,13 @@ pub fn selectors(response: &HeaderMap, languages: Languages) -> Result<Box<[Sele
         .ok_or(Reason::VaryStar)?;
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
+    if names
+        .iter()
+        .any(|name| OF_THE_CLIENT.contains(&name.as_str()))
+    {
+        return Err(Reason::VaryStar);
+    }
+    names.retain(|name| !NOT_FETCHED_BY.contains(&name.as_str()));
     if names.len() > SELECTING_FIELDS_MAX {
         return Err(Reason::VaryLimit);
     }
@@ -131,6 +156,41 @@ impl<'a> SelectingFields<'a> {
             Selector::Language(tag) => Some(normalise::languages(self.fields, tag.as_deref())),
             Selector::Field(header::COOKIE) => cookies::kept(self.fields, self.ignored_cookies),
             Selector::Field(name) => Some(normalise::value(name, self.fields)),
+        }
+    }
+}
+
+/// The hashes of one request's selecting fields, for one stored response after another. Nearly all responses of a key name the same fields:
+/// these are normalised once, since clients choose how long they are, and how many variants there are.
+#[derive(Debug)]
+pub(crate) struct Selecting<'a> {
+    fields: SelectingFields<'a>,
+    hasher: &'a KeyHasher,
+    last: Option<(Box<[Selector]>, u128)>,
+}
+
+impl<'a> Selecting<'a> {
+    pub(crate) const fn new(fields: SelectingFields<'a>, hasher: &'a KeyHasher) -> Self {
+        Self {
+            fields,
+            hasher,
+            last: None,
+        }
+    }
+
+    /// Whether the request selects what was stored with these selectors and this hash.
+    pub(crate) fn matches(&mut self, vary: &[Selector], selected_by: u128) -> bool {
+        vary.is_empty() || self.hash(vary) == selected_by
+    }
+
+    fn hash(&mut self, vary: &[Selector]) -> u128 {
+        match &self.last {
+            Some((known, hash)) if **known == *vary => *hash,
+            _ => {
+                let hash = self.fields.hash(vary, self.hasher);
+                self.last = Some((vary.into(), hash));
+                hash
+            }
         }
     }
 }

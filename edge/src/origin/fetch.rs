@@ -265,6 +265,7 @@ pub async fn fetch(
     let wanted = match purpose.for_storing {
         true => For::Store {
             conditional: purpose.conditional,
+            ignored_cookies: &site.rules_for(request.path()).0.ignore_cookies,
         },
         false => For::Client,
     };

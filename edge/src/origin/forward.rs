@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use jet9_cache::Scheme;
+use jet9_cache::semantics::cookies;
 use jet9_cluster::Epoch;
 use jet9_config::site::{OriginHost, Site};
 
@@ -51,6 +52,8 @@ pub enum For<'a> {
     Store {
         /// The conditional fields of our own (RFC 9111 §4.3.1).
         conditional: &'a HeaderMap,
+        /// Patterns of the cookies that stay behind (`cache.key.ignore_cookies`).
+        ignored_cookies: &'a [String],
     },
 }
 
@@ -64,7 +67,7 @@ pub fn compose(request: &Request, site: &Site, facts: &Facts<'_>, purpose: For<'
     speak_for_the_edge(&mut fields, request, facts, &asked_host);
     match purpose {
         For::Client => frame(&mut fields, request),
-        For::Store { conditional } => fields.extend(conditional.clone()),
+        For::Store { conditional, .. } => fields.extend(conditional.clone()),
     }
     Outgoing {
         method: method(request, purpose),
@@ -149,12 +152,37 @@ fn origin_host<'a>(site: &'a Site, path_and_query: &[u8]) -> Option<&'a str> {
 
 fn copy_end_to_end(fields: &mut HeaderMap, asked: &HeaderMap, purpose: For<'_>) {
     let for_store = matches!(purpose, For::Store { .. });
+    let kept = match purpose {
+        For::Store {
+            ignored_cookies, ..
+        } => without_cookies(asked, ignored_cookies),
+        For::Client => None,
+    };
     for (name, value) in asked {
-        let left_out = is_reserved(name) || (for_store && is_for_one_client(name));
+        let left_out = is_reserved(name)
+            || (for_store && is_for_one_client(name))
+            || (kept.is_some() && *name == header::COOKIE);
         if !left_out {
             fields.append(name, value.clone());
         }
     }
+    if let Some(Ok(value)) = kept.flatten().map(HeaderValue::try_from) {
+        fields.insert(header::COOKIE, value);
+    }
+}
+
+/// What remains of the cookies, if anything, where some of them stay behind; `None`: they go as they came.
+fn without_cookies(asked: &HeaderMap, ignored: &[String]) -> Option<Option<Vec<u8>>> {
+    cookies::has_ignored(asked, ignored).then(|| cookies::kept(asked, ignored))
+}
+
+/// Whether a side that gets a request as its client sent it learns no more from it than from a fetch for the store, conditions and ranges
+/// apart. Else its answer says nothing about what is stored: others would get what no key tells apart.
+pub fn is_as_for_store(request: &Request, site: &Site, ignored_cookies: &[String]) -> bool {
+    let target = &request.path_and_query;
+    key::without_ignored(&site.cache.key, target) == *target
+        && !request.fields.keys().any(is_method_override)
+        && !cookies::has_ignored(&request.fields, ignored_cookies)
 }
 
 /// Fields that only we may set, and those that would be taken for them: a CGI environment cannot tell `_` from `-`.
@@ -197,7 +225,7 @@ pub fn is_for_one_client(name: &HeaderName) -> bool {
 }
 
 /// Conditions and ranges (RFC 9110 §13.1, §14.2) ask for less than the whole representation.
-fn is_about_part(name: &HeaderName) -> bool {
+pub fn is_about_part(name: &HeaderName) -> bool {
     [
         header::IF_MATCH,
         header::IF_NONE_MATCH,
@@ -429,9 +457,50 @@ mod tests {
         let target = |purpose| compose(&asked, &site, &facts(), purpose).path_and_query;
         let for_store = For::Store {
             conditional: &conditional,
+            ignored_cookies: &[],
         };
         assert_eq!(target(for_store), "/a?b=c");
         assert_eq!(target(For::Client), asked.path_and_query);
+    }
+
+    #[test]
+    fn ignored_cookies_are_sent_only_on_the_way_past_the_store() {
+        let conditional = HeaderMap::new();
+        let ignored = vec!["_ga*".to_owned()];
+        let check = |sent: &[&'static str], expected: Option<&str>| {
+            let lines: Vec<_> = sent.iter().map(|line| ("cookie", *line)).collect();
+            let asked = request(Method::GET, &lines);
+            let for_store = For::Store {
+                conditional: &conditional,
+                ignored_cookies: &ignored,
+            };
+            let outgoing = compose(&asked, &testing::site(), &facts(), for_store);
+            let fetched = outgoing.fields.get("cookie");
+            assert_eq!(fetched.map(|v| v.to_str().unwrap()), expected, "{sent:?}");
+            let passed = compose(&asked, &testing::site(), &facts(), For::Client).fields;
+            assert!(passed.get_all("cookie").iter().eq(sent));
+        };
+        check(&["sid=1;_ga=2; b=3"], Some("sid=1; b=3"));
+        check(&["_ga=2", "sid=1"], Some("sid=1"));
+        check(&["_ga=2; _ga_X=3"], None);
+        check(&["sid=1;b=2"], Some("sid=1;b=2"));
+    }
+
+    #[test]
+    fn what_the_key_does_not_tell_makes_an_answer_one_of_its_own() {
+        let mut site = testing::site();
+        site.cache.key.ignore_parameters = vec!["utm_*".into()];
+        let check = |target: &'static str, line: Option<(&'static str, &'static str)>, same| {
+            let mut asked = request(Method::HEAD, line.as_slice());
+            asked.path_and_query = Bytes::from_static(target.as_bytes());
+            let got = is_as_for_store(&asked, &site, &["_ga*".to_owned()]);
+            assert_eq!(got, same, "{target} {line:?}");
+        };
+        check("/a?b=c", Some(("if-match", "*")), true);
+        check("/a", Some(("cookie", "sid=1")), true);
+        check("/a?utm_source=x&b=c", None, false);
+        check("/a", Some(("x-http-method-override", "DELETE")), false);
+        check("/a", Some(("cookie", "sid=1; _ga=2")), false);
     }
 
     #[test]
@@ -446,6 +515,7 @@ mod tests {
             let overriding = request(Method::GET, &[(name, "DELETE")]);
             let for_store = For::Store {
                 conditional: &conditional,
+                ignored_cookies: &[],
             };
             check(&overriding, for_store, first, "example.test", &[]);
             let line = format!("{name}: DELETE");
@@ -556,6 +626,7 @@ mod tests {
             &partial,
             For::Store {
                 conditional: &conditional,
+                ignored_cookies: &[],
             },
             "GET /a?b=c HTTP/1.1",
             "example.test",

@@ -271,12 +271,32 @@ pub fn connection_fields(fields: &HeaderMap) -> Vec<HeaderName> {
         HeaderName::from_static("proxy-authentication-info"),
         HeaderName::from_static("jet9-epoch"),
     ];
-    let named = options(fields).filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok());
+    let named = options(fields)
+        .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())
+        .filter(|name| !governs_reuse(name));
     known
         .into_iter()
         .chain(named)
         .filter(|name| fields.contains_key(name))
         .collect()
+}
+
+/// Whether a field says who may get an answer again, and for how long: it is never for one connection alone (RFC 9110 §7.6.1). Taken off
+/// because a confused side names it, it would leave a private answer that nothing says is private.
+fn governs_reuse(name: &HeaderName) -> bool {
+    const NAMES: [&str; 10] = [
+        "age",
+        "cache-control",
+        "cdn-cache-control",
+        "date",
+        "expires",
+        "jet9-cache-control",
+        "pragma",
+        "set-cookie",
+        "surrogate-control",
+        "vary",
+    ];
+    NAMES.contains(&name.as_str())
 }
 
 #[cfg(test)]
@@ -342,6 +362,15 @@ mod tests {
             let lines = format!("Transfer-Encoding: {coding}\r\n");
             check(&lines, Err("unknown Transfer-Encoding"));
         }
+    }
+
+    #[test]
+    fn connection_takes_off_nothing_that_governs_reuse() {
+        let text = "HTTP/1.1 200 OK\r\nConnection: cache-control, Vary, x-mine\r\n\
+                    Cache-Control: private\r\nVary: cookie\r\nX-Mine: 1\r\n\r\n";
+        let received = asked(&Method::GET, text).unwrap();
+        let names: Vec<_> = received.fields.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["cache-control", "vary"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use jet9_cache::{Lookup, StoredResponse, Timestamp};
 
 use crate::control::sites::SiteRuntime;
 use crate::message::Request;
+use crate::origin::forward;
 use crate::origin::receive::Received;
 use crate::parts::Edge;
 use crate::request::key;
@@ -31,6 +32,7 @@ pub struct Described {
 }
 
 /// Looks up what an answer to this HEAD will be about. Call it before the request is sent.
+/// `None` where nothing is stored, or where the request tells the side what a fetch for the store would not.
 pub async fn described(edge: &Edge, site: &SiteRuntime, request: &Request) -> Option<Described> {
     let named = edge.sites.find(request.host.as_str())?;
     let key = key::of(
@@ -42,6 +44,9 @@ pub async fn described(edge: &Edge, site: &SiteRuntime, request: &Request) -> Op
         &request.path_and_query,
     );
     let (rules, _) = site.rules_for(request.path());
+    if !forward::is_as_for_store(request, &site.site, &rules.ignore_cookies) {
+        return None;
+    }
     let selecting = SelectingFields::of(&request.fields).without_cookies(&rules.ignore_cookies);
     let request_time = edge.clock.now();
     let Lookup::Hit(hit) = edge.cache.lookup(&key, &selecting).await else {

@@ -52,9 +52,8 @@ impl Posted {
         let (rules, _) = site.rules_for(request.path());
         let plain = request.method == Method::POST
             && request.upgrade.is_none()
-            && !request.fields.keys().any(forward::is_for_one_client)
-            // What the key does not tell apart has reached the side, and may be in what it answers.
-            && key::without_ignored(&site.site.cache.key, &request.path_and_query) == request.path_and_query;
+            && !request.fields.keys().any(forward::is_about_part)
+            && forward::is_as_for_store(request, &site.site, &rules.ignore_cookies);
         let policy = may_store_post(&request.fields, rules)
             .ok()
             .filter(|_| plain)?;

@@ -80,8 +80,8 @@ pub enum ByHead {
 
 /// Freshens a stored response by the response to a forwarded HEAD, or makes it stale. `content_length` is that of the stored content.
 ///
-/// Only a HEAD that the stored response could have answered counts: what the origin tells somebody with credentials, or what a client wants
-/// not to be stored (RFC 9111 §5.2.1.5), changes nothing for others.
+/// Only a HEAD that the stored response could have answered counts: what the origin tells somebody with `Authorization` or cookies, or what a
+/// client wants not to be stored (RFC 9111 §5.2.1.5), changes nothing for others.
 pub fn freshen_by_head(
     stored: &StoredResponse,
     content_length: u64,
@@ -89,7 +89,7 @@ pub fn freshen_by_head(
     request: &RequestPolicy,
     rules: &Rules,
 ) -> ByHead {
-    let is_for_sharing = !request.authorization || stored.reuse.shared_with_authorization;
+    let is_for_sharing = !request.personal || stored.reuse.shared_with_authorization;
     if head.status != StatusCode::OK
         || stored.status != StatusCode::OK
         || !is_for_sharing

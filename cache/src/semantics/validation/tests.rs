@@ -380,7 +380,11 @@ fn a_head_for_somebody_else_or_of_another_status_says_nothing() {
     for status in [204, 206, 304, 404, 500] {
         assert_eq!(by_head(TAGGED, &[], status, other), ByHead::Unrelated);
     }
-    for request in [("authorization", "x"), ("cache-control", "no-store")] {
+    for request in [
+        ("authorization", "x"),
+        ("cookie", "sid=1"),
+        ("cache-control", "no-store"),
+    ] {
         for head in [other, &[("etag", "\"a\"")]] {
             assert_eq!(by_head(TAGGED, &[request], 200, head), ByHead::Unrelated);
         }

@@ -44,6 +44,38 @@ fn a_star_anywhere_selects_nothing() {
 }
 
 #[test]
+fn what_the_edge_says_of_the_client_selects_nothing() {
+    for name in ["X-Forwarded-For", "x-real-ip", "X-Request-Id"] {
+        assert_eq!(vary(&["Accept", name]), Err(Reason::VaryStar), "{name}");
+    }
+}
+
+#[test]
+fn what_no_fetch_takes_from_its_client_does_not_select() {
+    assert_eq!(
+        vary(&["Host, X-Forwarded-Proto, X-Forwarded-Host, Range, If-None-Match, Accept"]),
+        Ok(vec!["accept".into()])
+    );
+}
+
+#[test]
+fn many_variants_are_told_apart_by_one_look_at_the_request() {
+    let (a, b) = (
+        [Selector::Field(header::ACCEPT)],
+        [Selector::Field(header::ACCEPT_ENCODING)],
+    );
+    let request = fields(&[("accept", "x"), ("accept-encoding", "br")]);
+    let selecting = SelectingFields::of(&request);
+    let mut selected = Selecting::new(selecting, &HASHER);
+    for vary in [&a, &a, &b, &a] {
+        let hash = selecting.hash(vary, &HASHER);
+        assert!(selected.matches(vary, hash));
+        assert!(!selected.matches(vary, !hash));
+    }
+    assert!(selected.matches(&[], 0));
+}
+
+#[test]
 fn more_selecting_fields_than_the_limit_are_refused() {
     let many: Vec<_> = (0..=SELECTING_FIELDS_MAX)
         .map(|n| format!("f{n}"))
