@@ -116,6 +116,11 @@ pub fn inspect(path: &Path, depth: Depth, now: Timestamp) -> Result<Report, Insp
     let file = File { device, superblock };
     let geometry = file.geometry();
     // A superblock that was made up must not cost more than the file has.
+    if !geometry.is_plausible() {
+        return Err(InspectError::Superblock(
+            "its division is impossible".into(),
+        ));
+    }
     if file.device.length()? < geometry.file_bytes() {
         return Err(InspectError::Superblock("it is cut off".into()));
     }

@@ -59,6 +59,14 @@ impl Geometry {
         })
     }
 
+    /// Whether [`Self::of`] can have made it: any other would not fit into 64 bits, or leave no room for footers.
+    pub(super) const fn is_plausible(self) -> bool {
+        let of_size = self.segment_bytes >= SEGMENT_BYTES_MIN
+            && self.segment_bytes <= SEGMENT_BYTES_MAX
+            && self.segment_bytes.is_power_of_two();
+        of_size && self.segments as u64 >= SEGMENTS_MIN
+    }
+
     /// Bytes of all segments.
     pub(super) const fn bytes(self) -> u64 {
         self.segment_bytes * self.segments as u64
@@ -173,6 +181,7 @@ mod tests {
                 "{size}"
             );
             if let Some(geometry) = geometry {
+                assert!(geometry.is_plausible());
                 assert!(geometry.file_bytes() <= size);
                 let last = geometry.segments - 1;
                 assert_eq!(geometry.end_of(last), geometry.file_bytes());
@@ -189,6 +198,25 @@ mod tests {
         check(17 << 20, Some((2 << 20, 8)));
         check(64 << 20, Some((4 << 20, 15)));
         check(1 << 30, Some((64 << 20, 15)));
+    }
+
+    #[test]
+    fn a_division_that_nobody_made_is_not_plausible() {
+        for (segment_bytes, segments, expected) in [
+            (2 << 20, 8, true),
+            (64 << 20, u32::MAX, true),
+            (u64::MAX, u32::MAX, false),
+            (0, 8, false),
+            (4096, 8, false),
+            ((2 << 20) + 4096, 8, false),
+            (2 << 20, 7, false),
+        ] {
+            let geometry = Geometry {
+                segment_bytes,
+                segments,
+            };
+            assert_eq!(geometry.is_plausible(), expected, "{geometry:?}");
+        }
     }
 
     #[test]
