@@ -233,8 +233,15 @@ impl Out<'_> {
     async fn next(&mut self, pieces: &mut impl Pieces) -> Result<Option<Bytes>, Broken> {
         let mut next = pin!(pieces.next());
         let at_once = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
-        if let Poll::Ready(piece) = at_once {
-            return piece.map_err(Broken::Content);
+        match at_once {
+            Poll::Ready(Ok(piece)) => return Ok(piece),
+            // The head goes out all the same: what a client sees of an answer that broke off does not depend on how fast it broke.
+            Poll::Ready(Err(word)) => {
+                self.send(&[]).await?;
+                self.flush().await?;
+                return Err(Broken::Content(word));
+            }
+            Poll::Pending => {}
         }
         self.send(&[]).await?;
         self.flush().await?;

@@ -168,6 +168,10 @@ async fn streamed(
     framing: Framing,
     script: impl IntoIterator<Item = Result<&'static [u8], &'static str>>,
 ) -> (String, Result<(), Broken>) {
+    streamed_from(framing, &mut Script(script.into_iter().collect())).await
+}
+
+async fn streamed_from(framing: Framing, pieces: &mut impl Pieces) -> (String, Result<(), Broken>) {
     let (mut client, mut connection) = pair().await;
     let mut answered = Answered::default();
     let head = composed(200, Content::None).head;
@@ -179,7 +183,7 @@ async fn streamed(
         framing,
         head: Some((head, ending)),
     };
-    let result = out.stream(&mut Script(script.into_iter().collect())).await;
+    let result = out.stream(pieces).await;
     drop(connection);
     let mut got = String::new();
     client.read_to_string(&mut got).await.unwrap();
@@ -209,6 +213,19 @@ async fn content_that_broke_off_is_not_ended() {
     assert_eq!((content.as_str(), result), ("2\r\nab\r\n", broken));
     let (content, result) = streamed(Framing::Length(5), script()).await;
     assert_eq!((content.as_str(), result), ("ab", broken));
+}
+
+#[tokio::test]
+async fn content_that_broke_off_before_the_head_was_written_still_has_a_head() {
+    struct Broke;
+    impl Pieces for Broke {
+        async fn next(&mut self) -> Result<Option<Bytes>, &'static str> {
+            Err("origin-incomplete")
+        }
+    }
+    let (content, result) = streamed_from(Framing::Length(5), &mut Broke).await;
+    assert_eq!(content, "");
+    assert_eq!(result, Err(Broken::Content("origin-incomplete")));
 }
 
 #[tokio::test]
