@@ -15,6 +15,7 @@ pub mod ghost;
 pub mod index;
 pub mod inspect;
 mod keeper;
+mod mount;
 mod pending;
 mod pool;
 mod record;
@@ -23,14 +24,14 @@ pub mod reinsertion;
 mod segment;
 pub mod shares;
 mod superblock;
+mod ticket;
 mod turnover;
 mod variants;
 mod volume;
 mod writer;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use log::error;
@@ -38,9 +39,8 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::device::Opener;
-use crate::fill::{PIECE, ReadError};
 use crate::key::{Key, Partition};
-use crate::memory::{self, Variant, Version};
+use crate::memory::{self, Variant};
 use crate::metrics::Metrics;
 use crate::purge::{Purges, Tick, Verdict};
 use crate::semantics::vary::{Selecting, SelectingFields};
@@ -49,16 +49,15 @@ use crate::store::VolumeConfig;
 use admission::{Admission, MEMORY_HITS, Moment, Policy, WhyNot};
 pub(crate) use claim::{Claim, OnDisk};
 pub(crate) use content::{DiskContent, Pinned};
-use index::slot::{Address, Slot};
+use index::slot::Address;
 use keeper::{Bell, Keeper, Mounts};
-use pool::Pool;
+pub(crate) use mount::Mount;
+use mount::Shelf;
 pub(crate) use record::Location;
-use record::{Draft, Facts, Header, Kind, Meta, Place};
-use recovery::Loaded;
+use record::Place;
 use shares::{Quota, Shares};
 use variants::{Family, Filed, variant_of, vary_of};
-use volume::{Shared, Unread, Volume};
-use writer::{Sink, Ticket, Writer};
+use volume::{Shared, Volume};
 
 /// Content up to this many bytes lies in the head record itself: one read gets it all.
 const INLINE_MAX: u64 = 256 << 10;
@@ -80,23 +79,6 @@ pub(crate) struct Disk {
     loaded: watch::Sender<bool>,
     /// `None` without volumes.
     _keeper: Option<Keeper>,
-}
-
-/// A volume with its threads. Owned by [`Mounts`] alone; whoever else knows it lets it go.
-#[derive(Debug)]
-pub(crate) struct Mount {
-    shelf: Shelf,
-    writer: Writer,
-    pool: Pool,
-    loader: Option<std::thread::JoinHandle<()>>,
-    closing: Arc<AtomicBool>,
-}
-
-/// What puts records on a volume.
-#[derive(Clone, Debug)]
-struct Shelf {
-    volume: Arc<Volume>,
-    sink: Sink,
 }
 
 /// What a look-up on disk found.
@@ -445,250 +427,4 @@ fn score(primary: u128, name: u64) -> u64 {
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         .rotate_left(32)
         .wrapping_mul(0xd6e8_feb8_6659_fd93)
-}
-
-impl Mount {
-    /// Starts the threads of a volume: what is on it is loaded, and written after the last lap that is found.
-    fn start(volume: Volume) -> std::io::Result<Self> {
-        let volume = Arc::new(volume);
-        let pool = Pool::start(volume.number)?;
-        let (laps, last_lap) = mpsc::channel();
-        let writer = Writer::start(Arc::clone(&volume), last_lap)?;
-        let closing = Arc::new(AtomicBool::new(false));
-        let (of_loader, is_closing) = (Arc::clone(&volume), Arc::clone(&closing));
-        let loader = std::thread::Builder::new()
-            .name(format!("jet9-load-{}", volume.number))
-            .spawn(move || load(&of_loader, &laps, &is_closing))?;
-        Ok(Self {
-            shelf: Shelf {
-                volume,
-                sink: writer.sink().clone(),
-            },
-            writer,
-            pool,
-            loader: Some(loader),
-            closing,
-        })
-    }
-
-    fn volume(&self) -> &Arc<Volume> {
-        &self.shelf.volume
-    }
-
-    /// Hands in one piece of the content of a fill; `done` is told its location, or that it is lost.
-    pub(crate) async fn put_piece(
-        &self,
-        key: &Key,
-        object: (Version, Tick),
-        number: u32,
-        piece: Bytes,
-        done: impl FnOnce(Option<Location>) + Send + 'static,
-    ) {
-        self.shelf.sink.room().await;
-        let facts = Facts {
-            kind: Kind::Chunk,
-            primary: key.primary(),
-            selected_by: 0,
-            vary: 0,
-            url: key.url(),
-            birth: object.1,
-            version: object.0,
-            partition: key.partition(),
-            chunk: number,
-        };
-        self.shelf.sink.put(
-            Draft {
-                facts,
-                meta: Vec::new(),
-                content: piece,
-            },
-            Ticket::Piece(Box::new(done)),
-        );
-    }
-
-    /// Reads and checks the head record of a slot; `None` when it is another response's, or gone.
-    async fn read_head(
-        self: &Arc<Self>,
-        filed: Filed,
-        slot: Slot,
-        purges: &Arc<Purges>,
-    ) -> Option<Variant> {
-        let (volume, keys) = (Arc::clone(self.volume()), purges.keys().clone());
-        let work = move || {
-            let (header, record) = volume.read_slot(&slot)?;
-            let facts = header.facts;
-            if facts.kind != Kind::Head || facts.filed() != filed {
-                return Ok(None);
-            }
-            let parts = parts_of(&header, &record, &keys);
-            parts.map(Some).ok_or_else(|| volume.corrupt())
-        };
-        match self.pool.run(work).await {
-            Some(Ok(Some((facts, meta, inline)))) => {
-                Some(self.variant_of(slot, &facts, meta, inline, purges))
-            }
-            Some(Err(Unread::Corrupt | Unread::Failed)) => {
-                self.volume().catalog.forget(filed, slot.address);
-                None
-            }
-            // Overwritten, or not tried.
-            Some(Ok(None) | Err(Unread::Gone)) | None => None,
-        }
-    }
-
-    fn variant_of(
-        self: &Arc<Self>,
-        slot: Slot,
-        facts: &Facts,
-        meta: Meta,
-        inline: Bytes,
-        purges: &Purges,
-    ) -> Variant {
-        let content = if meta.place.chunks.is_empty() {
-            memory::Content::Whole(inline)
-        } else {
-            let content = DiskContent::new(Arc::downgrade(self), facts.primary, meta.place);
-            memory::Content::OnDisk(Arc::new(content))
-        };
-        let tags = meta.response.tags.iter();
-        Variant {
-            key: meta.key,
-            tags: tags.map(|tag| purges.tag(tag)).collect(),
-            response: Arc::new(meta.response),
-            selected_by: facts.selected_by,
-            content,
-            birth: facts.birth,
-            version: facts.version,
-            on_disk: OnDisk::at(slot.address.offset()),
-        }
-    }
-
-    /// Adds content that is short enough to be held.
-    async fn fetch_whole(&self, mut variant: Variant, whole_max: u64) -> Option<Variant> {
-        if let memory::Content::OnDisk(content) = &variant.content
-            && content.length() <= whole_max.min(PIECE as u64)
-        {
-            let whole = content.piece(0).await.ok()?;
-            variant.content = memory::Content::Whole(whole);
-        }
-        Some(variant)
-    }
-
-    /// Reads and checks one piece of content.
-    pub(crate) async fn read_piece(
-        &self,
-        location: Location,
-        owner: (u128, Version),
-        number: u32,
-    ) -> Result<Bytes, ReadError> {
-        let volume = Arc::clone(&self.shelf.volume);
-        let work = move || {
-            let (header, record) = volume.read(&location)?;
-            let facts = header.facts;
-            let is_own = facts.kind == Kind::Chunk
-                && (facts.primary, facts.version, facts.chunk) == (owner.0, owner.1, number);
-            let content = header.meta(&record).and_then(|_| header.content(&record));
-            match content {
-                Some(content) if is_own => Ok(content),
-                _ => Err(volume.corrupt()),
-            }
-        };
-        let read = self.pool.run(work).await.unwrap_or(Err(Unread::Failed));
-        read.map_err(|_| ReadError::Disk)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        self.closing.store(true, Ordering::Release);
-        if let Some(thread) = self.loader.take()
-            && thread.join().is_err()
-        {
-            error!("a volume's loading thread had panicked");
-        }
-    }
-}
-
-/// What the loading thread does.
-fn load(volume: &Volume, laps: &mpsc::Sender<u64>, closing: &AtomicBool) {
-    let loaded = recovery::find_laps(volume).and_then(|last_lap| {
-        // Without its writer there is nothing to load for.
-        let _ = laps.send(last_lap);
-        recovery::load(volume, last_lap, closing, score)
-    });
-    match loaded {
-        Ok(Loaded::All) => volume.finish_loading(),
-        Ok(Loaded::InPart) => {}
-        Err(why) => volume.distrust(why),
-    }
-    volume.shared.bell.ring();
-}
-
-/// What a head record holds, if it is as it was written.
-fn parts_of(
-    header: &Header,
-    record: &Bytes,
-    keys: &crate::key::KeyHasher,
-) -> Option<(Facts, Meta, Bytes)> {
-    let facts = header.facts;
-    let meta = Meta::decode(header.meta(record)?, facts.partition, keys)?;
-    let is_own = meta.key.primary() == facts.primary;
-    let content = header.content(record).filter(|_| is_own)?;
-    Some((facts, meta, content))
-}
-
-impl Shelf {
-    /// Hands in a head record; the response can be found once it is written.
-    fn put_head(&self, variant: &Variant, vary: u32, place: Place, content: Bytes, claim: Claim) {
-        let place = Place {
-            length: variant.content.length(),
-            ..place
-        };
-        let draft = Draft {
-            facts: facts_of(variant, vary),
-            meta: Meta::encode(&variant.key, &place, &variant.response),
-            content,
-        };
-        self.sink.put(draft, Ticket::Head(claim));
-    }
-
-    /// Hands in content that is one piece, and the head after it.
-    fn put_long(&self, variant: &Arc<Variant>, vary: u32, content: Bytes, claim: Claim) {
-        let facts = Facts {
-            kind: Kind::Chunk,
-            selected_by: 0,
-            vary: 0,
-            ..facts_of(variant, vary)
-        };
-        let (shelf, variant) = (self.clone(), Arc::clone(variant));
-        let done = move |location| {
-            let Some(chunk) = location else { return };
-            let place = Place {
-                chunks: vec![chunk],
-                object: variant.version,
-                length: 0,
-            };
-            shelf.put_head(&variant, vary, place, Bytes::new(), claim);
-        };
-        let draft = Draft {
-            facts,
-            meta: Vec::new(),
-            content,
-        };
-        self.sink.put(draft, Ticket::Piece(Box::new(done)));
-    }
-}
-
-fn facts_of(variant: &Variant, vary: u32) -> Facts {
-    Facts {
-        kind: Kind::Head,
-        primary: variant.key.primary(),
-        selected_by: variant.selected_by,
-        vary,
-        url: variant.key.url(),
-        birth: variant.birth,
-        version: variant.version,
-        partition: variant.key.partition(),
-        chunk: 0,
-    }
 }

@@ -83,14 +83,14 @@ impl DiskContent {
         };
         self.segments
             .iter()
-            .all(|location| mount.shelf.volume.is_there(location))
+            .all(|location| mount.volume().is_there(location))
     }
 
     /// Keeps its segments from being reused, as far as that goes; `None` when one was reused already.
     pub(crate) fn pin(self: &Arc<Self>) -> Option<Pinned> {
         let mount = self.mount()?;
         for location in &self.segments {
-            mount.shelf.volume.pin(location.segment);
+            mount.volume().pin(location.segment);
         }
         let pinned = Pinned(Arc::clone(self));
         self.is_there().then_some(pinned)
@@ -142,7 +142,7 @@ impl Drop for Pinned {
     fn drop(&mut self) {
         let Some(mount) = self.0.mount() else { return };
         for location in &self.0.segments {
-            mount.shelf.volume.unpin(location.segment);
+            mount.volume().unpin(location.segment);
         }
     }
 }

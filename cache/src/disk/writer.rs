@@ -14,12 +14,11 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
-use super::claim::Claim;
 use super::footer::{Entry, Seal, footer_bytes};
 use super::record::{Draft, Facts, Kind, Location, Spot, padded};
 use super::recovery;
-use super::reinsertion;
 use super::segment::PAGE_BYTES;
+use super::ticket::Ticket;
 use super::turnover::{self, Kept};
 use super::volume::{Operation, Volume};
 
@@ -32,55 +31,6 @@ const LINGERS_MAX: u32 = 50;
 const UNSYNCED_MAX: u64 = 16 << 20;
 /// Bytes handed in and not yet written; beyond, whoever hands in waits.
 const WAITING_BYTES_MAX: usize = 32 << 20;
-
-/// Told where a piece of content is, or that it was lost.
-pub(super) type Done = Box<dyn FnOnce(Option<Location>) + Send>;
-
-/// What becomes of a record once it is written.
-pub(super) enum Ticket {
-    /// The head of a response: it can be found, unless a newer version was committed.
-    Head(Claim),
-    /// A piece of content: whoever handed it in is told.
-    Piece(Done),
-    /// A record that was there already, and is found here if it still is there.
-    Again(Arc<Volume>, Kept),
-}
-
-impl Ticket {
-    /// Whether it need not be written any more.
-    fn is_overtaken(&self) -> bool {
-        match self {
-            Self::Head(claim) => !claim.is_current(),
-            Self::Piece(_) | Self::Again(..) => false,
-        }
-    }
-
-    fn written(self, location: Location, draft: &Facts) {
-        match self {
-            Self::Head(claim) => claim.settle(&location, draft),
-            Self::Piece(done) => done(Some(location)),
-            Self::Again(volume, kept) => {
-                let (offset, bytes) = (location.offset, location.bytes.into());
-                let slot = Volume::slot_of(offset, bytes, draft.partition, draft.birth);
-                let Some(mut slot) = slot else { return };
-                slot.frequency = reinsertion::aged(kept.from.frequency);
-                volume
-                    .catalog
-                    .relocate(kept.filed, kept.from.address, &slot);
-            }
-        }
-    }
-
-    fn lost(self) {
-        match self {
-            Self::Head(claim) => drop(claim),
-            Self::Piece(done) => done(None),
-            Self::Again(volume, kept) => {
-                volume.catalog.drop_record(kept.filed, kept.from.address);
-            }
-        }
-    }
-}
 
 /// The queue to a volume's writing thread.
 #[derive(Clone, Debug)]
@@ -113,6 +63,8 @@ enum Job {
     Record(Draft, Ticket),
     /// Told when everything before it is durable.
     Flush(oneshot::Sender<()>),
+    /// Told when, besides, the open segment has its footer.
+    Seal(oneshot::Sender<()>),
 }
 
 /// How the thread ends.
@@ -154,6 +106,7 @@ impl Writer {
     /// Flushes, and takes nothing any more.
     pub(super) async fn close(&self) {
         self.sink.flush().await;
+        self.sink.wait_for(Job::Seal).await;
         self.sink.end(End::Clean);
     }
 }
@@ -192,13 +145,17 @@ impl Sink {
 
     /// Waits until everything handed in before is durable, or lost.
     pub(super) async fn flush(&self) {
+        self.wait_for(Job::Flush).await;
+    }
+
+    async fn wait_for(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) {
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = self.queue.waiting.lock();
             if waiting.end.is_some() {
                 return;
             }
-            waiting.jobs.push_back(Job::Flush(sender));
+            waiting.jobs.push_back(job(sender));
         }
         self.queue.changed.notify_one();
         // The thread is gone: nothing is left to wait for.
@@ -345,6 +302,10 @@ impl Log {
                 Next::Job(Job::Record(draft, ticket)) => self.put(&draft, ticket),
                 Next::Job(Job::Flush(told)) => {
                     self.flush();
+                    let _ = told.send(());
+                }
+                Next::Job(Job::Seal(told)) => {
+                    self.seal();
                     let _ = told.send(());
                 }
                 Next::Idle => self.linger(),
