@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jet9_cache::disk::admission::Policy;
 use jet9_cache::purge::{Mode, Purge, PurgeError, What};
 use jet9_cache::{Cache, Partition};
-use jet9_config::site::Site;
+use jet9_config::site::{Admission, Site};
 use jet9_config::{Problem, Problems, check};
 
 use super::table::{Table, Taken};
@@ -21,6 +22,9 @@ pub(super) trait Shares: Send + Sync {
     /// The share of the site of this id.
     fn partition(&self, id: &str) -> Result<Partition, PurgeError>;
 
+    /// What of a share is written to disk, from now on.
+    fn write(&self, partition: Partition, wish: Admission);
+
     /// Drops all that a share holds. Blocks until that is durable.
     fn empty(&self, partition: Partition) -> Result<(), PurgeError>;
 }
@@ -28,6 +32,14 @@ pub(super) trait Shares: Send + Sync {
 impl Shares for Cache {
     fn partition(&self, id: &str) -> Result<Partition, PurgeError> {
         Self::partition(self, id)
+    }
+
+    fn write(&self, partition: Partition, wish: Admission) {
+        let policy = match wish {
+            Admission::Auto => Policy::Used,
+            Admission::All => Policy::All,
+        };
+        self.set_policy(partition, policy);
     }
 
     fn empty(&self, partition: Partition) -> Result<(), PurgeError> {
@@ -163,6 +175,7 @@ impl Loader {
         }
         let partition = self.shares.partition(name);
         let partition = partition.map_err(|error| whole(file, error.to_string()))?;
+        self.shares.write(partition, site.cache.admission);
         let site = SiteRuntime::new(site.clone(), partition, generation);
         let placed = table.place(Arc::new(site));
         debug_assert!(placed.is_ok(), "whether domains are taken was asked before");

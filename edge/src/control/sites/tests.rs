@@ -7,15 +7,17 @@ use std::time::Duration;
 use jet9_cache::purge::PurgeError;
 use jet9_cache::semantics::rules::Storing;
 use jet9_config::check;
+use jet9_config::site::Admission;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
 
-/// Partitions as the store gives them, and a record of what was emptied.
+/// Partitions as the store gives them, and a record of what was wished and emptied.
 #[derive(Default)]
 struct Store {
     partitions: Mutex<HashMap<String, u32>>,
+    wishes: Mutex<Vec<(u32, Admission)>>,
     emptied: Mutex<Vec<u32>>,
     failing: Mutex<bool>,
 }
@@ -35,6 +37,10 @@ impl Shares for Store {
         let next = u32::try_from(partitions.len() + 1).expect("few");
         let partition = *partitions.entry(id.to_owned()).or_insert(next);
         self.answer(Partition(partition))
+    }
+
+    fn write(&self, partition: Partition, wish: Admission) {
+        self.wishes.lock().push((partition.0, wish));
     }
 
     fn empty(&self, partition: Partition) -> Result<(), PurgeError> {
@@ -119,6 +125,18 @@ async fn names_are_found_exact_first_then_wildcards() {
     assert_eq!(sites.all().len(), 2);
     assert_eq!(sites.generation(), 1);
     assert!(sites.by_id("two").is_some());
+}
+
+#[tokio::test]
+async fn the_store_is_told_what_a_site_wants_written_before_the_site_is_in_force() {
+    let place = Place::new();
+    let one = document("one", &["a.test"]);
+    place.write("one", &one);
+    let sites = place.start();
+    place.write("one", &format!("{one}[cache]\nadmission = \"all\"\n"));
+    sites.reload().await;
+    let wishes = place.store.wishes.lock();
+    assert_eq!(*wishes, [(1, Admission::Auto), (1, Admission::All)]);
 }
 
 #[tokio::test]
