@@ -434,6 +434,12 @@ fn the_delay_of_the_response_adds_to_its_age() {
 }
 
 proptest! {
+    /// `Age` is printed as the digits of a number; the next cache on the way reads the same number.
+    #[test]
+    fn every_age_that_we_print_is_read_back(age in any::<u64>()) {
+        check_age(&[("age", &age.to_string())], age.min(2_147_483_648));
+    }
+
     #[test]
     fn no_message_panics(
         status in 100_u16..1000,
