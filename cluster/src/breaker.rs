@@ -1,6 +1,6 @@
 //! Is the live master worth asking, or does it fail so much that asking only hurts?
 //!
-//! Asked by `edge::origin::master` before a request goes out, told how it ended. The published state says *who* is master; this says only
+//! For `edge::origin::master`, which does not ask it yet: before a request goes out; and is to tell how it ended. The published state says *who* is master; this says only
 //! whether to spare it. While open, some requests still pass, so that it closes by itself; what the others get (a stale copy, an answer at
 //! once) is not decided here. It closes in steps: a side that just came back is not given the whole load at once.
 
