@@ -1,8 +1,8 @@
-//! Who may use the admin API: bearer tokens.
+//! Who is it? Bearer tokens to principals.
 //!
-//! Asked by `control::api` for calls over TCP, and by `control::purge` for purges on a site's own names. The first start writes a token of 256
-//! random bits to `<data_dir>/admin.token`, readable by its owner only; later starts read it. In memory only its SHA-256 is kept, so that
-//! a token is found neither in a dump nor by timing: digests are compared, and in constant time.
+//! Asked by `control::api` for calls over TCP, and by `control::purge` for purges on a site's own names. The first start writes an admin token of
+//! 256 random bits to `<data_dir>/admin.token`, readable by its owner only; later starts read it. In memory only its SHA-256 is kept, so that
+//! a token is found neither in a dump nor by timing: digests are compared, and in constant time. What a principal may: [`principal`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,6 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
+
+mod principal;
+
+pub use principal::{Principal, Right, Scope, ScopeError};
 
 /// The file of the admin token in the data directory.
 pub const TOKEN_FILE: &str = "admin.token";
@@ -73,15 +77,15 @@ impl Tokens {
         std::hint::black_box(differing) == 0
     }
 
-    /// Whether a request carries the admin token: as a bearer token (RFC 6750), or as the password of Basic credentials (RFC 7617), which
-    /// is what a plugin sends whose URL was configured as `http://any:token@host/`.
-    pub fn admits(&self, fields: &HeaderMap) -> bool {
+    /// Who a request comes from, by the token that it carries: as a bearer token (RFC 6750), or as the password of Basic credentials (RFC
+    /// 7617), which is what a plugin sends whose URL was configured as `http://any:token@host/`. `None`: no token, or none of ours.
+    pub fn principal(&self, fields: &HeaderMap) -> Option<Principal> {
         let mut values = fields.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
-            return false;
+            return None;
         };
-        let token = value.to_str().ok().and_then(token_of);
-        token.is_some_and(|token| self.is_admin(&token))
+        let token = value.to_str().ok().and_then(token_of)?;
+        self.is_admin(&token).then(|| Principal::admin("admin"))
     }
 }
 
@@ -196,9 +200,9 @@ mod tests {
             let mut fields = HeaderMap::new();
             let value = HeaderValue::from_str(value).expect("a value");
             fields.insert(AUTHORIZATION, value.clone());
-            assert_eq!(tokens.admits(&fields), expected, "{value:?}");
+            assert_eq!(tokens.principal(&fields).is_some(), expected, "{value:?}");
             fields.append(AUTHORIZATION, value);
-            assert!(!tokens.admits(&fields), "twice");
+            assert!(tokens.principal(&fields).is_none(), "twice");
         };
         let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
         check(&format!("Bearer {TOKEN}"), true);
@@ -210,6 +214,6 @@ mod tests {
         check(&format!("Digest {TOKEN}"), false);
         check(TOKEN, false);
         check("Basic %%%", false);
-        assert!(!tokens.admits(&HeaderMap::new()));
+        assert!(tokens.principal(&HeaderMap::new()).is_none());
     }
 }

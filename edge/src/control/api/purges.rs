@@ -7,6 +7,7 @@ use serde_json::json;
 use super::problem::Problem;
 use super::{Answer, Call};
 use crate::control::purge::{self, CallError, Performed};
+use crate::control::tokens::Right;
 
 /// `POST`: purges, all or nothing; durable when it answers 200.
 pub(super) async fn create(call: Call<'_>) -> Result<Answer, Problem> {
@@ -15,6 +16,7 @@ pub(super) async fn create(call: Call<'_>) -> Result<Answer, Problem> {
         CallError::Syntax(message) => Problem::new(StatusCode::BAD_REQUEST, message),
         CallError::Fields(errors) => Problem::unprocessable(errors),
     })?;
+    call.require(Right::Purge(&wanted.site))?;
     let site = edge.sites.by_id(&wanted.site);
     let site = site.ok_or_else(|| Problem::not_found(format!("no site `{}`", wanted.site)))?;
     let what = wanted

@@ -24,8 +24,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::access::Peer;
 use super::problem::Problem;
-use super::{Answer, Api, Call, Peer, authorise, metrics, route};
+use super::routes::{Effect, Route, Takes, route};
+use super::{Answer, Api, Call, access, metrics};
 use crate::framework::listeners::AdminListener;
 
 /// Open connections of one listener. More wait in the listen queue.
@@ -128,30 +130,86 @@ where
 
 async fn admin(api: &Api, peer: Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
     match call(api, peer, request).await {
-        Ok(answer) => {
-            let fields = answer.fields();
-            json(answer.status, &answer.body, "application/json", fields)
-        }
-        Err(problem) => {
-            let (status, fields) = (problem.status(), problem.fields());
-            json(status, &problem.body(), "application/problem+json", fields)
-        }
+        Ok(answer) => answered(answer),
+        Err(problem) => refused(&problem),
     }
 }
 
 async fn call(api: &Api, peer: Peer, request: Request<Incoming>) -> Result<Answer, Problem> {
     let (head, body) = request.into_parts();
-    authorise(api, peer, &head.headers)?;
-    let (route, name) = route(&head.method, head.uri.path())?;
-    log::debug!("{} {} as {:?}", head.method, head.uri.path(), route.scope);
-    let body = read(body, api.edge.limits.admin_body).await?;
+    let principal = access::authenticate(&api.edge.tokens, peer, &head.headers)?;
+    let (route, [name, _]) = route(&head.method, head.uri.path())?;
+    if let Some(right) = route.needs.right(name) {
+        access::require(&principal, right)?;
+    }
+    known_parameters(route, head.uri.query().unwrap_or_default())?;
+    let body = content(api, route, &head.headers, body).await?;
     let call = Call {
         api,
+        principal: &principal,
         name,
         fields: &head.headers,
         body: &body,
     };
-    (route.handler)(call).await
+    let outcome = (route.handler)(call).await;
+    if route.effect == Effect::Writes {
+        let status = outcome
+            .as_ref()
+            .map_or_else(Problem::status, |answer| answer.status);
+        // Names in paths are what a caller sent: escaped, so that nobody writes lines of his own into the log.
+        let (who, path) = (principal.name(), head.uri.path().escape_default());
+        log::info!(
+            "admin API: {who}: {} {path}: {}",
+            head.method,
+            status.as_u16()
+        );
+    }
+    outcome
+}
+
+/// Refuses parameters that the route does not know: one that is misspelt would be believed to have worked.
+fn known_parameters(route: &Route, query: &str) -> Result<(), Problem> {
+    let names = query.split('&').filter_map(|one| one.split('=').next());
+    let mut unknown = names.filter(|name| !name.is_empty() && !route.query.contains(name));
+    match unknown.next() {
+        None => Ok(()),
+        Some(name) => {
+            let detail = format!("unknown parameter `{}`", name.escape_default());
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
+}
+
+/// The content of a call, if its route takes one.
+async fn content(
+    api: &Api,
+    route: &Route,
+    fields: &HeaderMap,
+    body: Incoming,
+) -> Result<Bytes, Problem> {
+    let Takes::OneOf(kinds) = route.takes else {
+        return Ok(Bytes::new());
+    };
+    if let Some(kind) = media_type(fields)
+        && !kinds.iter().any(|known| kind.eq_ignore_ascii_case(known))
+    {
+        let detail = format!(
+            "`{}` is not taken here; send {}",
+            kind.escape_default(),
+            kinds.join(" or ")
+        );
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    read(body, route.takes.limit(&api.edge.limits)).await
+}
+
+/// What a call says that its content is. A form is what `curl -d` says when nobody told it better; it counts as nothing said.
+pub(super) fn media_type(fields: &HeaderMap) -> Option<&str> {
+    let value = fields.get(CONTENT_TYPE)?.to_str().unwrap_or("?");
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    let is_said =
+        !kind.is_empty() && !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    is_said.then_some(kind)
 }
 
 async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
@@ -171,17 +229,24 @@ async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
     }
 }
 
-fn json(
-    status: StatusCode,
-    body: &Value,
-    kind: &'static str,
-    fields: HeaderMap,
-) -> Response<Full<Bytes>> {
+fn answered(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = json(&answer.body, "application/json");
+    *response.status_mut() = answer.status;
+    response.headers_mut().extend(answer.fields);
+    response
+}
+
+fn refused(problem: &Problem) -> Response<Full<Bytes>> {
+    let mut response = json(&problem.body(), "application/problem+json");
+    *response.status_mut() = problem.status();
+    response.headers_mut().extend(problem.fields());
+    response
+}
+
+fn json(body: &Value, kind: &'static str) -> Response<Full<Bytes>> {
     let mut text = body.to_string();
     text.push('\n');
     let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    *response.headers_mut() = fields;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

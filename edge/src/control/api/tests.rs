@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use http::Method;
 use jet9_config::node::{Tls, TlsVersion};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

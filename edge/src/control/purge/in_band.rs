@@ -14,6 +14,7 @@ use jet9_cluster::Document;
 
 use super::{Performed, TIMEOUT_DEFAULT};
 use crate::control::sites::SiteRuntime;
+use crate::control::tokens::Right;
 use crate::message::{Content, Head, Request, Response};
 use crate::parts::Edge;
 use crate::request::client::Client;
@@ -62,7 +63,13 @@ fn may_purge(edge: &Edge, site: &SiteRuntime, request: &Request, client: &Client
             .any(|network| network.contains(&address))
             || is_side(edge, site, address)
     });
-    by_address || edge.tokens.admits(&request.fields)
+    by_address || has_token(edge, site, request)
+}
+
+fn has_token(edge: &Edge, site: &SiteRuntime, request: &Request) -> bool {
+    let right = Right::Purge(site.site.id.as_str());
+    let principal = edge.tokens.principal(&request.fields);
+    principal.is_some_and(|principal| principal.may(right))
 }
 
 /// Whether the address is one of those that the site's cluster is published with.

@@ -1,0 +1,270 @@
+//! Everything that can be called: the one table.
+//!
+//! Read by `api::server` for each call; the OpenAPI document is made from it and checked against it, so a route says all that a caller may know:
+//! method, path, whom it is for, what it takes, what it answers. A handler that answers a status which is not in its route is a fault.
+
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
+use jet9_config::limits::Limits;
+
+use super::problem::Problem;
+use super::{Handler, clusters, nodes, openapi, purges, sites};
+use crate::control::tokens::Right;
+
+/// One thing that can be called.
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// Segments; `{…}` stands for one of any name. At most two.
+    pub(super) path: &'static str,
+    /// What it does, in a sentence without its full stop.
+    pub(super) summary: &'static str,
+    pub(super) needs: Needs,
+    pub(super) effect: Effect,
+    pub(super) takes: Takes,
+    /// Parameters of the query, by name.
+    pub(super) query: &'static [&'static str],
+    /// Statuses that its handler answers. Those that any call may be answered with are in [`ALWAYS`].
+    pub(super) answers: &'static [u16],
+    pub(super) handler: Handler,
+}
+
+/// Statuses that any call may be answered with: malformed, not known, not allowed, another method, too slow, too large, another media type, too
+/// often, broken, and not now.
+pub(super) const ALWAYS: &[u16] = &[400, 401, 403, 405, 408, 413, 415, 429, 500, 503];
+
+/// What a caller must have a scope for. `name` is what stands for the first `{…}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// To be known. Where that is not enough, the content tells what more, and the handler asks for it: `Call::require`.
+    Known,
+    Read,
+    ReadSite,
+    ReadCluster,
+    Publish,
+}
+
+impl Needs {
+    /// The right; `None`: none, or the handler asks.
+    pub(super) const fn right(self, name: &str) -> Option<Right<'_>> {
+        match self {
+            Self::Known => None,
+            Self::Read => Some(Right::Read),
+            Self::ReadSite => Some(Right::ReadSite(name)),
+            Self::ReadCluster => Some(Right::ReadCluster(name)),
+            Self::Publish => Some(Right::Publish(name)),
+        }
+    }
+}
+
+/// What a call does to the node. What writes is told in the audit trail, refused or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Reads,
+    Writes,
+}
+
+/// What content a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// None; what is sent is not read.
+    Nothing,
+    /// One of these media types, of at most `limits.admin_body` bytes. Content that does not say what it is counts as the first.
+    OneOf(&'static [&'static str]),
+}
+
+/// The media type of most calls.
+pub(super) const JSON: Takes = Takes::OneOf(&["application/json"]);
+
+impl Takes {
+    /// Bytes that are read.
+    pub(super) const fn limit(self, limits: &Limits) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::OneOf(_) => limits.admin_body,
+        }
+    }
+}
+
+/// Everything that can be called.
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        method: Method::POST,
+        path: "/v1/purges",
+        summary: "Purges stored responses of one site",
+        needs: Needs::Known,
+        effect: Effect::Writes,
+        takes: JSON,
+        query: &[],
+        answers: &[200, 202, 404, 422],
+        handler: |call| Box::pin(purges::create(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/sites",
+        summary: "Lists the sites in force and the documents that are refused",
+        needs: Needs::Read,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200],
+        handler: |call| Box::pin(sites::list(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/sites/{id}",
+        summary: "Shows one site",
+        needs: Needs::ReadSite,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200, 404],
+        handler: |call| Box::pin(sites::one(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/clusters",
+        summary: "Lists the clusters as this node sees them",
+        needs: Needs::Read,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200],
+        handler: |call| Box::pin(clusters::list(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/clusters/{id}",
+        summary: "Shows one cluster with its document",
+        needs: Needs::ReadCluster,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200, 404],
+        handler: |call| Box::pin(clusters::one(call)),
+    },
+    Route {
+        method: Method::PUT,
+        path: "/v1/clusters/{id}",
+        summary: "Publishes the state of a cluster by compare-and-swap",
+        needs: Needs::Publish,
+        effect: Effect::Writes,
+        takes: JSON,
+        query: &[],
+        answers: &[200, 404, 409, 412, 422, 428],
+        handler: |call| Box::pin(clusters::publish(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/nodes",
+        summary: "Lists the nodes",
+        needs: Needs::Read,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200],
+        handler: |call| Box::pin(nodes::list(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/openapi.json",
+        summary: "Describes this API",
+        needs: Needs::Known,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200],
+        handler: |call| Box::pin(openapi::document(call)),
+    },
+];
+
+/// What stands for the first and the second `{…}` of a route's path.
+type Captured<'p> = [&'p str; 2];
+
+/// The route of a request, and what stands for its `{…}`.
+pub(super) fn route<'p>(
+    method: &Method,
+    path: &'p str,
+) -> Result<(&'static Route, Captured<'p>), Problem> {
+    let mut allowed = Vec::new();
+    for route in ROUTES {
+        match captured(route.path, path) {
+            Some(names) if route.method == *method => return Ok((route, names)),
+            Some(_) => allowed.push(route.method.as_str()),
+            None => {}
+        }
+    }
+    if allowed.is_empty() {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "there is no such call"));
+    }
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method");
+    Err(match HeaderValue::try_from(allowed.join(", ")) {
+        Ok(allowed) => problem.with(ALLOW, allowed),
+        Err(_) => problem,
+    })
+}
+
+/// What stands for the `{…}` of a pattern; `None` when the path is another.
+fn captured<'p>(pattern: &str, path: &'p str) -> Option<Captured<'p>> {
+    let mut names = [""; 2];
+    let mut free = names.iter_mut();
+    let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return Some(names),
+            (Some(expected), Some(found)) if expected.starts_with('{') && !found.is_empty() => {
+                *free.next()? = found;
+            }
+            (Some(expected), Some(found)) if expected == found => {}
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_segment_by_segment() {
+        let check = |pattern, path, expected: Option<[&str; 2]>| {
+            assert_eq!(captured(pattern, path), expected, "{pattern} {path}");
+        };
+        check("/v1/sites", "/v1/sites", Some(["", ""]));
+        check("/v1/sites", "/v1/sites/", None);
+        check("/v1/sites/{id}", "/v1/sites/s-1", Some(["s-1", ""]));
+        check("/v1/sites/{id}", "/v1/sites/", None);
+        check("/v1/sites/{id}", "/v1/sites/s-1/x", None);
+        check("/v1/sites/{id}", "/v2/sites/s-1", None);
+        check("/a/{b}/c/{d}", "/a/1/c/2", Some(["1", "2"]));
+    }
+
+    #[test]
+    fn a_known_path_with_another_method_says_which_are_allowed() {
+        let check = |method, path, status: u16| {
+            let answered =
+                route(&method, path).map_or_else(|problem| problem.status().as_u16(), |_| 200);
+            assert_eq!(answered, status, "{method} {path}");
+        };
+        check(Method::GET, "/v1/sites/s-1", 200);
+        check(Method::PUT, "/v1/clusters/c-1", 200);
+        check(Method::DELETE, "/v1/clusters/c-1", 405);
+        check(Method::PATCH, "/v1/purges", 405);
+        check(Method::GET, "/", 404);
+        check(Method::GET, "", 404);
+    }
+
+    #[test]
+    fn every_route_is_reached_by_its_own_path_and_says_all() {
+        for expected in ROUTES {
+            let path = expected.path.replace("{id}", "x");
+            let (found, _) = route(&expected.method, &path).expect("it is there");
+            assert_eq!(
+                (found.path, &found.method),
+                (expected.path, &expected.method)
+            );
+            assert!(!found.summary.is_empty() && !found.answers.is_empty());
+            let may_write = found.method != Method::GET;
+            assert!(may_write || found.effect == Effect::Reads, "{path}");
+        }
+    }
+}
