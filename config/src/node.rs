@@ -124,6 +124,33 @@ pub struct EtcdEndpoint {
     pub port: u16,
 }
 
+impl Etcd {
+    /// Whether our keys may begin with this: a slash first, none at the end, ASCII.
+    pub fn is_prefix(text: &str) -> bool {
+        text.starts_with('/') && !text.ends_with('/') && text.is_ascii()
+    }
+}
+
+impl EtcdEndpoint {
+    /// A URL with a port and no path, such as `http://192.0.2.1:2379`.
+    pub fn parse(url: &str) -> Option<Self> {
+        let (tls, rest) = match url.split_once("://")? {
+            ("http", rest) => (false, rest),
+            ("https", rest) => (true, rest),
+            _ => return None,
+        };
+        let (host, port) = rest.strip_suffix('/').unwrap_or(rest).rsplit_once(':')?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let is_host = !bare.is_empty() && !bare.contains(['/', '@', '?', '#', ' ']);
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        is_host.then(|| Self {
+            tls,
+            host: bare.to_owned(),
+            port,
+        })
+    }
+}
+
 /// Certificates.
 #[derive(Clone, Debug)]
 pub struct Tls {

@@ -106,23 +106,7 @@ fn etcd(table: &mut Table<'_>, base: &Path) -> Option<Etcd> {
 }
 
 fn endpoint(item: &Item<'_>) -> Option<EtcdEndpoint> {
-    let parse = |text: &str| {
-        let (tls, rest) = match text.split_once("://")? {
-            ("http", rest) => (false, rest),
-            ("https", rest) => (true, rest),
-            _ => return None,
-        };
-        let (host, port) = rest.strip_suffix('/').unwrap_or(rest).rsplit_once(':')?;
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let is_host = !bare.is_empty() && !bare.contains(['/', '@', '?', '#', ' ']);
-        let port = port.parse().ok().filter(|port| *port != 0)?;
-        is_host.then(|| EtcdEndpoint {
-            tls,
-            host: bare.to_owned(),
-            port,
-        })
-    };
-    match parse(item.string()?) {
+    match EtcdEndpoint::parse(item.string()?) {
         Some(endpoint) => Some(endpoint),
         None => item.expected("a URL with a port and no path, such as \"http://192.0.2.1:2379\""),
     }
@@ -130,8 +114,7 @@ fn endpoint(item: &Item<'_>) -> Option<EtcdEndpoint> {
 
 fn key_prefix(item: &Item<'_>) -> Option<String> {
     let text = item.string()?;
-    let is_good = text.starts_with('/') && !text.ends_with('/') && text.is_ascii();
-    if is_good {
+    if Etcd::is_prefix(text) {
         return Some(text.to_owned());
     }
     item.expected("what keys begin with: a slash first and none at the end, such as \"/jet9\"")

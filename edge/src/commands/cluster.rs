@@ -1,27 +1,37 @@
-//! `jet9 cluster`: published cluster state, read and published by compare-and-swap.
+//! `jet9 cluster`: published cluster state, read, followed, published by compare-and-swap, and forgotten.
 //!
-//! [`publish`](Publish) takes the document that is there, changes phase and master, and puts it back under the epoch that the operator saw.
-//! Where the fencing class is `confirmed`, it insists on being told how the old master ended: that is what the class promises the edges.
+//! Asks a running edge or, where none runs, the etcd itself ([`place`]). What publishing owes to the fencing class is in [`publish`].
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use http::Method;
-use jet9_config::Side;
+use jet9_config::ClusterId;
 use serde_json::{Value, json};
 
-use super::output::{self, Output};
+use super::output::{self, Format, Output};
 use super::{Code, Failure};
 use crate::client::{Ask, Client, Target};
-use crate::clock::WallClock;
+
+mod place;
+mod publish;
+
+use place::Place;
+pub use place::Where;
+pub use publish::{Ended, Phase, Publish};
+
+/// How often `watch` looks.
+const WATCH_PERIOD: Duration = Duration::from_millis(250);
 
 /// What is asked about clusters.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List the clusters as the edge sees them
+    /// List the clusters, as the edge sees them or as they are in the etcd
     Ls {
-        /// Which edge.
+        /// Where.
         #[command(flatten)]
-        target: Target,
+        place: Where,
         /// In which form.
         #[command(flatten)]
         output: Output,
@@ -29,261 +39,155 @@ pub enum Command {
     /// Show one cluster; as JSON with its document
     Get {
         /// The id of the cluster
-        id: String,
-        /// Which edge.
+        #[arg(value_parser = id)]
+        id: ClusterId,
+        /// Where.
         #[command(flatten)]
-        target: Target,
+        place: Where,
+        /// In which form.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show the clusters, and every change from then on, a line each
+    Watch {
+        /// Only this cluster
+        #[arg(value_parser = id)]
+        id: Option<ClusterId>,
+        /// Where.
+        #[command(flatten)]
+        place: Where,
         /// In which form.
         #[command(flatten)]
         output: Output,
     },
     /// Publish the next state of a cluster, if the expected epoch is there
     Publish(Publish),
-}
-
-/// The next state of a cluster.
-#[derive(Debug, clap::Args)]
-pub struct Publish {
-    /// The id of the cluster
-    #[arg(long, value_name = "ID")]
-    pub cluster: String,
-    /// What the cluster does from now on
-    #[arg(long)]
-    pub phase: Phase,
-    /// The side that serves
-    #[arg(long, value_name = "SIDE", value_parser = side)]
-    pub master: Option<Side>,
-    /// The epoch that is there now
-    #[arg(long, value_name = "EPOCH")]
-    pub expect_epoch: u64,
-    /// How the master before ended
-    #[arg(long, value_name = "HOW")]
-    pub ended: Option<Ended>,
-    /// Why
-    #[arg(long, value_name = "WORD", default_value = "operator")]
-    pub reason: String,
-    /// Which edge.
-    #[command(flatten)]
-    pub target: Target,
-    /// In which form.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// What a cluster does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Phase {
-    /// One side serves.
-    Serving,
-    /// Between masters, soon over.
-    Switching,
-    /// Both sides are down.
-    Down,
-    /// Taken out by the operator.
-    Drained,
-}
-
-/// How a master ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Ended {
-    /// It stepped down.
-    Demoted,
-    /// It was fenced.
-    Fenced,
-    /// Nobody knows.
-    Unconfirmed,
+    /// Make one edge forget the epochs of a cluster that was created anew. The edge gives up its protection against the old master
+    Forget {
+        /// The id of the cluster
+        #[arg(long, value_name = "ID", value_parser = id)]
+        cluster: ClusterId,
+        /// Yes, the old life of this cluster is over
+        #[arg(long)]
+        yes: bool,
+        /// Which edge.
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 /// Asks about clusters.
 ///
 /// # Errors
-/// What the admin API refused, or why it could not be asked.
+/// What was refused, or why it could not be asked.
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Ls { target, output } => {
-            let body = Client::find(target)?.ask(&Ask::get("/v1/clusters"))?.body;
-            let rows = body["clusters"].as_array().cloned().unwrap_or_default();
+        Command::Ls { place, output } => {
+            let (body, rows) = Place::find(place)?.list()?;
             show(*output, &body, &rows)?;
         }
-        Command::Get { id, target, output } => {
-            let body = Client::find(target)?.ask(&Ask::get(&path_of(id)))?.body;
+        Command::Get { id, place, output } => {
+            let body = Place::find(place)?.one(id)?;
             show(*output, &body, std::slice::from_ref(&body))?;
         }
-        Command::Publish(wanted) => publish(wanted)?,
+        Command::Watch { id, place, output } => watch(id.as_ref(), place, *output)?,
+        Command::Publish(wanted) => publish::publish(wanted)?,
+        Command::Forget {
+            cluster,
+            yes,
+            target,
+        } => forget(cluster, *yes, target)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn publish(wanted: &Publish) -> Result<(), Failure> {
-    let client = Client::find(&wanted.target)?;
-    let path = path_of(&wanted.cluster);
-    let there = client.ask(&Ask::get(&path))?.body;
-    let next = next_document(
-        &there["document"],
-        wanted,
-        WallClock::System.now().unix_millis(),
-    )?;
-    let mut ask = Ask::send(Method::PUT, &path, &next);
-    ask.if_match = Some(wanted.expect_epoch);
-    let body = client.ask(&ask)?.body;
-    show(wanted.output, &body, std::slice::from_ref(&body))
+/// Follows until it is ended. A place that is away is told of once, and asked again.
+fn watch(only: Option<&ClusterId>, place: &Where, output: Output) -> Result<(), Failure> {
+    let place = Place::find(place)?;
+    let mut shown: BTreeMap<String, Value> = BTreeMap::new();
+    let (_, mut rows) = place.list()?;
+    let mut is_away = false;
+    loop {
+        for row in rows {
+            let name = row["cluster"].as_str().unwrap_or_default().to_owned();
+            let is_wanted = only.is_none_or(|only| only.as_str() == name);
+            if is_wanted && shown.get(&name) != Some(&row) {
+                output::write(&line(&row, output.format))?;
+                shown.insert(name, row);
+            }
+        }
+        std::thread::park_timeout(WATCH_PERIOD);
+        rows = match place.list() {
+            Ok((_, rows)) => {
+                is_away = false;
+                rows
+            }
+            Err(failure) => {
+                if !is_away {
+                    eprintln!("{failure}");
+                }
+                is_away = true;
+                Vec::new()
+            }
+        };
+    }
 }
+
+/// A row as one line: words for eyes, or JSON.
+fn line(row: &Value, format: Format) -> String {
+    if format == Format::Json {
+        return format!("{row}\n");
+    }
+    let words = COLUMNS.iter().filter_map(|(_, member)| {
+        let value = &row[*member];
+        (!value.is_null()).then(|| format!("{member}={}", output::cell(value)))
+    });
+    words.collect::<Vec<_>>().join(" ") + "\n"
+}
+
+fn forget(cluster: &ClusterId, yes: bool, target: &Target) -> Result<(), Failure> {
+    if !yes {
+        let message = "until the next document, this edge would follow an old master; say --yes when that life of the cluster is over";
+        return Err(Failure::with(Code::Usage, message));
+    }
+    let path = format!("/v1/clusters/{cluster}/forget");
+    let mut ask = Ask::get(&path);
+    ask.method = Method::POST;
+    let answered = Client::find(target)?.ask(&ask)?;
+    let (old, now) = (&answered.body["forgotten_epoch"], &answered.body["epoch"]);
+    output::write(&format!("{cluster}: epoch {old} is forgotten; now {now}\n"))
+}
+
+const COLUMNS: [output::Column; 8] = [
+    ("CLUSTER", "cluster"),
+    ("MASTERSHIP", "mastership"),
+    ("MASTER", "master"),
+    ("EPOCH", "epoch"),
+    ("PHASE", "phase"),
+    ("FENCING", "fencing"),
+    ("DOUBT", "doubt"),
+    ("REFUSED", "refused"),
+];
 
 fn show(output: Output, body: &Value, rows: &[Value]) -> Result<(), Failure> {
-    let columns = [
-        ("CLUSTER", "cluster"),
-        ("MASTERSHIP", "mastership"),
-        ("MASTER", "master"),
-        ("EPOCH", "epoch"),
-        ("PHASE", "phase"),
-        ("FENCING", "fencing"),
-        ("DOUBT", "doubt"),
-        ("REFUSED", "refused"),
-    ];
-    output::print(output, body, rows, &columns)
+    output::print(output, body, rows, &COLUMNS)
 }
 
-fn path_of(id: &str) -> String {
-    format!("/v1/clusters/{id}")
-}
-
-fn side(text: &str) -> Result<Side, String> {
-    Side::parse(text).ok_or_else(|| "expected a or b".to_owned())
-}
-
-/// The document that follows the one that is there.
-fn next_document(there: &Value, wanted: &Publish, now_ms: u64) -> Result<Value, Failure> {
-    let usage = |message: &str| Err(Failure::with(Code::Usage, message));
-    if !there.is_object() {
-        return Err(Failure::new(
-            "the document that is there cannot be read; replace its file by hand",
-        ));
-    }
-    match (wanted.phase, wanted.master) {
-        (Phase::Serving, None) => return usage("--phase serving needs --master"),
-        (Phase::Serving, Some(_)) | (_, None) => {}
-        (_, Some(_)) => return usage("--master goes with --phase serving only"),
-    }
-    // While switching, the master before is the one that the document names as previous.
-    let before = match &there["master"] {
-        Value::Null => &there["prev"]["master"],
-        master => master,
-    };
-    let master = wanted.master.map(Side::as_str);
-    let moves = master.is_some() && before.as_str().is_some_and(|before| master != Some(before));
-    let proved = matches!(wanted.ended, Some(Ended::Demoted | Ended::Fenced));
-    if moves && !proved && there["fencing"] == "confirmed" {
-        return usage(
-            "fencing is `confirmed`: the edges rely on the old master being out; say so with --ended demoted or --ended fenced",
-        );
-    }
-    let mut next = there.clone();
-    next["prev"] = json!({
-        "epoch": wanted.expect_epoch,
-        "master": before,
-        "ended": wanted.ended.map(Ended::as_str),
-        "ended_unix_ms": now_ms,
-    });
-    if wanted.ended.is_none() {
-        next["prev"]
-            .as_object_mut()
-            .map(|prev| prev.remove("ended"));
-    }
-    next["epoch"] = wanted.expect_epoch.saturating_add(1).into();
-    next["phase"] = wanted.phase.as_str().into();
-    next["master"] = master.into();
-    next["reason"] = wanted.reason.as_str().into();
-    next["since_unix_ms"] = now_ms.into();
-    Ok(next)
-}
-
-impl Phase {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Serving => "serving",
-            Self::Switching => "switching",
-            Self::Down => "down",
-            Self::Drained => "drained",
-        }
-    }
-}
-
-impl Ended {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Demoted => "demoted",
-            Self::Fenced => "fenced",
-            Self::Unconfirmed => "unconfirmed",
-        }
-    }
+fn id(text: &str) -> Result<ClusterId, String> {
+    ClusterId::parse(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use jet9_cluster::Document;
-
     use super::*;
 
-    fn there(phase: &str, master: Option<&str>, fencing: &str) -> Value {
-        json!({
-            "v": 1, "cluster": "c-1", "epoch": 40, "phase": phase, "master": master, "fencing": fencing,
-            "sides": {"a": {"addrs": ["192.0.2.1:80"]}, "b": {"addrs": ["192.0.2.2:80"]}},
-            "prev": {"epoch": 39, "master": "a", "ended": "demoted"}, "x-own": 5,
-        })
-    }
-
-    fn wanted(phase: Phase, master: Option<Side>, ended: Option<Ended>) -> Publish {
-        Publish {
-            cluster: "c-1".into(),
-            phase,
-            master,
-            expect_epoch: 40,
-            ended,
-            reason: "operator".into(),
-            target: Target::default(),
-            output: Output::default(),
-        }
-    }
-
     #[test]
-    fn the_next_document_keeps_what_it_does_not_change_and_can_be_read() {
-        let there = there("switching", None, "confirmed");
-        let wanted = wanted(Phase::Serving, Some(Side::B), Some(Ended::Demoted));
-        let next = next_document(&there, &wanted, 7).expect("a document");
-        assert_eq!((&next["epoch"], &next["master"]), (&json!(41), &json!("b")));
-        assert_eq!(next["x-own"], 5);
-        assert_eq!(next["prev"]["master"], "a");
-        let read = Document::parse(next.to_string().as_bytes()).expect("it is readable");
-        assert!(read.is_planned());
-    }
-
-    #[test]
-    fn what_would_break_the_promise_of_the_class_is_refused() {
-        let check = |there: &Value, phase, master, ended, good: bool| {
-            let next = next_document(there, &wanted(phase, master, ended), 7);
-            assert_eq!(next.is_ok(), good, "{phase:?} {master:?} {ended:?}");
-            if let Ok(next) = next {
-                Document::parse(next.to_string().as_bytes()).expect("it is readable");
-            }
-        };
-        let confirmed = there("serving", Some("a"), "confirmed");
-        let none = there("serving", Some("a"), "none");
-        let b = Some(Side::B);
-        check(&confirmed, Phase::Serving, b, None, false);
-        check(
-            &confirmed,
-            Phase::Serving,
-            b,
-            Some(Ended::Unconfirmed),
-            false,
-        );
-        check(&confirmed, Phase::Serving, b, Some(Ended::Fenced), true);
-        check(&confirmed, Phase::Serving, Some(Side::A), None, true);
-        check(&none, Phase::Serving, b, None, true);
-        check(&confirmed, Phase::Switching, None, None, true);
-        check(&confirmed, Phase::Drained, None, None, true);
-        check(&confirmed, Phase::Switching, b, None, false);
-        check(&confirmed, Phase::Serving, None, None, false);
-        check(&Value::Null, Phase::Down, None, None, false);
+    fn a_change_is_one_line_of_what_is_known() {
+        let row = json!({"cluster": "c-1", "master": null, "epoch": 7, "phase": "switching\n"});
+        let told = line(&row, Format::Table);
+        assert_eq!(told, "cluster=c-1 epoch=7 phase=switching\u{fffd}\n");
+        let told = line(&row, Format::Json);
+        assert_eq!(serde_json::from_str::<Value>(&told).expect("JSON"), row);
+        assert_eq!(told.matches('\n').count(), 1);
     }
 }

@@ -88,7 +88,7 @@ fn table(rows: &[Value], columns: &[Column]) -> String {
 }
 
 /// A value in a table; what is not there is a dash. Control characters cannot reach the terminal.
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

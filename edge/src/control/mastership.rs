@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,11 +18,11 @@ use jet9_cluster::view::FLAPS_MAX_DEFAULT;
 use jet9_cluster::{Document, Doubt, Epoch, Highest, Instant, Mastership, Source, View};
 use jet9_config::node::{ClusterSource, Etcd as EtcdConfig};
 use jet9_config::{ClusterId, Side};
+use parking_lot::Mutex;
 use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::control::etcd::Etcd;
 use crate::control::watch::{Directory, Look, Watch};
 use crate::origin::connect::SideConnections;
 
@@ -31,12 +31,14 @@ mod etcd;
 mod follow;
 mod metrics;
 mod publish;
+mod store;
 
 use epochs::Epochs;
 use etcd::EtcdFollow;
 use follow::{EndEpoch, Follower};
 use metrics::Metrics;
 pub use publish::PublishError;
+pub use store::Store;
 
 /// The file in the data directory that keeps the highest epochs.
 const EPOCHS_FILE: &str = "epochs.json";
@@ -52,6 +54,9 @@ const ADOPTIONS_KEPT: usize = 8;
 pub struct Masters {
     clusters: Arc<Clusters>,
     feed: Feed,
+    /// Changes what is known; none where nothing is followed. The following thread owns it, and with it a runtime that must not end inside
+    /// of another.
+    follower: Weak<Mutex<Follower>>,
     /// One publication at a time.
     publishing: tokio::sync::Mutex<()>,
 }
@@ -64,7 +69,7 @@ enum Feed {
         watch: Watch,
     },
     Etcd {
-        etcd: Etcd,
+        store: Store,
         follow: EtcdFollow,
     },
     /// Nowhere.
@@ -129,6 +134,9 @@ pub enum StartError {
     /// An etcd cannot be followed: a file that the node file names, or a thread, cannot be had.
     #[error("[state.clusters]: {0}")]
     Etcd(#[source] io::Error),
+    /// The threads of the follower cannot be had.
+    #[error("following cluster state: {0}")]
+    Thread(#[source] io::Error),
     /// The epochs adopted before cannot be read back. To start without them is a decision for a human: an older state could be believed.
     #[error(
         "{path}: {message}; nothing is started, because an epoch older than one seen before could be believed. \
@@ -177,13 +185,16 @@ impl Masters {
         let clusters = Arc::new(Clusters::resumed(&epochs, flaps_max));
         let metrics = Metrics::register(registry, &clusters)?;
         let follower = Follower::new(Arc::clone(&clusters), epochs, end, metrics);
+        let owned = Arc::new(Mutex::new(follower.map_err(StartError::Thread)?));
+        let follower = Arc::downgrade(&owned);
         let feed = match source {
-            ClusterSource::Directory(path) => Feed::directory(path, follower),
-            ClusterSource::Etcd(config) => Feed::etcd(config, follower),
+            ClusterSource::Directory(path) => Feed::directory(path, owned),
+            ClusterSource::Etcd(config) => Feed::etcd(config, owned),
         };
         Ok(Arc::new(Self {
             clusters,
             feed: feed?,
+            follower,
             publishing: tokio::sync::Mutex::default(),
         }))
     }
@@ -202,6 +213,7 @@ impl Masters {
         Arc::new(Self {
             clusters: Arc::new(clusters),
             feed: Feed::Fixed,
+            follower: Weak::new(),
             publishing: tokio::sync::Mutex::default(),
         })
     }
@@ -250,6 +262,22 @@ impl Masters {
         seen
     }
 
+    /// Forgets the epochs of a cluster, on an operator's word, and reads every document again: one that was created anew may begin with a
+    /// low epoch. Gives up the protection against an old master until then. Says whether there was anything to forget.
+    pub async fn forget(&self, cluster: &ClusterId) -> bool {
+        let (follower, id) = (Weak::clone(&self.follower), cluster.clone());
+        // It may have to wait for the disk.
+        let forgetting = tokio::task::spawn_blocking(move || {
+            let follower = follower.upgrade();
+            follower.is_some_and(|follower| follower.lock().forget(&id))
+        });
+        let forgotten = forgetting.await.unwrap_or(false);
+        if forgotten {
+            self.reload().await;
+        }
+        forgotten
+    }
+
     /// Reads every document again and waits until that is in force.
     pub async fn reload(&self) {
         match &self.feed {
@@ -261,15 +289,14 @@ impl Masters {
 }
 
 impl Feed {
-    fn directory(path: &Path, follower: io::Result<Follower>) -> Result<Self, StartError> {
+    fn directory(path: &Path, follower: Arc<Mutex<Follower>>) -> Result<Self, StartError> {
         let failed = |source| StartError::Directory {
             path: path.display().to_string(),
             source,
         };
         let mut watched = Directory::open(path, "json").map_err(failed)?;
-        let mut follower = follower.map_err(failed)?;
-        follower.apply(watched.look(Look::Changed));
-        let apply = move |changes| follower.apply(changes);
+        follower.lock().apply(watched.look(Look::Changed));
+        let apply = move |changes| follower.lock().apply(changes);
         let settle = Duration::ZERO; // a failover does not wait for a burst to end
         let watch = Watch::spawn("jet9-clusters", watched, settle, apply).map_err(failed)?;
         Ok(Self::Directory {
@@ -278,11 +305,10 @@ impl Feed {
         })
     }
 
-    fn etcd(config: &EtcdConfig, follower: io::Result<Follower>) -> Result<Self, StartError> {
-        let etcd = Etcd::open(config).map_err(StartError::Etcd)?;
-        let follower = follower.map_err(StartError::Etcd)?;
-        let follow = EtcdFollow::spawn(etcd.clone(), follower).map_err(StartError::Etcd)?;
-        Ok(Self::Etcd { etcd, follow })
+    fn etcd(config: &EtcdConfig, follower: Arc<Mutex<Follower>>) -> Result<Self, StartError> {
+        let store = Store::open(config, Duration::ZERO).map_err(StartError::Etcd)?;
+        let follow = EtcdFollow::spawn(&store, follower).map_err(StartError::Etcd)?;
+        Ok(Self::Etcd { store, follow })
     }
 }
 

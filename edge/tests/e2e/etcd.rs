@@ -11,6 +11,9 @@ use super::support::scene::{Scene, scene};
 use super::support::setup::{Setup, Site};
 use super::support::wait::until_true;
 
+#[cfg(test)]
+mod publishing;
+
 /// An etcd, two sides, and an edge that serves from the first of them.
 struct Stage {
     etcd: Etcd,

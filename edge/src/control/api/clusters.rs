@@ -42,6 +42,22 @@ pub(super) async fn publish(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(Answer::ok(describe(&seen)).tagged(seen.epoch.0))
 }
 
+/// `POST /v1/clusters/{id}/forget`: on this node, the epochs of a life of the cluster that is over.
+pub(super) async fn forget(call: Call<'_>) -> Result<Answer, Problem> {
+    let masters = &call.api.edge.masters;
+    let id = ClusterId::parse(call.name).map_err(|_| unknown(call.name))?;
+    let before = masters.seen(&id).ok_or_else(|| unknown(call.name))?;
+    if !masters.forget(&id).await {
+        return Err(unknown(call.name));
+    }
+    let now = masters.seen(&id);
+    Ok(Answer::ok(json!({
+        "cluster": id.as_str(),
+        "forgotten_epoch": before.epoch.0,
+        "epoch": now.map_or(0, |seen| seen.epoch.0),
+    })))
+}
+
 fn expected(call: &Call<'_>) -> Result<Epoch, Problem> {
     let field = call.fields.get(IF_MATCH).ok_or_else(|| {
         let detail = "If-Match must name the epoch that is there, \"0\" for none";

@@ -41,6 +41,8 @@ pub(super) enum Needs {
     ReadSite,
     ReadCluster,
     Publish,
+    /// For what gives up a protection.
+    Admin,
 }
 
 impl Needs {
@@ -52,6 +54,7 @@ impl Needs {
             Self::ReadSite => Some(Right::ReadSite(name)),
             Self::ReadCluster => Some(Right::ReadCluster(name)),
             Self::Publish => Some(Right::Publish(name)),
+            Self::Admin => Some(Right::Admin),
         }
     }
 }
@@ -152,6 +155,17 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         answers: &[200, 404, 409, 412, 422, 428],
         handler: |call| Box::pin(clusters::publish(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/v1/clusters/{id}/forget",
+        summary: "Forgets, on this node, the epochs of a cluster that was created anew",
+        needs: Needs::Admin,
+        effect: Effect::Writes,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200, 404],
+        handler: |call| Box::pin(clusters::forget(call)),
     },
     Route {
         method: Method::GET,

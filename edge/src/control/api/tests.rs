@@ -212,6 +212,25 @@ async fn a_cluster_is_published_by_compare_and_swap() {
     );
     let all = served.get("/v1/clusters").await.expect("seen");
     assert_eq!(all["clusters"][0]["mastership"], "live");
+
+    let forget = async |path: &str| {
+        let mut ask = Ask::get(path);
+        ask.method = Method::POST;
+        let answered = served.socket.call(&ask).await;
+        answered.map(|answered| answered.body)
+    };
+    let forgotten = forget("/v1/clusters/c-1/forget")
+        .await
+        .expect("it was known");
+    assert_eq!(
+        (&forgotten["forgotten_epoch"], &forgotten["epoch"]),
+        (&json!(2), &json!(2)),
+        "its document is still there"
+    );
+    let failure = forget("/v1/clusters/c-9/forget")
+        .await
+        .expect_err("unknown");
+    assert_eq!(failure.code, Code::NotFound);
 }
 
 #[tokio::test]

@@ -8,13 +8,16 @@
 use std::collections::HashSet;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jet9_cluster::{Document, Instant, Source};
 use jet9_config::ClusterId;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
+use super::Store;
 use super::follow::{Follower, Found, named};
 use crate::clock;
 use crate::control::etcd::{Etcd, EtcdError, Event, KeyValue, Member, Notice, Range, Watching};
@@ -29,15 +32,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Reloads that wait.
 const RELOADS_MAX: usize = 16;
 
-/// The key of a cluster's document: `<prefix>/clusters/<id>`.
-pub(super) fn key_of(etcd: &Etcd, id: &ClusterId) -> String {
-    format!("{}{id}", prefix_of(etcd))
-}
-
-fn prefix_of(etcd: &Etcd) -> String {
-    format!("{}/clusters/", etcd.prefix())
-}
-
 /// The running follower. Dropping it ends its thread, within the time of a call.
 #[derive(Debug)]
 pub(super) struct EtcdFollow {
@@ -45,14 +39,14 @@ pub(super) struct EtcdFollow {
 }
 
 impl EtcdFollow {
-    pub(super) fn spawn(etcd: Etcd, follower: Follower) -> io::Result<Self> {
+    pub(super) fn spawn(store: &Store, follower: Arc<Mutex<Follower>>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let (reloads, asked) = mpsc::channel(RELOADS_MAX);
         let mut following = Following {
-            prefix: prefix_of(&etcd),
-            etcd,
+            prefix: store.prefix(),
+            etcd: store.etcd().clone(),
             follower,
             asked,
             failing: false,
@@ -63,7 +57,7 @@ impl EtcdFollow {
         Ok(Self { reloads })
     }
 
-    /// Waits until the store was read once more; not when it cannot be reached.
+    /// Waits until everything in the store was read once more; not when it cannot be reached.
     pub(super) async fn reload(&self) {
         let (done, read) = oneshot::channel();
         if self.reloads.send(done).await.is_ok() {
@@ -76,7 +70,7 @@ impl EtcdFollow {
 struct Following {
     etcd: Etcd,
     prefix: String,
-    follower: Follower,
+    follower: Arc<Mutex<Follower>>,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
     /// Whether the last member failed, so that it is told once.
     failing: bool,
@@ -168,7 +162,7 @@ impl Following {
             tokio::select! {
                 biased;
                 done = &mut doing => return done,
-                () = until(self.follower.next_lease_end()) => self.follower.end_leases(),
+                () = until(self.next_lease_end()) => self.follower.lock().end_leases(),
             }
         }
     }
@@ -201,7 +195,7 @@ impl Following {
         let mut reading = None;
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
-            let lease = self.follower.next_lease_end();
+            let lease = self.next_lease_end();
             let next = tokio::select! {
                 biased;
                 notice = watching.next() => Next::Notice(notice),
@@ -211,7 +205,7 @@ impl Following {
             };
             match next {
                 Next::Stop => return Ended::Stopped,
-                Next::LeaseEnd => self.follower.end_leases(),
+                Next::LeaseEnd => self.follower.lock().end_leases(),
                 Next::Notice(Err(error)) => return error.into(),
                 Next::Notice(Ok(Notice::Compacted)) => return Ended::Compacted,
                 Next::Notice(Ok(Notice::Events { revision, events })) => {
@@ -219,6 +213,9 @@ impl Following {
                     self.watched(events, &mut told.present);
                 }
                 Next::Poll(asked) => {
+                    if asked.is_some() {
+                        told.read = 0; // who asks wants everything
+                    }
                     waiting.extend(asked);
                     let Some(reader) = reader.take() else {
                         continue;
@@ -260,7 +257,7 @@ impl Following {
         if told.read > 0 {
             let present = told.present.iter().filter_map(|key| self.id_of(key));
             let present: HashSet<_> = present.collect();
-            self.follower.confirm(sent, &present);
+            self.follower.lock().confirm(sent, &present);
         }
         if is_silent && told.lags {
             return Some(EtcdError::Mute.into());
@@ -290,7 +287,7 @@ impl Following {
     fn deleted(&mut self, key: &str, value: Option<&[u8]>) {
         let Some(id) = self.id_of(key) else { return };
         match value.map(Document::parse) {
-            Some(Ok(document)) => self.follower.deleted(&id, document.epoch),
+            Some(Ok(document)) => self.follower.lock().deleted(&id, document.epoch),
             Some(Err(_)) | None => log::error!("{key}: deleted; what is in force stays"),
         }
     }
@@ -310,7 +307,11 @@ impl Following {
             })
         });
         let found = found.collect();
-        self.follower.take(found);
+        self.follower.lock().take(found);
+    }
+
+    fn next_lease_end(&self) -> Option<Instant> {
+        self.follower.lock().next_lease_end()
     }
 
     fn id_of(&self, key: &str) -> Option<ClusterId> {

@@ -55,6 +55,12 @@ pub(super) struct Found {
     pub(super) document: Result<Document, DocumentError>,
 }
 
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower").finish_non_exhaustive()
+    }
+}
+
 impl Follower {
     pub(super) fn new(
         clusters: Arc<Clusters>,
@@ -130,10 +136,38 @@ impl Follower {
         cluster.set(|known| forgotten = known.view.deleted(epoch));
         if forgotten {
             log::warn!("cluster {id}: deleted in epoch {}; forgotten", epoch.0);
-            self.epochs.forget(id);
-            self.persist();
-            self.end(id, &before, Planned::No);
+            self.forgotten(id, &before);
         }
+    }
+
+    /// The operator says that this life of a cluster is over. Says whether anything was known of it.
+    pub(super) fn forget(&mut self, id: &ClusterId) -> bool {
+        let map = self.clusters.map.load_full();
+        let Some(cluster) = map.get(id) else {
+            return false;
+        };
+        let before = cluster.known.load_full();
+        if !before.was_published() {
+            return false;
+        }
+        cluster.set(|known| {
+            known.view.forget();
+            known.durable = false;
+            known.refused = None;
+        });
+        log::warn!(
+            "cluster {id}: forgotten on the operator's word, with epoch {}",
+            before.view.highest().0
+        );
+        self.forgotten(id, &before);
+        true
+    }
+
+    fn forgotten(&mut self, id: &ClusterId, before: &Known) {
+        self.leases.remove(id);
+        self.epochs.forget(id);
+        self.persist();
+        self.end(id, before, Planned::No);
     }
 
     /// The first moment in which a lease ends.

@@ -1,6 +1,6 @@
 //! Publishing cluster state where it is followed, by compare-and-swap.
 //!
-//! Called by the admin API. One publication at a time in this process. In an etcd the comparison is the store's own. A file is read, compared
+//! Called by the admin API. One publication at a time in this process. In an etcd the comparison is the store's own ([`super::Store`]). A file is read, compared
 //! and replaced by rename: a directory is no store with transactions, so whoever else writes into it does so outside of this comparison, and
 //! is caught by the epochs alone.
 
@@ -13,9 +13,8 @@ use jet9_cluster::{Document, DocumentError, Epoch};
 use jet9_config::ClusterId;
 use serde_json::Value;
 
-use super::etcd::key_of;
 use super::{Feed, Masters};
-use crate::control::etcd::{Etcd, EtcdError, KeyValue, Member, Swapped};
+use crate::control::etcd::EtcdError;
 
 /// How long the follower may take to see what was published.
 const SEEN_WAIT: Duration = Duration::from_secs(5);
@@ -70,20 +69,15 @@ impl Masters {
         json: &[u8],
         expected: Epoch,
     ) -> Result<(), PublishError> {
-        let document = Document::parse(json).map_err(PublishError::Document)?;
-        if document.cluster != *id {
-            return Err(PublishError::Document(DocumentError {
-                pointer: "/cluster".into(),
-                message: format!("expected `{id}`"),
-            }));
-        }
+        let document = Document::parse(json).and_then(|document| about(document, id));
+        let document = document.map_err(PublishError::Document)?;
         let _alone = self.publishing.lock().await;
         let adopted = self.clusters.of(id).known.load().view.highest();
         let offered = document.epoch;
         let check = move |there: Epoch| may_follow(there.max(adopted), expected, offered);
         match &self.feed {
             Feed::Directory { path, .. } => into_directory(path, id, json, check).await?,
-            Feed::Etcd { etcd, .. } => into_etcd(etcd, id, json, check).await?,
+            Feed::Etcd { store, .. } => store.replace(id, json, check).await?,
             Feed::Fixed => return Err(PublishError::ReadOnly),
         }
         self.until_adopted(id, offered).await
@@ -109,15 +103,30 @@ impl Masters {
     pub async fn published(&self, id: &ClusterId) -> Option<Value> {
         let text = match &self.feed {
             Feed::Directory { path, .. } => tokio::fs::read(file_of(path, id)).await.ok()?,
-            Feed::Etcd { etcd, .. } => found_in(etcd, id).await.ok()?.1?.value,
+            Feed::Etcd { store, .. } => store.published(id).await.ok()??,
             Feed::Fixed => return None,
         };
         serde_json::from_slice(&text).ok()
     }
 }
 
+/// A document that is about this cluster.
+pub(super) fn about(document: Document, id: &ClusterId) -> Result<Document, DocumentError> {
+    if document.cluster == *id {
+        return Ok(document);
+    }
+    Err(DocumentError {
+        pointer: "/cluster".into(),
+        message: format!("expected `{id}`"),
+    })
+}
+
 /// By compare-and-swap: only on what the publisher believed, and only forward.
-fn may_follow(found: Epoch, expected: Epoch, offered: Epoch) -> Result<(), PublishError> {
+pub(super) fn may_follow(
+    found: Epoch,
+    expected: Epoch,
+    offered: Epoch,
+) -> Result<(), PublishError> {
     if found != expected {
         return Err(PublishError::Moved { found, expected });
     }
@@ -142,54 +151,12 @@ async fn into_directory(
     written.map_err(|ended| PublishError::Write(io::Error::other(ended)))?
 }
 
-async fn into_etcd(
-    etcd: &Etcd,
-    id: &ClusterId,
-    json: &[u8],
-    check: impl FnOnce(Epoch) -> Result<(), PublishError>,
-) -> Result<(), PublishError> {
-    let (mut member, there) = found_in(etcd, id).await?;
-    let there = there.unwrap_or_default();
-    let epoch = epoch_of(&there.value);
-    check(epoch)?;
-    match member
-        .swap(&key_of(etcd, id), json, there.changed_at)
-        .await?
-    {
-        Swapped::Done => Ok(()),
-        // Somebody else was faster; what is there now is not known here.
-        Swapped::Refused => Err(PublishError::Overtaken(epoch)),
-    }
-}
-
-/// The document that is there, and the member that said so: the first that answers.
-async fn found_in(etcd: &Etcd, id: &ClusterId) -> Result<(Member, Option<KeyValue>), EtcdError> {
-    let key = key_of(etcd, id);
-    let mut failed = EtcdError::Silent;
-    for member in 0..etcd.members() {
-        let read = async {
-            let mut member = etcd.connect(member).await?;
-            let range = member.range(&key, 0).await?;
-            Ok((member, range))
-        };
-        match read.await {
-            // Others may begin with the same letters.
-            Ok((member, range)) => {
-                let there = range.found.into_iter().find(|found| found.key == key);
-                return Ok((member, there));
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
 fn file_of(directory: &Path, id: &ClusterId) -> PathBuf {
     directory.join(format!("{id}.json"))
 }
 
 /// The epoch of a document; 0 where there is none, or none that can be read.
-fn epoch_of(document: &[u8]) -> Epoch {
+pub(super) fn epoch_of(document: &[u8]) -> Epoch {
     Document::parse(document).map_or(Epoch(0), |document| document.epoch)
 }
 

@@ -202,6 +202,31 @@ async fn what_cannot_be_read_leaves_the_state_in_force() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_was_created_anew_is_believed_once_the_old_life_is_forgotten() {
+    let mut place = Place::new();
+    let of_life = |life: &str, epoch: u64, master: &str| {
+        let text = serving("c1", epoch, master);
+        text.replacen('{', &format!("{{\"incarnation\":\"{life}\","), 1)
+    };
+    place.publish("c1", &of_life("first", 42, "b"));
+    let masters = place.start().expect("start");
+    assert_eq!(live(&masters, "c1"), Some((Side::B, 42)));
+    place.publish("c1", &of_life("second", 1, "a"));
+    masters.reload().await;
+    assert_eq!(live(&masters, "c1"), None, "two lives at once");
+    assert!(masters.forget(&id("c1")).await);
+    assert_eq!(live(&masters, "c1"), Some((Side::A, 1)));
+    assert_eq!(
+        place.ended.lock().last(),
+        Some(&("c1".to_owned(), 42, Planned::No))
+    );
+    assert!(!masters.forget(&id("c2")).await, "nothing is known of it");
+    drop(masters);
+    let masters = place.start().expect("start again");
+    assert_eq!(live(&masters, "c1"), Some((Side::A, 1)));
+}
+
+#[tokio::test]
 async fn a_broken_record_of_epochs_stops_the_start() {
     let mut place = Place::new();
     fs::create_dir_all(place.directory.path().join("data")).expect("a directory");

@@ -114,16 +114,20 @@ impl Etcd {
         self.members[member].process.kill();
     }
 
-    fn control(&self, member: usize, arguments: &[&str]) -> bool {
-        let done = Command::new("/usr/bin/etcdctl")
-            .env("ETCDCTL_API", "3")
+    /// What etcd's own tool says about one of the members.
+    pub(crate) fn tool(&self, member: usize) -> Command {
+        let mut tool = Command::new("/usr/bin/etcdctl");
+        tool.env("ETCDCTL_API", "3")
             .arg(format!(
                 "--endpoints=http://{}",
                 self.members[member].client
             ))
-            .arg("--command-timeout=2s")
-            .args(arguments)
-            .output();
+            .arg("--command-timeout=2s");
+        tool
+    }
+
+    fn control(&self, member: usize, arguments: &[&str]) -> bool {
+        let done = self.tool(member).args(arguments).output();
         done.expect("etcdctl").status.success()
     }
 }
