@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Method;
 use jet9_config::ClusterId;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::output::{self, Format, Output};
 use super::{Code, Failure};
@@ -179,6 +179,8 @@ fn id(text: &str) -> Result<ClusterId, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
