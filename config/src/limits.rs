@@ -34,6 +34,16 @@ pub struct Limits {
     pub http2_streams: u32,
     /// How long a stop waits for exchanges under way. Default 30 s.
     pub drain: Duration,
+    /// How long a stop goes on accepting after readiness fell, so that routers withdraw the node first. Default 0.
+    pub withdraw: Duration,
+    /// Percent of clusters below which the node is not ready. Default 60.
+    pub ready_low: usize,
+    /// Percent of clusters from which on it is ready again; not below `ready_low`. Default 80.
+    pub ready_high: usize,
+    /// How long the share must be low until readiness falls. Default 2 s.
+    pub ready_fall: Duration,
+    /// How long it must be high until readiness rises. Default 10 s.
+    pub ready_rise: Duration,
     /// How long a request waits for another one's answer (`collapse-timeout`). Default 10 s.
     pub collapse_wait: Duration,
     /// Requests held for a live master, over all sites. Default 10000.
@@ -72,6 +82,11 @@ impl Default for Limits {
             connections: 65536,
             http2_streams: 128,
             drain: Duration::from_secs(30),
+            withdraw: Duration::ZERO,
+            ready_low: 60,
+            ready_high: 80,
+            ready_fall: Duration::from_secs(2),
+            ready_rise: Duration::from_secs(10),
             collapse_wait: Duration::from_secs(10),
             hold: 10_000,
             hold_per_cluster: 1000,

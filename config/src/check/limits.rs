@@ -71,6 +71,24 @@ fn fields(table: &mut Table<'_>) -> Limits {
     }
 }
 
+fn readiness(table: &mut Table<'_>) -> Limits {
+    let default = Limits::default();
+    let mut time =
+        |name, default, max| table.value(name, default, |item| item.duration(Duration::ZERO..=max));
+    let withdraw = time("withdraw", default.withdraw, FIVE_MINUTES);
+    let ready_fall = time("ready_fall", default.ready_fall, FIVE_MINUTES);
+    let ready_rise = time("ready_rise", default.ready_rise, FIVE_MINUTES);
+    let mut percent = |name, default| table.value(name, default, |item| item.integer(0..=100));
+    Limits {
+        withdraw,
+        ready_low: percent("ready_low", default.ready_low),
+        ready_high: percent("ready_high", default.ready_high),
+        ready_fall,
+        ready_rise,
+        ..default
+    }
+}
+
 fn small_counts(table: &mut Table<'_>) -> Limits {
     let default = Limits::default();
     let mut count = |name, default, max| table.value(name, default, |item| item.integer(1..=max));
@@ -82,7 +100,7 @@ fn small_counts(table: &mut Table<'_>) -> Limits {
         ),
         http2_streams: count("http2_streams", default.http2_streams, 10_000),
         flap: count("flap", default.flap, 1_000),
-        ..default
+        ..readiness(table)
     }
 }
 
@@ -92,6 +110,13 @@ fn relations(table: &Table<'_>, limits: &Limits) {
         let message =
             format!("is larger than limits.head_bytes ({head}), which counts the request line too");
         table.complain("request_line_bytes", message);
+    }
+    if limits.ready_high < limits.ready_low {
+        let message = format!(
+            "is less than limits.ready_low ({}): in between, readiness would rise and fall for ever",
+            limits.ready_low
+        );
+        table.complain("ready_high", message);
     }
     if limits.hold_per_cluster > limits.hold {
         let message = format!(

@@ -309,6 +309,18 @@ fn limits_have_ranges_and_relations() {
         ],
     );
     check(
+        "[limits]\nready_low = 101\n",
+        &[
+            "node.toml:6:13: /limits/ready_low: expected an integer from 0 to 100, found the integer 101",
+        ],
+    );
+    check(
+        "[limits]\nready_low = 90\n",
+        &[
+            "node.toml:5:1: /limits/ready_high: is less than limits.ready_low (90): in between, readiness would rise and fall for ever",
+        ],
+    );
+    check(
         "[limits]\nrequest_line_bytes = \"128KiB\"\nhold = 10\n",
         &[
             "node.toml:5:1: /limits/hold_per_cluster: is more than limits.hold (10), the sum over all clusters",

@@ -7,20 +7,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jet9_cluster::Mastership;
 use parking_lot::Mutex;
 
+use crate::parts::Edge;
+
 mod drain;
+mod share;
 
 pub use drain::{Drain, DrainWatch, UnderWay};
+pub use share::{Bounds, Counted, Standing};
 
 /// How long readiness waits for the index of the disk volumes after the start. A node without its index serves, only with more misses.
 pub const CACHE_LOAD_WAIT: Duration = Duration::from_secs(5);
-
-/// Below this share of clusters whose state is known the node is no longer ready, in percent.
-pub const KNOWN_SHARE_LOW: usize = 50;
-
-/// From this share on it is ready again, in percent. The distance to [`KNOWN_SHARE_LOW`] keeps routers from flapping.
-pub const KNOWN_SHARE_HIGH: usize = 75;
 
 /// Why a node is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +28,9 @@ pub enum NotReady {
     SitesLoading,
     /// The index of the store is being read, and [`CACHE_LOAD_WAIT`] has not passed.
     CacheLoading,
-    /// Of too few clusters it is known who is master, or that nobody is: this node is cut off from their state. A cluster that switches or is
-    /// down is known to do so, by all nodes alike, and no reason to send its visitors elsewhere.
+    /// Of too few clusters it is known who is master, or that nobody is: this node is cut off from their state.
     ClustersDoubtful,
-    /// The node is stopping.
+    /// The node is stopping, or about to.
     Draining,
 }
 
@@ -57,48 +55,32 @@ pub struct Facts {
     pub cache_loaded: bool,
     /// How long the node has been running.
     pub running: Duration,
-    /// Whether the node is stopping.
-    pub draining: bool,
-    /// Clusters that sites of this node use.
-    pub clusters: usize,
-    /// Those of them whose state is known.
-    pub clusters_known: usize,
-    /// Whether the share of known clusters was good enough the last time.
-    pub clusters_were_ready: bool,
+    /// Whether the node is stopping, or about to.
+    pub withdrawn: bool,
+    /// Whether enough clusters can be served.
+    pub clusters: Standing,
 }
 
 /// Every reason why a node with these facts is not ready; none: it is ready.
 pub fn judge(facts: &Facts) -> Vec<NotReady> {
-    let mut reasons = Vec::new();
-    if !facts.sites_loaded {
-        reasons.push(NotReady::SitesLoading);
-    }
-    if !facts.cache_loaded && facts.running < CACHE_LOAD_WAIT {
-        reasons.push(NotReady::CacheLoading);
-    }
-    if !clusters_ready(facts) {
-        reasons.push(NotReady::ClustersDoubtful);
-    }
-    if facts.draining {
-        reasons.push(NotReady::Draining);
-    }
-    reasons
-}
-
-/// Whether enough clusters are known; what is enough depends on the last answer.
-fn clusters_ready(facts: &Facts) -> bool {
-    let threshold = if facts.clusters_were_ready {
-        KNOWN_SHARE_LOW
-    } else {
-        KNOWN_SHARE_HIGH
-    };
-    facts.clusters == 0 || facts.clusters_known * 100 >= facts.clusters * threshold
+    let reasons = [
+        (!facts.sites_loaded, NotReady::SitesLoading),
+        (
+            !facts.cache_loaded && facts.running < CACHE_LOAD_WAIT,
+            NotReady::CacheLoading,
+        ),
+        (!facts.clusters.is_enough(), NotReady::ClustersDoubtful),
+        (facts.withdrawn, NotReady::Draining),
+    ];
+    let those = reasons.into_iter().filter(|(holds, _)| *holds);
+    those.map(|(_, reason)| reason).collect()
 }
 
 /// The health of the node, as its metrics listener tells it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Health {
     drain: Drain,
+    bounds: Bounds,
     state: Arc<Mutex<State>>,
 }
 
@@ -107,24 +89,21 @@ struct State {
     started: Instant,
     sites_loaded: bool,
     cache_loaded: bool,
-    clusters: usize,
-    clusters_known: usize,
-    clusters_were_ready: bool,
+    clusters: Standing,
 }
 
 impl Health {
     /// The health of a node that started now.
-    pub fn new(drain: Drain, now: Instant) -> Self {
+    pub fn new(drain: Drain, bounds: Bounds, now: Instant) -> Self {
         let state = State {
             started: now,
             sites_loaded: false,
             cache_loaded: false,
-            clusters: 0,
-            clusters_known: 0,
-            clusters_were_ready: true,
+            clusters: Standing::Starting,
         };
         Self {
             drain,
+            bounds,
             state: Arc::new(Mutex::new(state)),
         }
     }
@@ -139,11 +118,10 @@ impl Health {
         self.state.lock().cache_loaded = true;
     }
 
-    /// How many clusters sites of this node use, and of how many of them the state is known.
-    pub fn clusters(&self, used: usize, known: usize) {
+    /// Clusters were counted.
+    pub fn clusters(&self, counted: Counted, now: Instant) {
         let mut state = self.state.lock();
-        state.clusters = used;
-        state.clusters_known = known;
+        state.clusters = state.clusters.after(counted, self.bounds, now);
     }
 
     /// `/livez`: whether the process works. It does when this is executed at all; a stuck runtime does not answer.
@@ -156,10 +134,8 @@ impl Health {
     /// # Errors
     /// Every reason why not.
     pub fn ready(&self, now: Instant) -> Result<(), Vec<NotReady>> {
-        let mut state = self.state.lock();
-        let facts = state.facts(now, self.drain.is_draining());
+        let facts = self.state.lock().facts(now, self.drain.is_withdrawn());
         let reasons = judge(&facts);
-        state.clusters_were_ready = !reasons.contains(&NotReady::ClustersDoubtful);
         if reasons.is_empty() {
             Ok(())
         } else {
@@ -169,17 +145,30 @@ impl Health {
 }
 
 impl State {
-    fn facts(&self, now: Instant, draining: bool) -> Facts {
+    fn facts(&self, now: Instant, withdrawn: bool) -> Facts {
         Facts {
             sites_loaded: self.sites_loaded,
             cache_loaded: self.cache_loaded,
             running: now.saturating_duration_since(self.started),
-            draining,
+            withdrawn,
             clusters: self.clusters,
-            clusters_known: self.clusters_known,
-            clusters_were_ready: self.clusters_were_ready,
         }
     }
+}
+
+/// Counts the clusters that sites use, and those of them that this node can serve or no node can: a cluster that switches or is down is known
+/// to do so by all nodes alike, and no reason to send its visitors elsewhere. One whose state is in doubt may be clear to another node.
+pub fn count_clusters(edge: &Edge, now: Instant) {
+    let sites = edge.sites.all();
+    let mut used: Vec<_> = sites.iter().map(|site| &site.site.origin.cluster).collect();
+    used.sort_unstable();
+    used.dedup();
+    let known = |cluster: &&&_| !matches!(edge.masters.current(cluster), Mastership::Doubtful(_));
+    let counted = Counted {
+        used: used.len(),
+        servable: used.iter().filter(known).count(),
+    };
+    edge.health.clusters(counted, now);
 }
 
 #[cfg(test)]
@@ -190,10 +179,8 @@ mod tests {
         sites_loaded: true,
         cache_loaded: true,
         running: Duration::from_secs(60),
-        draining: false,
-        clusters: 4,
-        clusters_known: 4,
-        clusters_were_ready: true,
+        withdrawn: false,
+        clusters: Standing::Enough { low_since: None },
     };
 
     fn check(facts: Facts, expected: &[NotReady]) {
@@ -203,14 +190,6 @@ mod tests {
     #[test]
     fn a_node_with_everything_loaded_is_ready() {
         check(READY, &[]);
-        check(
-            Facts {
-                clusters: 0,
-                clusters_known: 0,
-                ..READY
-            },
-            &[],
-        );
     }
 
     #[test]
@@ -239,52 +218,32 @@ mod tests {
     fn all_reasons_are_told_at_once() {
         let facts = Facts {
             sites_loaded: false,
-            draining: true,
+            withdrawn: true,
+            clusters: Standing::Starting,
             ..READY
         };
-        check(facts, &[NotReady::SitesLoading, NotReady::Draining]);
-    }
-
-    #[test]
-    fn the_share_of_known_clusters_has_hysteresis() {
-        let half = Facts {
-            clusters_known: 2,
-            ..READY
-        };
-        check(half, &[]);
         check(
-            Facts {
-                clusters_were_ready: false,
-                ..half
-            },
-            &[NotReady::ClustersDoubtful],
-        );
-        check(
-            Facts {
-                clusters_known: 1,
-                ..READY
-            },
-            &[NotReady::ClustersDoubtful],
-        );
-        check(
-            Facts {
-                clusters_known: 3,
-                clusters_were_ready: false,
-                ..READY
-            },
-            &[],
+            facts,
+            &[
+                NotReady::SitesLoading,
+                NotReady::ClustersDoubtful,
+                NotReady::Draining,
+            ],
         );
     }
 
     #[test]
-    fn readiness_remembers_that_it_fell() {
+    fn a_node_that_withdraws_is_not_ready_though_it_goes_on_serving() {
         let now = crate::clock::monotonic();
-        let health = Health::new(Drain::new(), now);
+        let drain = Drain::new();
+        let bounds = Bounds::from(&jet9_config::limits::Limits::default());
+        let health = Health::new(drain.clone(), bounds, now);
         health.sites_loaded();
         health.cache_loaded();
-        for (known, ready) in [(4, true), (2, true), (1, false), (2, false), (3, true)] {
-            health.clusters(4, known);
-            assert_eq!(health.ready(now).is_ok(), ready, "{known} of 4");
-        }
+        health.clusters(Counted::default(), now);
+        assert_eq!(health.ready(now), Ok(()));
+        drain.withdraw();
+        assert_eq!(health.ready(now), Err(vec![NotReady::Draining]));
+        assert!(!drain.is_draining());
     }
 }

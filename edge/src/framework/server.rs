@@ -210,7 +210,7 @@ fn parts(
         origins: Origins::new(limits),
         side_connections,
         recorder,
-        health: Health::new(drain.clone(), clock::monotonic()),
+        health: Health::new(drain.clone(), limits.into(), clock::monotonic()),
         drain,
         tokens: Tokens::open(&node.data_dir)?,
         request_ids: RequestIds::new(&node.id, process::id(), WallClock::System.now()),

@@ -227,7 +227,7 @@ impl TestNode {
             origins: Origins::new(&limits),
             side_connections,
             recorder: Recorder::open("edge-1", "zone", &log, 16, &registry).unwrap(),
-            health: Health::new(drain.clone(), clock::monotonic()),
+            health: Health::new(drain.clone(), (&limits).into(), clock::monotonic()),
             drain,
             tokens: Tokens::open(data).unwrap(),
             request_ids: RequestIds::new("edge-1", 1, WallClock::System.now()),

@@ -26,6 +26,8 @@ mod names;
 #[cfg(test)]
 mod purge;
 #[cfg(test)]
+mod readiness;
+#[cfg(test)]
 mod real_site;
 #[cfg(test)]
 mod start_stop;

@@ -1,18 +1,15 @@
 //! The metrics listener: `/metrics`, `/livez`, `/readyz`. For those who watch; nothing here can be changed.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
-use jet9_cluster::Mastership;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::Api;
 use crate::clock;
-use crate::control::health::NotReady;
+use crate::control::health::{self, NotReady};
 use crate::parts::Edge;
 
 /// Registers what is known of the process itself.
@@ -62,23 +59,15 @@ fn scrape(registry: &Registry) -> Response<Full<Bytes>> {
 }
 
 fn ready(edge: &Edge) -> Response<Full<Bytes>> {
-    count_clusters(edge);
-    match edge.health.ready(clock::monotonic()) {
+    let now = clock::monotonic();
+    health::count_clusters(edge, now);
+    match edge.health.ready(now) {
         Ok(()) => text(StatusCode::OK, "ok\n"),
         Err(reasons) => {
             let words: Vec<&str> = reasons.into_iter().map(NotReady::as_str).collect();
             text(StatusCode::SERVICE_UNAVAILABLE, words.join("\n") + "\n")
         }
     }
-}
-
-/// Tells health how many clusters the sites use, and how many of them have a live master.
-pub(super) fn count_clusters(edge: &Edge) {
-    let sites = edge.sites.all();
-    let used: HashSet<_> = sites.iter().map(|site| &site.site.origin.cluster).collect();
-    let live = |cluster: &&&_| matches!(edge.masters.current(cluster), Mastership::Live { .. });
-    edge.health
-        .clusters(used.len(), used.iter().filter(live).count());
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -5,17 +5,14 @@ use serde_json::json;
 use super::problem::Problem;
 use super::{Answer, Call};
 use crate::clock;
-use crate::control::health::NotReady;
+use crate::control::health::{self, NotReady};
 
 /// `GET /v1/nodes`.
 pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
     let edge = &call.api.edge;
-    super::metrics::count_clusters(edge);
-    let reasons = edge
-        .health
-        .ready(clock::monotonic())
-        .err()
-        .unwrap_or_default();
+    let now = clock::monotonic();
+    health::count_clusters(edge, now);
+    let reasons = edge.health.ready(now).err().unwrap_or_default();
     let reasons: Vec<&str> = reasons.into_iter().map(NotReady::as_str).collect();
     let node = json!({
         "id": edge.id,

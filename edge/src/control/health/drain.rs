@@ -1,4 +1,4 @@
-//! The way to a stop: says that the node is stopping, and knows when nothing is under way any more.
+//! The way to a stop: says that the node is about to stop, then that it is stopping, and knows when nothing is under way any more.
 //!
 //! Held by `parts::Edge`; listeners and connections watch it, every exchange is counted by it.
 //! Waiting costs a request nothing: a connection is registered once, when it opens, and an exchange is one atomic addition.
@@ -20,6 +20,7 @@ pub struct Drain {
 
 #[derive(Debug)]
 struct Shared {
+    withdrawn: AtomicBool,
     begun: AtomicBool,
     /// The same fact for those who wait with `select!` and for Pingora, whose `ShutdownWatch` this is.
     signal: watch::Sender<bool>,
@@ -40,6 +41,7 @@ impl Drain {
     pub fn new() -> Self {
         Self {
             shared: Arc::new(Shared {
+                withdrawn: AtomicBool::new(false),
                 begun: AtomicBool::new(false),
                 signal: watch::Sender::new(false),
                 under_way: AtomicUsize::new(0),
@@ -50,8 +52,19 @@ impl Drain {
         }
     }
 
+    /// Tells routers, through `/readyz`, to send nobody here any more. Everything is served as before, for those whom they still send.
+    pub fn withdraw(&self) {
+        self.shared.withdrawn.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether routers should send nobody here: the stop has begun or is about to.
+    pub fn is_withdrawn(&self) -> bool {
+        self.shared.withdrawn.load(Ordering::SeqCst)
+    }
+
     /// Begins the stop: nothing new is accepted, idle connections close, answers say `Connection: close`.
     pub fn start(&self) {
+        self.withdraw();
         self.shared.begun.store(true, Ordering::SeqCst);
         self.shared.signal.send_replace(true);
         for waker in self.shared.watches.lock().values() {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jet9_cluster::Mastership;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 
 use super::notify;
+use crate::clock;
 use crate::control::api::{self, Api};
+use crate::control::health;
 use crate::framework::listeners::AdminListener;
 use crate::parts::Edge;
 
@@ -72,18 +73,10 @@ async fn watch_cache(edge: &Edge) {
     edge.health.cache_loaded();
 }
 
-/// Counts clusters that sites use, and those whose state is known.
+/// Counts clusters even when nobody asks, so that hysteresis has what happened in between.
 async fn count_clusters(edge: &Edge) {
     loop {
-        let sites = edge.sites.all();
-        let mut clusters: Vec<_> = sites.iter().map(|site| &site.site.origin.cluster).collect();
-        clusters.sort_unstable();
-        clusters.dedup();
-        let is_known = |cluster: &&&jet9_config::ClusterId| {
-            !matches!(edge.masters.current(cluster), Mastership::Doubtful(_))
-        };
-        let known = clusters.iter().filter(is_known).count();
-        edge.health.clusters(clusters.len(), known);
+        health::count_clusters(edge, clock::monotonic());
         tokio::time::sleep(COUNT_EVERY).await;
     }
 }

@@ -33,6 +33,15 @@ enum Wish {
     Reload,
 }
 
+/// How the wait for the routers ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Withdrawn {
+    /// The limit passed.
+    InOrder,
+    /// A second signal came.
+    InHaste,
+}
+
 struct Sources {
     terminate: Signal,
     interrupt: Signal,
@@ -101,8 +110,27 @@ impl Signals {
             tokio::spawn(async move { reload.run().await });
         }
         notify::stopping();
-        self.drain(sources).await;
+        if self.withdraw(sources).await == Withdrawn::InOrder {
+            self.drain(sources).await;
+        }
         self.write_down().await;
+    }
+
+    /// Tells the routers first, and serves whom they send until they have heard it.
+    async fn withdraw(&self, sources: &mut Sources) -> Withdrawn {
+        let wait = self.edge.limits.withdraw;
+        self.edge.drain.withdraw();
+        if wait.is_zero() {
+            return Withdrawn::InOrder;
+        }
+        log::info!("withdrawing: not ready any more, accepting for {wait:?}");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Withdrawn::InOrder,
+            () = sources.stop() => {
+                log::warn!("a second signal: {} exchanges are cut", self.edge.drain.under_way());
+                Withdrawn::InHaste
+            }
+        }
     }
 
     /// Waits until nothing is under way, or the limit passed, or a second signal came.

@@ -224,6 +224,12 @@ impl Site {
         self
     }
 
+    /// Sets its cluster.
+    pub(crate) const fn cluster(mut self, cluster: &'static str) -> Self {
+        self.cluster = cluster;
+        self
+    }
+
     /// Sets `https`.
     pub(crate) const fn https(mut self, https: &'static str) -> Self {
         self.https = https;
