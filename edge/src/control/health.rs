@@ -24,8 +24,8 @@ pub const CACHE_LOAD_WAIT: Duration = Duration::from_secs(5);
 /// Why a node is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
-    /// The site documents have not been read yet.
-    SitesLoading,
+    /// Not all parts run yet.
+    Starting,
     /// The index of the store is being read, and [`CACHE_LOAD_WAIT`] has not passed.
     CacheLoading,
     /// Of too few clusters it is known who is master, or that nobody is: this node is cut off from their state.
@@ -38,7 +38,7 @@ impl NotReady {
     /// The word for `/readyz`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::SitesLoading => "sites-loading",
+            Self::Starting => "starting",
             Self::CacheLoading => "cache-loading",
             Self::ClustersDoubtful => "clusters-doubtful",
             Self::Draining => "draining",
@@ -49,8 +49,8 @@ impl NotReady {
 /// What readiness is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Whether the site documents were read once.
-    pub sites_loaded: bool,
+    /// Whether all parts run.
+    pub started: bool,
     /// Whether the index of every volume is loaded.
     pub cache_loaded: bool,
     /// How long the node has been running.
@@ -64,7 +64,7 @@ pub struct Facts {
 /// Every reason why a node with these facts is not ready; none: it is ready.
 pub fn judge(facts: &Facts) -> Vec<NotReady> {
     let reasons = [
-        (!facts.sites_loaded, NotReady::SitesLoading),
+        (!facts.started, NotReady::Starting),
         (
             !facts.cache_loaded && facts.running < CACHE_LOAD_WAIT,
             NotReady::CacheLoading,
@@ -86,8 +86,8 @@ pub struct Health {
 
 #[derive(Debug)]
 struct State {
-    started: Instant,
-    sites_loaded: bool,
+    since: Instant,
+    started: bool,
     cache_loaded: bool,
     clusters: Standing,
 }
@@ -96,8 +96,8 @@ impl Health {
     /// The health of a node that started now.
     pub fn new(drain: Drain, bounds: Bounds, now: Instant) -> Self {
         let state = State {
-            started: now,
-            sites_loaded: false,
+            since: now,
+            started: false,
             cache_loaded: false,
             clusters: Standing::Starting,
         };
@@ -108,9 +108,9 @@ impl Health {
         }
     }
 
-    /// The site documents were read.
-    pub fn sites_loaded(&self) {
-        self.state.lock().sites_loaded = true;
+    /// All parts run: requests are served, and a signal is a request to stop in order.
+    pub fn started(&self) {
+        self.state.lock().started = true;
     }
 
     /// The index of every volume is loaded.
@@ -147,9 +147,9 @@ impl Health {
 impl State {
     fn facts(&self, now: Instant, withdrawn: bool) -> Facts {
         Facts {
-            sites_loaded: self.sites_loaded,
+            started: self.started,
             cache_loaded: self.cache_loaded,
-            running: now.saturating_duration_since(self.started),
+            running: now.saturating_duration_since(self.since),
             withdrawn,
             clusters: self.clusters,
         }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     const READY: Facts = Facts {
-        sites_loaded: true,
+        started: true,
         cache_loaded: true,
         running: Duration::from_secs(60),
         withdrawn: false,
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn all_reasons_are_told_at_once() {
         let facts = Facts {
-            sites_loaded: false,
+            started: false,
             withdrawn: true,
             clusters: Standing::Starting,
             ..READY
@@ -225,7 +225,7 @@ mod tests {
         check(
             facts,
             &[
-                NotReady::SitesLoading,
+                NotReady::Starting,
                 NotReady::ClustersDoubtful,
                 NotReady::Draining,
             ],
@@ -238,7 +238,7 @@ mod tests {
         let drain = Drain::new();
         let bounds = Bounds::from(&jet9_config::limits::Limits::default());
         let health = Health::new(drain.clone(), bounds, now);
-        health.sites_loaded();
+        health.started();
         health.cache_loaded();
         health.clusters(Counted::default(), now);
         assert_eq!(health.ready(now), Ok(()));

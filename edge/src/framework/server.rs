@@ -93,7 +93,6 @@ pub fn run(file: &Path, node: Node, clock: WallClock) -> Result<(), StartError> 
     let certificates = Arc::new(certificates);
     let _lock = lock(&node.data_dir)?;
     let edge = Arc::new(parts(&node, &bound, &certificates, &registry, clock)?);
-    edge.health.sites_loaded();
     let announcement = announcement(&bound);
     let acceptor = Acceptor::new(
         certificates.server_config(node.tls.min_version)?,

@@ -248,7 +248,7 @@ async fn the_metrics_listener_tells_and_changes_nothing() {
     check("GET", "/metrics", "200", "jet9_build_info{").await;
     check("GET", "/metrics", "200", "process_open_fds ").await;
     check("GET", "/livez", "200", "ok\n").await;
-    check("GET", "/readyz", "503", "sites-loading\n").await;
+    check("GET", "/readyz", "503", "starting\n").await;
     check("HEAD", "/livez", "200", "").await;
     check("POST", "/metrics", "405", "allow: GET, HEAD").await;
     check("GET", "/", "404", "/readyz").await;

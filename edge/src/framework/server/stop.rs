@@ -73,7 +73,10 @@ impl Sources {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        match Sources::new() {
+        let sources = Sources::new();
+        // Not before: who is told that the node is ready may ask it to stop, and an uncaught signal ends it without order.
+        self.edge.health.started();
+        match sources {
             Ok(mut sources) => self.until_stopped(&mut sources).await,
             Err(error) => {
                 log::error!("no signals can be received: {error}; only SIGKILL ends this process");
