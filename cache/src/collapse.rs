@@ -392,6 +392,17 @@ impl InFlight {
         }
     }
 
+    /// The birth of the oldest that is under way, [`Tick::FOREVER`] when nothing is.
+    pub(crate) fn oldest(&self) -> Tick {
+        let of_shard = |shard: &Mutex<Flights>| {
+            let shard = shard.lock();
+            let births = shard.values().flatten().map(|flight| flight.birth());
+            births.min()
+        };
+        let oldest = self.shards.iter().filter_map(of_shard).min();
+        oldest.unwrap_or(Tick::FOREVER)
+    }
+
     /// A fill keeps `now` bytes in memory instead of `before`; gives what all of them keep.
     pub(crate) fn charge(&self, before: u64, now: u64) -> u64 {
         if now >= before {

@@ -151,6 +151,12 @@ impl Disk {
         !self.mounts.online().is_empty()
     }
 
+    /// What tells the birth of the oldest record on disk, [`Tick::FOREVER`] without any; `None` while that is not known.
+    pub(crate) fn oldest(&self) -> impl Fn() -> Option<Tick> + Send + 'static {
+        let mounts = Arc::clone(&self.mounts);
+        move || mounts.oldest()
+    }
+
     /// The largest content that every volume takes, in bytes; 0 without one.
     pub(crate) fn content_max(&self) -> u64 {
         (self.smallest / VOLUME_SHARE).min(CONTENT_MAX)

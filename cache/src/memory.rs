@@ -276,6 +276,21 @@ impl MemoryTier {
         self.measure();
     }
 
+    /// Goes through everything and takes out what `is_dead`; the birth of the oldest that stays, [`Tick::FOREVER`] when nothing does.
+    pub(crate) fn sweep(&self, is_dead: impl Fn(&Variant) -> bool) -> Tick {
+        let mut oldest = Tick::FOREVER;
+        for (_, variants) in &self.entries {
+            for variant in &*variants {
+                if is_dead(variant) {
+                    self.remove(variant);
+                } else {
+                    oldest = oldest.min(variant.birth);
+                }
+            }
+        }
+        oldest
+    }
+
     /// The list with `variant` in it; `None` when a newer version is there.
     fn with_variant(
         &self,

@@ -4,6 +4,7 @@
 //! before a watermark that matches it; ticks are logical, so a clock that steps back changes nothing. A purge is answered only after its
 //! slot is on disk. Invariant 4 rests here.
 
+mod horizon;
 mod journal;
 mod slot;
 mod watermarks;
@@ -21,6 +22,8 @@ use crate::device::Opener;
 use crate::key::{Key, KeyHasher, Partition};
 use crate::metrics::Metrics;
 
+use horizon::Horizon;
+pub(crate) use horizon::Oldest;
 use journal::{Journal, Ledger};
 use slot::Record;
 pub(crate) use watermarks::{Facts, Verdict};
@@ -94,6 +97,8 @@ pub(crate) struct Tick(pub(crate) u64);
 impl Tick {
     /// Before every purge and every birth.
     pub(crate) const NEVER: Self = Self(0);
+    /// After every purge and every birth.
+    pub(crate) const FOREVER: Self = Self(u64::MAX);
 }
 
 /// The purges of a node: what is dead, and the order of births and purges.
@@ -167,6 +172,24 @@ impl Purges {
     /// What has become of a response with these facts that was born at `birth`.
     pub(crate) fn judge(&self, facts: &Facts<'_>, birth: Tick) -> Verdict {
         self.state.marks.judge(facts, birth, &self.keys)
+    }
+
+    /// Sets who tells how far back purges must be remembered. Whoever sets it takes it back with `None` before it goes.
+    pub(crate) fn ask_for_oldest(&self, oldest: Option<Oldest>) {
+        self.state.horizon.ask(oldest);
+    }
+
+    /// Lets the next purge find the tables crowded.
+    #[cfg(test)]
+    pub(crate) fn crowd(&self) {
+        self.state.marks.crowd();
+        self.state.horizon.expect_much();
+    }
+
+    /// How many things of partitions are marked as purged.
+    #[cfg(test)]
+    pub(crate) fn marks(&self) -> u64 {
+        self.state.marks.fine()
     }
 
     /// The hash that a tag has in watermarks.
@@ -268,6 +291,7 @@ struct State {
     /// What is born now is born at this tick: one above the newest durable purge. Never more, or a purge that a crash tears could be
     /// repeated below births that it did not see.
     now: AtomicU64,
+    horizon: Horizon,
     metrics: Metrics,
 }
 
@@ -281,8 +305,27 @@ impl State {
             marks,
             ledger: Mutex::new(ledger),
             now,
+            horizon: Horizon::default(),
             metrics,
         }
+    }
+
+    /// Drops the marks that touch nothing any more, if the journal `is_full` or they come close to their bounds. Gives what is dead from now
+    /// on, to be noted in the journal: who replays it must not meet the bounds where these marks did not.
+    fn forget_old(&self, is_full: bool) -> Option<Record> {
+        let sequence = self.ledger.lock().sequence;
+        let is_crowded = self.marks.take_crowded() && self.horizon.is_due(sequence);
+        if !is_full && !is_crowded {
+            return None;
+        }
+        // Before anybody is asked: what is born meanwhile may not be seen.
+        let floor = self.horizon.floor(self.now())?;
+        let before = self.marks.fine();
+        self.marks.forget(floor);
+        if self.marks.fine() > before / 4 * 3 {
+            self.horizon.was_futile(sequence);
+        }
+        (floor > Tick::NEVER).then_some(Record::Floor(floor))
     }
 
     fn now(&self) -> Tick {

@@ -22,7 +22,7 @@ use crate::memory::{Content, Found, MemoryTier, Variant, Version};
 use crate::metrics::Metrics;
 use crate::posted::Postings;
 use crate::prediction::{Asker, Predictions};
-use crate::purge::{Purge, PurgeError, Purged, Purges, Tick, Verdict};
+use crate::purge::{Oldest, Purge, PurgeError, Purged, Purges, Tick, Verdict};
 use crate::reason::Reason;
 use crate::semantics::vary::{SelectingFields, Selector};
 use crate::stored::StoredResponse;
@@ -67,9 +67,9 @@ pub enum OpenError {
 pub struct Cache {
     keys: KeyHasher,
     purges: Arc<Purges>,
-    memory: MemoryTier,
+    memory: Arc<MemoryTier>,
     disk: Disk,
-    fills: InFlight,
+    fills: Arc<InFlight>,
     postings: Postings,
     predictions: Predictions,
     /// Grows by one with every commit.
@@ -185,6 +185,8 @@ impl Cache {
         let keys = purges.keys().clone();
         let with_disk = disk.is_present();
         let memory = MemoryTier::new(config.memory, with_disk, keys.clone(), metrics.clone());
+        let (memory, fills) = (Arc::new(memory), Arc::new(InFlight::new()));
+        purges.ask_for_oldest(Some(oldest(&purges, &memory, &fills, &disk)));
         let kept_max = config
             .max_object
             .min(memory.content_max().max(disk.content_max()));
@@ -195,7 +197,7 @@ impl Cache {
             purges,
             memory,
             disk,
-            fills: InFlight::new(),
+            fills,
             postings: Postings::default(),
             versions: AtomicU64::new(first_version),
             kept_max,
@@ -385,7 +387,7 @@ impl Cache {
         &self.postings
     }
 
-    pub(crate) const fn fills(&self) -> &InFlight {
+    pub(crate) fn fills(&self) -> &InFlight {
         &self.fills
     }
 
@@ -413,12 +415,12 @@ impl Cache {
     }
 
     /// What all fills together may keep in memory, in bytes, apart from one piece each.
-    pub(crate) const fn fills_max(&self) -> u64 {
+    pub(crate) fn fills_max(&self) -> u64 {
         self.memory.capacity() / FILLS_SHARE
     }
 
     /// The largest content that is held in memory, in bytes.
-    pub(crate) const fn held_max(&self) -> u64 {
+    pub(crate) fn held_max(&self) -> u64 {
         self.memory.content_max()
     }
 
@@ -570,6 +572,32 @@ impl Cache {
     }
 }
 
+impl Drop for Cache {
+    fn drop(&mut self) {
+        // What answers holds parts of the store, and the store holds it.
+        self.purges.ask_for_oldest(None);
+    }
+}
+
+/// What tells the birth of the oldest response in memory, on disk or under way. What is dead leaves memory on the occasion.
+fn oldest(
+    purges: &Arc<Purges>,
+    memory: &Arc<MemoryTier>,
+    fills: &Arc<InFlight>,
+    disk: &Disk,
+) -> Oldest {
+    let (purges, on_disk) = (Arc::clone(purges), disk.oldest());
+    let (memory, fills) = (Arc::clone(memory), Arc::clone(fills));
+    Box::new(move || {
+        let is_dead =
+            |variant: &Variant| purges.judge(&variant.facts(), variant.birth) == Verdict::Dead;
+        // In the order in which responses pass through them, so that none is missed.
+        let under_way = fills.oldest();
+        let in_memory = memory.sweep(is_dead);
+        Some(under_way.min(in_memory).min(on_disk()?))
+    })
+}
+
 /// What was committed, on its way to the disk.
 #[derive(Debug)]
 pub(crate) struct Stored {
@@ -604,6 +632,8 @@ impl std::fmt::Debug for Cache {
     }
 }
 
+#[cfg(test)]
+mod aging;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]

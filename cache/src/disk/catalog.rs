@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::key::{KeyHasher, Partition};
 use crate::memory::Version;
+use crate::purge::Tick;
 use crate::semantics::vary::{SelectingFields, Selector};
 
 use super::forgotten::Forgotten;
@@ -199,6 +200,16 @@ impl Catalog {
             }
             is_kept
         });
+    }
+
+    /// The birth of the oldest record that is found, [`Tick::FOREVER`] without any. Goes through the whole table.
+    pub(super) fn oldest(&self) -> Tick {
+        let mut oldest = Tick::FOREVER;
+        self.table.retain(|slot| {
+            oldest = oldest.min(Tick(slot.birth.tick()));
+            true
+        });
+        oldest
     }
 
     /// Tells where the ring is written from now on, and whether it begins anew.

@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::metrics::Metrics;
+use crate::purge::Tick;
 use crate::store::VolumeConfig;
 
 use super::Mount;
@@ -52,6 +53,20 @@ impl Mounts {
         online
             .max_by_key(|mount| score(mount.volume().name))
             .cloned()
+    }
+
+    /// The birth of the oldest record of all, [`Tick::FOREVER`] without any; `None` while a volume is loaded. What is out of service comes
+    /// back empty.
+    pub(super) fn oldest(&self) -> Option<Tick> {
+        let mut oldest = Tick::FOREVER;
+        for mount in self.online() {
+            let volume = mount.volume();
+            if !volume.is_loaded() {
+                return None;
+            }
+            oldest = oldest.min(volume.catalog.oldest());
+        }
+        Some(oldest)
     }
 
     /// Lets all of them go.

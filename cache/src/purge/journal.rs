@@ -51,7 +51,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn apply(&mut self, record: Record) {
         match record {
-            Record::Purge(..) => {}
+            Record::Purge(..) | Record::Floor(_) => {}
             Record::Partition(name, partition) => {
                 self.partition_max = self.partition_max.max(partition.0);
                 self.partitions.insert(name, partition);
@@ -139,7 +139,7 @@ impl Journal {
         marks: &Watermarks,
     ) -> io::Result<()> {
         let count = records.len() as u64;
-        if self.damaged || self.next + count > self.slots {
+        if self.is_full_for(count) {
             let ledger = ledger.lock().clone();
             // Until it succeeds: the name may lead to the new file already while the old one is the open one.
             self.damaged = true;
@@ -153,6 +153,11 @@ impl Journal {
         }
         self.next += count;
         Ok(())
+    }
+
+    /// Whether it has to be rewritten before this many records can be appended.
+    pub(crate) const fn is_full_for(&self, count: u64) -> bool {
+        self.damaged || self.next + count > self.slots
     }
 
     fn encode_group(&self, records: &[Record], tick: Tick, mut sequence: u64) -> Vec<u8> {
@@ -216,8 +221,14 @@ impl Journal {
             tick: header.tick,
             ..Ledger::default()
         };
+        // First: what touches nothing any more must not push out what does.
+        let floor = slots.iter().filter_map(Slot::floor).max();
+        let floor = floor.unwrap_or(Tick::NEVER);
+        marks.forget(floor);
         for slot in slots {
-            if let Record::Purge(target, mode) = slot.record {
+            if let Record::Purge(target, mode) = slot.record
+                && slot.tick > floor
+            {
                 marks.apply(target, mode, slot.tick);
             }
             ledger.apply(slot.record);

@@ -113,6 +113,8 @@ pub(crate) enum Record {
     Session { number: u128, ordinal: u32 },
     /// A volume failed in service: what it holds may be older than what was served.
     Expelled(u128),
+    /// Nothing was stored any more that was born at or before this tick: it is dead, wherever it may come from.
+    Floor(Tick),
 }
 
 /// A record and its place in the order of things.
@@ -127,6 +129,15 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// The tick up to which it leaves nothing alive.
+    pub(super) const fn floor(&self) -> Option<Tick> {
+        match self.record {
+            Record::Floor(floor) => Some(floor),
+            Record::Purge(Target::Everything, Mode::Hard) => Some(self.tick),
+            _ => None,
+        }
+    }
+
     pub(super) fn encode(&self, identity: u128) -> [u8; SLOT_BYTES] {
         let (kind, mode, partition, length, hash) = self.record.fields();
         let mut slot = [0; SLOT_BYTES];
@@ -199,6 +210,7 @@ impl Record {
             Self::Partition(name, partition) => (16, 0, partition.0, 0, name),
             Self::Session { number, ordinal } => (17, 0, ordinal, 0, number),
             Self::Expelled(volume) => (18, 0, 0, 0, volume),
+            Self::Floor(tick) => (19, 0, 0, 0, tick.0 as u128),
         }
     }
 
@@ -236,6 +248,7 @@ impl Record {
                 ordinal: partition.0,
             },
             18 => Self::Expelled(hash),
+            19 => Self::Floor(Tick(u64::try_from(hash).ok().filter(|t| *t <= COUNT_MAX)?)),
             _ => return None,
         })
     }
@@ -292,6 +305,7 @@ mod tests {
                 ordinal: 4,
             },
             Record::Expelled(3),
+            Record::Floor(Tick(8)),
         ]);
         list
     }

@@ -2,11 +2,11 @@
 //!
 //! Read at every hit and commit, written by the journal's thread alone when a group of purges is durable. A watermark is a tick: what it
 //! matches and was born at or before it is dead (hard) or stale (soft). The commonest answer, "no purge since it was born", costs one
-//! atomic load. Tables are bounded: on overflow the oldest marks of a partition melt into one mark over the whole partition, which purges
-//! too much but never too little (invariant 4). Knows no clock and no disk.
+//! atomic load. Tables are bounded: marks that are older than everything stored are dropped, and on overflow the oldest marks of a partition
+//! melt into one mark over the whole partition. Either purges too much rather than too little (invariant 4). Knows no clock and no disk.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -18,6 +18,8 @@ use super::{Mode, Tick};
 const FINE_MARKS_PER_PARTITION_MAX: usize = 16_384;
 /// The same for all partitions together: with 64 bytes a slot, compacted they fit the journal twice.
 const FINE_MARKS_MAX: usize = 262_144;
+/// Of the marks that are allowed, how many call for dropping the old ones before younger ones have to melt, in quarters.
+const CROWDED_QUARTERS: usize = 3;
 /// Different lengths of prefixes in one partition: each costs a hash at every look-up of something older.
 const PREFIX_LENGTHS_MAX: usize = 32;
 /// Locks that partitions are spread over.
@@ -102,6 +104,15 @@ impl Mark {
         self.hard.max(self.soft)
     }
 
+    /// The mark without what touches nothing that was born after `floor`.
+    fn above(self, floor: Tick) -> Self {
+        let above = |tick: Tick| if tick > floor { tick } else { Tick::NEVER };
+        Self {
+            hard: above(self.hard),
+            soft: above(self.soft),
+        }
+    }
+
     fn judge(self, birth: Tick) -> Verdict {
         if birth <= self.hard {
             Verdict::Dead
@@ -178,6 +189,28 @@ impl PartitionMarks {
         self.prefixes.retain(|_, marks| !marks.is_empty());
     }
 
+    /// Drops what touches nothing that was born after `floor`.
+    fn forget(&mut self, floor: Tick) {
+        let keep = |_: &u128, mark: &mut Mark| {
+            *mark = mark.above(floor);
+            mark.latest() > Tick::NEVER
+        };
+        self.whole = self.whole.above(floor);
+        self.urls.retain(keep);
+        self.tags.retain(keep);
+        for marks in self.prefixes.values_mut() {
+            marks.retain(keep);
+        }
+        self.prefixes.retain(|_, marks| !marks.is_empty());
+        // What a storm has taken is given back.
+        self.urls.shrink_to_fit();
+        self.tags.shrink_to_fit();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.whole.latest() == Tick::NEVER && self.fine() == 0
+    }
+
     fn fine_marks(&self) -> impl Iterator<Item = Mark> {
         let prefixes = self.prefixes.values().flat_map(HashMap::values);
         self.urls
@@ -197,6 +230,8 @@ pub(crate) struct Watermarks {
     partitions: Box<[RwLock<HashMap<Partition, PartitionMarks>>]>,
     /// Fine marks in all partitions, roughly; exact for the one thread that writes.
     fine: AtomicU64,
+    /// A table came close to its bound since old marks were dropped last.
+    crowded: AtomicBool,
 }
 
 impl Default for Watermarks {
@@ -206,6 +241,7 @@ impl Default for Watermarks {
             everything: RwLock::default(),
             partitions: (0..SHARDS).map(|_| RwLock::default()).collect(),
             fine: AtomicU64::new(0),
+            crowded: AtomicBool::new(false),
         }
     }
 }
@@ -252,6 +288,47 @@ impl Watermarks {
             }
         }
         self.latest.fetch_max(tick.0, Ordering::Release);
+    }
+
+    /// Drops the marks that touch only what was born at or before `floor`: all of that is dead from now on, whoever still has it. So a floor
+    /// that is too high costs hits, and brings nothing back. Called by the one thread that writes.
+    pub(crate) fn forget(&self, floor: Tick) {
+        if floor == Tick::NEVER {
+            return;
+        }
+        {
+            // First: in between, both count.
+            let mut everything = self.everything.write();
+            *everything = everything.above(floor);
+            everything.raise(Mode::Hard, floor);
+        }
+        self.latest.fetch_max(floor.0, Ordering::Release);
+        let mut left = 0;
+        for shard in &self.partitions {
+            let mut shard = shard.write();
+            shard.retain(|_, marks| {
+                marks.forget(floor);
+                left += marks.fine() as u64;
+                !marks.is_empty()
+            });
+        }
+        self.fine.store(left, Ordering::Relaxed);
+    }
+
+    /// Whether a table came close to its bound since this was asked last.
+    pub(crate) fn take_crowded(&self) -> bool {
+        self.crowded.swap(false, Ordering::Relaxed)
+    }
+
+    /// As if a table had come close to its bound.
+    #[cfg(test)]
+    pub(crate) fn crowd(&self) {
+        self.crowded.store(true, Ordering::Relaxed);
+    }
+
+    /// How many marks for single URLs, tags and prefixes there are.
+    pub(crate) fn fine(&self) -> u64 {
+        self.fine.load(Ordering::Relaxed)
     }
 
     /// Every mark there is, as purges that would make them again; no order.
@@ -311,7 +388,13 @@ impl Watermarks {
             (before, marks.fine())
         });
         self.count(before, after);
-        if self.fine.load(Ordering::Relaxed) > FINE_MARKS_MAX as u64 {
+        let all = usize::try_from(self.fine()).unwrap_or(usize::MAX);
+        if crosses(before, after, FINE_MARKS_PER_PARTITION_MAX)
+            || crosses((all + before).saturating_sub(after), all, FINE_MARKS_MAX)
+        {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
+        if all > FINE_MARKS_MAX {
             self.melt_largest();
         }
     }
@@ -341,6 +424,12 @@ impl Watermarks {
     }
 }
 
+/// Whether a table with a bound becomes crowded by growing from `before` to `after`.
+const fn crosses(before: usize, after: usize, bound: usize) -> bool {
+    let crowded = bound / 4 * CROWDED_QUARTERS;
+    before < crowded && after >= crowded
+}
+
 fn push(list: &mut Vec<(Target, Mode, Tick)>, target: Target, mark: Mark) {
     for (mode, tick) in [(Mode::Hard, mark.hard), (Mode::Soft, mark.soft)] {
         if tick > Tick::NEVER {
@@ -351,6 +440,8 @@ fn push(list: &mut Vec<(Target, Mode, Tick)>, target: Target, mark: Mark) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SITE: Partition = Partition(7);
@@ -472,6 +563,62 @@ mod tests {
             ..facts(&[])
         };
         assert_eq!(marks.judge(&facts, Tick(1), &keys()), Verdict::Stale);
+    }
+
+    #[test]
+    fn what_is_younger_than_the_floor_is_judged_as_before_and_all_else_is_dead() {
+        let target = prop_oneof![
+            1 => Just(Target::Everything),
+            2 => Just(Target::Partition(SITE)),
+            1 => Just(Target::Partition(Partition(8))),
+            4 => (10..13_u128).prop_map(|url| Target::Url(SITE, url)),
+            4 => (20..24_u128).prop_map(|tag| Target::Tag(SITE, tag)),
+            4 => (0..20_usize).prop_map(|n| prefix(SITE, &b"/news/today?x=1____!"[..n])),
+        ];
+        let mode = prop_oneof![Just(Mode::Hard), Just(Mode::Soft)];
+        let purges = prop::collection::vec((target, mode), 0..40);
+        proptest!(|(purges in purges, floors in prop::collection::vec(0..45_u64, 1..4))| {
+            let (all, aged) = (Watermarks::default(), Watermarks::default());
+            for (tick, (target, mode)) in (1..).zip(purges) {
+                all.apply(target, mode, Tick(tick));
+                aged.apply(target, mode, Tick(tick));
+                if floors.contains(&(tick + 5)) {
+                    aged.forget(Tick(tick));
+                }
+            }
+            let floor = floors.into_iter().max().unwrap_or(0);
+            aged.forget(Tick(floor));
+            for birth in 0..50 {
+                let judge = |marks: &Watermarks| marks.judge(&facts(&[22]), Tick(birth), &keys());
+                let expected = if birth <= floor && floor > 0 {
+                    Verdict::Dead
+                } else {
+                    judge(&all)
+                };
+                prop_assert_eq!(judge(&aged), expected, "born at {}", birth);
+            }
+            prop_assert!(aged.live().into_iter().all(|(_, _, tick)| tick.0 >= floor));
+            prop_assert_eq!(aged.fine() == 0, aged.partitions.iter().all(|shard| {
+                shard.read().values().all(|marks| marks.fine() == 0)
+            }));
+        });
+    }
+
+    #[test]
+    fn a_table_that_comes_close_to_its_bound_says_so_once() {
+        let marks = Watermarks::default();
+        let mut told = Vec::new();
+        let count = FINE_MARKS_PER_PARTITION_MAX as u64 * 2;
+        for n in 1..=count {
+            marks.apply(Target::Url(SITE, u128::from(n)), Mode::Hard, Tick(n));
+            if marks.take_crowded() {
+                told.push(n);
+            }
+        }
+        // At three quarters, and whenever it is there again after half of it has melted.
+        assert_eq!(told, [12_288, 20_481, 28_674]);
+        marks.forget(Tick(count - 1));
+        assert_eq!((marks.fine(), marks.live().len()), (1, 2));
     }
 
     #[test]

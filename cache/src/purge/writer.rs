@@ -125,10 +125,12 @@ fn closed() -> io::Error {
 
 fn run(queue: &Queue, mut journal: Journal, state: &State) {
     while let Some(group) = queue.next_group() {
-        let records: Vec<Record> = group
+        let mut records: Vec<Record> = group
             .iter()
             .flat_map(|r| r.records.iter().copied())
             .collect();
+        let is_full = journal.is_full_for(records.len() as u64 + 1);
+        records.extend(state.forget_old(is_full));
         let tick = state.now();
         match journal.append(&records, tick, &state.ledger, &state.marks) {
             Ok(()) => answer(group, state, tick),

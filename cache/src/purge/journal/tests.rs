@@ -42,6 +42,9 @@ impl Kept {
                 self.marks.apply(target, mode, tick);
                 ledger.sequence += 1;
             }
+            if let Record::Floor(floor) = *record {
+                self.marks.forget(floor);
+            }
             ledger.apply(*record);
         }
         ledger.tick = tick;
@@ -134,6 +137,37 @@ fn a_full_journal_is_rewritten_and_loses_nothing() {
     assert_eq!(kept.journal.identity(), identity);
     for n in 1..999 {
         assert!(kept.is_purged(n, before + groups) && !kept.is_purged(n, before + groups + 1));
+    }
+}
+
+#[test]
+fn marks_that_were_dropped_stay_so_and_push_none_out_at_the_next_start() {
+    let place = directory();
+    let mut kept = Kept::open(place.path());
+    // More than a partition may have at once: dropped in time, none of the younger ones melts.
+    for group in 0..20_u64 {
+        let records: Vec<Record> = (0..1000).map(|n| url(group * 1000 + n)).collect();
+        kept.append(&records).unwrap();
+        if group == 11 {
+            kept.append(&[Record::Floor(Tick(10))]).unwrap();
+        }
+    }
+    for session in 0..3 {
+        assert!(kept.is_purged(999_999, 10), "{session}: whatever is as old");
+        assert!(!kept.is_purged(999_999, 11), "{session}");
+        for group in 10..20 {
+            let tick = group + 1 + u64::from(group > 11);
+            let n = group * 1000;
+            assert!(kept.is_purged(n, tick), "{session} {n}");
+            assert!(!kept.is_purged(n, tick + 1), "{session} {n}");
+        }
+        assert_eq!(kept.marks.fine(), 10_000, "{session}");
+        drop(kept);
+        kept = Kept::open(place.path());
+        if session == 1 {
+            kept.journal.damaged = true;
+            kept.append(&[Record::Expelled(1)]).unwrap();
+        }
     }
 }
 

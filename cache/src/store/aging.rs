@@ -1,0 +1,118 @@
+//! Purges that nothing is left to be touched by: they are dropped, those that count are not, and the journal goes round.
+
+use super::*;
+use crate::purge::{Mode, What};
+use crate::test_support::{Bench, content, directory, memory_only, response};
+
+async fn purge(bench: &Bench, what: Vec<What>) {
+    let purge = Purge {
+        partition: Some(bench.site),
+        what,
+        mode: Mode::Hard,
+    };
+    bench.cache.purge(purge).await.unwrap();
+}
+
+/// Purges 512 URLs that nobody has for each of the numbers.
+async fn storm(bench: &Bench, groups: impl IntoIterator<Item = u64>) {
+    for group in groups {
+        let urls = (0..512).map(|n| What::Url(u128::from(group << 32 | n) << 32));
+        purge(bench, urls.collect()).await;
+    }
+}
+
+async fn store(bench: &Bench, path: &str) {
+    let head = response("one", &["tag"], &[]);
+    bench.store(path, head, content(1, 3_000)).await;
+}
+
+#[tokio::test]
+async fn old_purges_are_dropped_before_a_storm_of_them_takes_what_it_did_not_name() {
+    let place = directory();
+    let bench = Bench::open(memory_only(&place));
+    storm(&bench, 0..16).await;
+    store(&bench, "/kept").await;
+    // 8,192 marks older than anything stored, and 12,288 younger ones: more than one site may have.
+    storm(&bench, 16..40).await;
+    assert!(bench.hit("/kept").await.is_some());
+    assert_eq!(bench.cache.purges.marks(), 24 * 512);
+    // What holds the rest goes, and so does the rest.
+    let url = bench.key("/kept").url();
+    purge(&bench, vec![What::Url(url)]).await;
+    bench.cache.purges.crowd();
+    store(&bench, "/other").await;
+    purge(&bench, vec![What::Tag("none".into())]).await;
+    assert_eq!(bench.cache.purges.marks(), 1);
+    assert!(bench.hit("/kept").await.is_none());
+    assert!(bench.hit("/other").await.is_some());
+}
+
+#[tokio::test]
+async fn a_fetch_under_way_holds_the_purges_that_were_made_since_it_was_sent() {
+    let place = directory();
+    let bench = Bench::open(memory_only(&place));
+    let mut fills = Vec::new();
+    for path in ["/purged", "/kept"] {
+        fills.push(bench.begin(path, response("one", &[], &[]), Some(3)));
+    }
+    let url = bench.key("/purged").url();
+    purge(&bench, vec![What::Url(url)]).await;
+    bench.cache.purges.crowd();
+    storm(&bench, 0..2).await;
+    for (mut writer, filling) in fills {
+        drop(filling);
+        writer.write(Bytes::from_static(b"abc")).await.unwrap();
+        writer.finish().await.unwrap();
+    }
+    assert!(bench.hit("/purged").await.is_none());
+    assert!(bench.hit("/kept").await.is_some());
+}
+
+fn with_disk(directory: &tempfile::TempDir) -> CacheConfig {
+    let volume = VolumeConfig {
+        path: directory.path().join("disk"),
+        size: 18 << 20,
+    };
+    CacheConfig {
+        data_dir: directory.path().join("data"),
+        disk: vec![volume],
+        ..memory_only(directory)
+    }
+}
+
+/// Every session purges some of what it stored, and three sessions purge as much as the journal holds.
+#[tokio::test]
+async fn purges_hold_over_many_sessions_while_the_journal_goes_round() {
+    let place = directory();
+    for session in 0..6_u64 {
+        let bench = Bench::open(with_disk(&place));
+        bench.cache.loaded().await;
+        for earlier in 0..session {
+            for (n, expected) in [false, false, false, true].into_iter().enumerate() {
+                let path = format!("/{earlier}/{n}");
+                let is_there = bench.hit(&path).await.is_some();
+                assert_eq!(is_there, expected, "{session}: {path}");
+            }
+        }
+        for n in 0..4 {
+            let tag = format!("{session}-{n}");
+            let head = response("one", &[&tag], &[]);
+            let path = format!("/{session}/{n}");
+            bench.store(&path, head, content(n, 3_000)).await;
+        }
+        bench.flushed().await;
+        let url = bench.key(&format!("/{session}/0")).url();
+        purge(&bench, vec![What::Url(url)]).await;
+        storm(&bench, (0..60).map(|n| n % 13)).await;
+        let tag = format!("{session}-1").into();
+        purge(&bench, vec![What::Tag(tag)]).await;
+        let prefix = format!("/{session}/2").into_bytes().into();
+        purge(&bench, vec![What::Prefix(prefix)]).await;
+        if session % 3 == 1 {
+            bench.cache.purges.crowd();
+        }
+        if session % 2 == 0 {
+            bench.cache.close().await;
+        }
+    }
+}
