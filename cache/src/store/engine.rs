@@ -296,15 +296,23 @@ async fn volumes_that_come_and_go_never_bring_back_an_older_version() {
     assert!(hits > 60, "{hits}");
 }
 
-/// What a session of the model does.
+/// What a session of the model does. The keys 0 to 3 are those of one site, 4 to 7 of another.
 #[derive(Clone, Debug)]
 enum Step {
     Store(u8),
     Look(u8),
     Freshen(u8),
     Purge(u8, Mode),
-    PurgeTag(u8, Mode),
+    /// A site and a tag of it.
+    PurgeTag(u8, u8, Mode),
+    /// A site and the first part of its paths.
+    PurgePrefix(u8, u8, Mode),
+    PurgeSite(u8, Mode),
     PurgeAll(Mode),
+    /// The next purge finds the tables crowded: old ones are dropped.
+    Crowd,
+    /// The clock steps, by seconds.
+    Clock(i64),
     Flush,
     Close,
     Crash,
@@ -313,12 +321,16 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let mode = || prop_oneof![Just(Mode::Hard), Just(Mode::Soft)];
     let step = prop_oneof![
-        8 => (0..8_u8).prop_map(Step::Store),
+        10 => (0..8_u8).prop_map(Step::Store),
         8 => (0..8_u8).prop_map(Step::Look),
         2 => (0..8_u8).prop_map(Step::Freshen),
         2 => (0..8_u8, mode()).prop_map(|(n, mode)| Step::Purge(n, mode)),
-        1 => (0..3_u8, mode()).prop_map(|(n, mode)| Step::PurgeTag(n, mode)),
+        1 => (0..2_u8, 0..3_u8, mode()).prop_map(|(site, n, mode)| Step::PurgeTag(site, n, mode)),
+        1 => (0..2_u8, 0..3_u8, mode()).prop_map(|(site, n, mode)| Step::PurgePrefix(site, n, mode)),
+        1 => (0..2_u8, mode()).prop_map(|(site, mode)| Step::PurgeSite(site, mode)),
         1 => mode().prop_map(Step::PurgeAll),
+        2 => Just(Step::Crowd),
+        1 => (-100_000..10_000_i64).prop_map(Step::Clock),
         2 => Just(Step::Flush),
         1 => Just(Step::Close),
         1 => Just(Step::Crash),
@@ -343,25 +355,61 @@ const LENGTHS: [usize; 4] = [100, 70_000, 300_000, 1_200_000];
 struct Model {
     place: tempfile::TempDir,
     bench: Option<Bench>,
+    sites: [Partition; 2],
     known: HashMap<u8, Known>,
     version: u64,
+    clock: u64,
+}
+
+const fn site_of(n: u8) -> u8 {
+    n / 4
+}
+
+const fn tag_of(n: u8) -> u8 {
+    n % 3
+}
+
+const fn part_of(n: u8) -> u8 {
+    n % 2
 }
 
 impl Model {
+    async fn open() -> Self {
+        let mut model = Self {
+            place: directory(),
+            bench: None,
+            sites: [Partition(0); 2],
+            known: HashMap::new(),
+            version: 0,
+            clock: 1_000_000,
+        };
+        model.bench = Some(open(model.place.path(), &["disk"]).await);
+        model.sites = ["site", "other"].map(|name| model.bench().cache.partition(name).unwrap());
+        model
+    }
+
     fn bench(&self) -> &Bench {
         self.bench.as_ref().unwrap()
     }
 
-    fn path(n: u8) -> String {
-        format!("/{n}")
+    /// The store, as the site of a key sees it, and its path.
+    fn at(&mut self, n: u8) -> (&Bench, String) {
+        let site = self.sites[usize::from(site_of(n))];
+        let bench = self.bench.as_mut().unwrap();
+        bench.site = site;
+        (bench, format!("/{}/{n}", part_of(n)))
     }
 
-    fn head(version: u64, n: u8) -> StoredResponse {
-        response(&version.to_string(), &[&format!("tag-{}", n % 3)], &[])
+    fn head(&self, n: u8) -> StoredResponse {
+        let tag = format!("tag-{}", tag_of(n));
+        let mut head = response(&self.version.to_string(), &[&tag], &[]);
+        head.times.response_time = Timestamp::from_unix_seconds(self.clock);
+        head
     }
 
-    async fn look(&self, n: u8) -> Option<Hit> {
-        let hit = self.bench().hit(&Self::path(n)).await?;
+    async fn look(&mut self, n: u8) -> Option<Hit> {
+        let (bench, path) = self.at(n);
+        let hit = bench.hit(&path).await?;
         let known = self.known.get(&n).copied().unwrap_or_default();
         let version: u64 = name(&hit.response).parse().unwrap();
         assert!(
@@ -369,20 +417,27 @@ impl Model {
             "{n}: {version} {known:?}"
         );
         assert!(version > known.purged, "{n}: {version} {known:?}");
-        if version <= known.softly {
-            assert_eq!(hit.purging, Purging::Soft, "{n}: {version} {known:?}");
-        }
+        let expected = if version <= known.softly {
+            Purging::Soft
+        } else {
+            Purging::None
+        };
+        assert_eq!(hit.purging, expected, "{n}: {version} {known:?}");
         Some(hit)
     }
 
-    async fn purge(&mut self, what: What, mode: Mode, hits: impl Fn(u8) -> bool) {
+    /// Purges of a site, or everything.
+    async fn purge(&mut self, site: Option<u8>, what: What, mode: Mode, hits: impl Fn(u8) -> bool) {
         let purge = Purge {
-            partition: Some(self.bench().site),
+            partition: site.map(|site| self.sites[usize::from(site)]),
             what: vec![what],
             mode,
         };
         self.bench().cache.purge(purge).await.unwrap();
-        for (_, known) in self.known.iter_mut().filter(|(n, _)| hits(**n)) {
+        for (&n, known) in &mut self.known {
+            if !hits(n) || site.is_some_and(|site| site_of(n) != site) {
+                continue;
+            }
             match mode {
                 Mode::Hard => known.purged = known.newest,
                 Mode::Soft => known.softly = known.newest,
@@ -409,42 +464,56 @@ impl Model {
         }
     }
 
+    async fn store(&mut self, n: u8) {
+        let content = content(self.version, LENGTHS[usize::from(n % 4)]);
+        let head = self.head(n);
+        let (bench, path) = self.at(n);
+        bench.store(&path, head, content).await;
+        self.known.entry(n).or_default().newest = self.version;
+        assert!(self.look(n).await.is_some(), "{n}");
+    }
+
+    async fn freshen(&mut self, n: u8) {
+        let Some(hit) = self.look(n).await else {
+            return;
+        };
+        let head = self.head(n);
+        if self.bench().cache.freshen(&hit.handle, head).await {
+            self.known.entry(n).or_default().newest = self.version;
+        }
+    }
+
     async fn take(&mut self, step: Step) {
         self.version += 1;
-        let version = self.version;
         match step {
-            Step::Store(n) => {
-                let content = content(version, LENGTHS[usize::from(n % 4)]);
-                let head = Self::head(version, n);
-                self.bench().store(&Self::path(n), head, content).await;
-                self.known.entry(n).or_default().newest = version;
-                assert!(self.look(n).await.is_some(), "{n}");
-            }
+            Step::Store(n) => self.store(n).await,
             Step::Look(n) => {
-                let Some(hit) = self.look(n).await else {
-                    return;
-                };
-                let length = hit.body_length();
-                assert_eq!(length, LENGTHS[usize::from(n % 4)] as u64);
-            }
-            Step::Freshen(n) => {
-                let Some(hit) = self.look(n).await else {
-                    return;
-                };
-                let head = Self::head(version, n);
-                if self.bench().cache.freshen(&hit.handle, head).await {
-                    self.known.entry(n).or_default().newest = version;
+                if let Some(hit) = self.look(n).await {
+                    let length = hit.body_length();
+                    assert_eq!(length, LENGTHS[usize::from(n % 4)] as u64);
                 }
             }
+            Step::Freshen(n) => self.freshen(n).await,
             Step::Purge(n, mode) => {
-                let url = self.bench().key(&Self::path(n)).url();
-                self.purge(What::Url(url), mode, |other| other == n).await;
+                let (bench, path) = self.at(n);
+                let url = What::Url(bench.key(&path).url());
+                self.purge(Some(site_of(n)), url, mode, |other| other == n)
+                    .await;
             }
-            Step::PurgeTag(tag, mode) => {
+            Step::PurgeTag(site, tag, mode) => {
                 let what = What::Tag(format!("tag-{tag}").into());
-                self.purge(what, mode, |n| n % 3 == tag).await;
+                self.purge(Some(site), what, mode, |n| tag_of(n) == tag)
+                    .await;
             }
-            Step::PurgeAll(mode) => self.purge(What::All, mode, |_| true).await,
+            Step::PurgePrefix(site, part, mode) => {
+                let what = What::Prefix(format!("/{part}/").into_bytes().into());
+                self.purge(Some(site), what, mode, |n| part_of(n) == part)
+                    .await;
+            }
+            Step::PurgeSite(site, mode) => self.purge(Some(site), What::All, mode, |_| true).await,
+            Step::PurgeAll(mode) => self.purge(None, What::All, mode, |_| true).await,
+            Step::Crowd => self.bench().cache.purges.crowd(),
+            Step::Clock(by) => self.clock = self.clock.saturating_add_signed(by),
             Step::Flush => {
                 self.bench().flushed().await;
                 self.flushed();
@@ -476,14 +545,7 @@ fn whatever_happens_the_store_is_like_a_map_that_may_forget() {
         .unwrap();
     proptest!(ProptestConfig::with_cases(60), |(steps in steps())| {
         runtime.block_on(async {
-            let place = directory();
-            let bench = Some(open(place.path(), &["disk"]).await);
-            let mut model = Model {
-                place,
-                bench,
-                known: HashMap::new(),
-                version: 0,
-            };
+            let mut model = Model::open().await;
             for step in steps {
                 model.take(step).await;
             }
