@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -26,6 +27,12 @@ const SEED: &str = "JET9_SEED";
 const KEYS: u64 = 40;
 /// Rounds in the ordinary run; `JET9_CRASH_ROUNDS` asks for more.
 const ROUNDS: u64 = 50;
+/// In one of so many rounds the child rests for a while.
+const RESTS: u64 = 12;
+/// At this step.
+const REST_AT: u64 = 30;
+/// How long: the flush time is half a second, and a machine that is busy may be late.
+const REST: Duration = Duration::from_millis(1_500);
 
 fn config(directory: &Path) -> CacheConfig {
     let volume = VolumeConfig {
@@ -97,6 +104,7 @@ impl Store {
         fields.insert("x-version", HeaderValue::from(version));
         let head = StoredResponse::assemble(Parts {
             fields,
+            tags: Box::new([tag(n)]),
             ..Parts::default()
         })
         .unwrap();
@@ -108,10 +116,10 @@ impl Store {
     }
 
     async fn purge(&self, n: u64) {
-        let what = if n % 10 == 9 {
-            What::Prefix(format!("/{n}").into_bytes().into())
-        } else {
-            What::Url(self.key(n).url())
+        let what = match n % 10 {
+            9 => What::Prefix(format!("/{n}").into_bytes().into()),
+            8 => What::Tag(tag(n)),
+            _ => What::Url(self.key(n).url()),
         };
         let purge = Purge {
             partition: Some(self.site),
@@ -120,6 +128,10 @@ impl Store {
         };
         self.cache.purge(purge).await.unwrap();
     }
+}
+
+fn tag(n: u64) -> Box<str> {
+    format!("tag-{n}").into()
 }
 
 /// Bytes that differ by key, version and, every 4 KiB, by position.
@@ -173,6 +185,11 @@ async fn work(directory: PathBuf, seed: u64) {
     let mut random = Random(seed << 20 | 1);
     println!("ready");
     for step in 0.. {
+        if rests(seed) && step == REST_AT {
+            // The promise is about time: whatever was stored is on disk by then.
+            tokio::time::sleep(REST).await;
+            log.write_all(b"flushed 0\n").unwrap();
+        }
         let n = random.next() % KEYS;
         let version = seed * 1_000_000 + step;
         // One write a line: a kill must not tear it. What may be there from now on is said before, what is no more is said after.
@@ -187,6 +204,11 @@ async fn work(directory: PathBuf, seed: u64) {
     }
 }
 
+/// Whether the child rests in a round.
+const fn rests(seed: u64) -> bool {
+    seed % RESTS == 1
+}
+
 /// The versions that each key may have.
 fn allowed(log: &Path) -> HashMap<u64, Vec<u64>> {
     let mut allowed: HashMap<u64, Vec<u64>> = HashMap::new();
@@ -197,6 +219,14 @@ fn allowed(log: &Path) -> HashMap<u64, Vec<u64>> {
         .unwrap();
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
+        if words[0] == "flushed" {
+            // Newer ones may come to the disk at any time, older ones never.
+            for versions in allowed.values_mut() {
+                let newest = versions.iter().max().copied();
+                versions.retain(|version| Some(*version) == newest);
+            }
+            continue;
+        }
         let key = words[1].parse().unwrap();
         let versions = allowed.entry(key).or_default();
         match words[0] {
@@ -291,7 +321,8 @@ fn kill_minus_nine_undoes_no_purge_and_corrupts_nothing() {
     let mut hits = 0;
     for seed in 1..=rounds {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9));
-        run_and_kill(directory.path(), seed, random.next() % 150);
+        let least = if rests(seed) { REST_AT + 2 } else { 0 };
+        run_and_kill(directory.path(), seed, least + random.next() % 150);
         hits += runtime.block_on(verify(directory.path(), seed));
     }
     assert!(hits > rounds, "hits survive: {hits} in {rounds} rounds");
