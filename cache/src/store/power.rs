@@ -3,6 +3,8 @@
 //! What must hold after each: bytes are exact; nothing lives that a purge had ended which was answered before; no version is older than
 //! one that had been made durable before (invariants 3 and 4). Misses are always right.
 
+mod wrap;
+
 use std::path::Path;
 
 use super::*;
