@@ -43,6 +43,16 @@ need_build_tools() {
     need_command cmake cmake      # for zlib-ng and aws-lc, which Pingora and rustls build
 }
 
+# Installs the pinned Python tools into DIRECTORY, which nothing else uses, and puts them on PATH. After install_missing.
+python_tools() {    # python_tools DIRECTORY REQUIREMENTS
+    if ! cmp -s "$2" "$1/installed.txt"; then
+        echo "installing into $1: $(grep -v '^#' "$2" | cut -d' ' -f1 | xargs)" >&2
+        rm -rf "$1"
+        python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2" && cp "$2" "$1/installed.txt"
+    fi
+    PATH="$(realpath "$1")/bin:$PATH"
+}
+
 # Installs what is missing, or says how.
 install_missing() {
     [ ${#missing[@]} -eq 0 ] && return

@@ -24,6 +24,8 @@ mod mixed_connection;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod purge;
 #[cfg(test)]
 mod readiness;

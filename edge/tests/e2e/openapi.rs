@@ -1,0 +1,81 @@
+//! The admin API against its own description: schemathesis makes calls of every kind from `/v1/openapi.json`, good and bad, and compares.
+//!
+//! Nothing may answer 5xx, nothing may answer what the description does not say, and whatever was good stays in force.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::support::cluster::Cluster;
+use super::support::origin::Origin;
+use super::support::scene::scene;
+use super::support::setup::Setup;
+
+/// Two minutes are its budget on two cores; this is for machines that do other things beside.
+const LIMIT: Duration = Duration::from_secs(360);
+
+/// The same calls in every run.
+const SEED: &str = "20261";
+
+/// Calls of each kind for each operation.
+const EXAMPLES: &str = "25";
+
+/// What an answer is held against.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
+    response_schema_conformance,unsupported_method,allow_header_conformance,ignored_auth";
+
+#[test]
+fn every_answer_to_any_call_is_one_that_the_description_allows() {
+    scene(LIMIT, |scene| {
+        let origin = Origin::start(|_, wire| wire.answer("200 OK", "", b"here"));
+        let edge = Setup::of(Cluster::of_one("c-1", origin.address)).start(scene);
+        let mut tool = Command::new("schemathesis");
+        tool.current_dir(scene.dir())
+            .args([
+                "--no-color",
+                "run",
+                "--seed",
+                SEED,
+                "--max-examples",
+                EXAMPLES,
+            ])
+            .args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS])
+            .args([
+                "--workers",
+                "1",
+                "--no-shrink",
+                "--generation-database",
+                "none",
+            ])
+            .args([
+                "--continue-on-failure",
+                "--request-timeout",
+                "30",
+                "--warnings",
+                "off",
+            ])
+            .args([
+                "--header",
+                &format!("Authorization: Bearer {}", edge.token()),
+            ])
+            .arg(format!("http://{}/v1/openapi.json", edge.bound.admin));
+        let run = tool.output().expect(
+            "schemathesis is on PATH: ./test installs it, scripts/requirements.txt says which",
+        );
+        let told = String::from_utf8_lossy(&run.stdout);
+        assert!(
+            run.status.success(),
+            "{told}\n{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+        assert!(edge.is_alive());
+        assert_eq!(
+            edge.get("site.test", "/").text(),
+            "here",
+            "the site is served as before"
+        );
+        let sites = edge.admin("GET", "/v1/sites", &Value::Null);
+        assert!(sites.text().contains("\"s-1\""), "{}", sites.text());
+    });
+}
