@@ -198,8 +198,8 @@ impl FillWriter {
         all > self.cache.fills_max() && in_memory > PIECE as u64
     }
 
-    /// Nothing of it will be stored: nobody new joins, and what was read is dropped.
-    fn give_up_storing(&self) {
+    /// Nothing of it will be stored: nobody new joins, and what was read is dropped. Readers that joined read on.
+    pub fn give_up_storing(&self) {
         if self.fill.keeping() == Keeping::Held {
             self.cache.fills().land(&self.flight);
             self.fill.become_window();

@@ -75,6 +75,8 @@ reasons! {
     OriginDown = "origin-down",
     /// The request was held for the live master and the time ran out.
     Hold = "hold",
+    /// The answer came under an epoch of its cluster that is over.
+    EpochEnded = "epoch-ended",
     /// The request has a condition that only the origin can judge (RFC 9110 §13.1.1, §13.1.4).
     Precondition = "precondition",
     /// The request asked for another protocol.

@@ -237,7 +237,16 @@ impl Masters {
         })
     }
 
-    /// Wakes whenever what [`Self::current`] says of this cluster may have changed; the value counts changes and has no meaning.
+    /// Whether what was fetched under an epoch may be stored: none was adopted since, and no doubt was cast on it (invariant 1, and I9 in
+    /// `docs/live-master.md`).
+    pub fn admits(&self, cluster: &ClusterId, epoch: Epoch) -> bool {
+        let map = self.clusters.map.load();
+        map.get(cluster)
+            .is_some_and(|cluster| cluster.known.load().view.admits(epoch))
+    }
+
+    /// Wakes whenever what [`Self::current`] or [`Self::admits`] says of this cluster may have changed; the value counts changes and has no
+    /// meaning.
     pub fn changed(&self, cluster: &ClusterId) -> watch::Receiver<u64> {
         self.clusters.of(cluster).changes.subscribe()
     }

@@ -249,6 +249,7 @@ impl ProxyHttp for Phases {
             true => None,
             false => ctx.take_described(),
         };
+        let route = ctx.route()?.clone();
         let (passing, site) = ctx.parts()?;
         let method = passing.request.method.clone();
         let asked = Asked {
@@ -261,7 +262,9 @@ impl ProxyHttp for Phases {
             Err(rule) => return Err(ctx.fail(Fault::Origin(OriginFault::Malformed(rule)))),
         };
         keep_end_to_end(head, &received);
-        if let Some(described) = described {
+        if let Some(described) = described
+            && master::admits(&self.edge, &route)
+        {
             by_head::update(&self.edge, &site, &passing.request, &described, &received).await;
         }
         if !head.status.is_informational() && !method.is_safe() {

@@ -86,6 +86,12 @@ pub fn recheck(edge: &Edge, route: &Route) -> bool {
     is_live(&edge.masters.current(&route.cluster), route)
 }
 
+/// Whether what was fetched by a route may change what is stored: its epoch is still the highest adopted. A side that was superseded answers
+/// those who asked it, and nobody else.
+pub fn admits(edge: &Edge, route: &Route) -> bool {
+    edge.masters.admits(&route.cluster, route.epoch)
+}
+
 /// Counts an attempt on a route that has ended, and raises the alarm if it was sent where it must not go (invariant 1).
 pub fn ended(edge: &Edge, route: &Route, sent: Option<Timestamp>, outcome: Outcome) {
     let counted = edge.recorder.origin();

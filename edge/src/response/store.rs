@@ -20,8 +20,10 @@ use jet9_cache::semantics::validation::{self, Freshened};
 use jet9_cache::semantics::vary::{SelectingFields, Selector};
 use jet9_cache::store::StoredHandle;
 use jet9_cache::{Reason, StoredResponse};
+use jet9_cluster::Epoch;
+use jet9_config::ClusterId;
 use log::warn;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -166,6 +168,11 @@ impl Fill {
             return Ok(Fetched::Answer(answer));
         }
         match self.freshen(&answer) {
+            Freshened::Store(response) | Freshened::Deliver(response, _)
+                if !Ground::of(&answer).holds(&self.edge) =>
+            {
+                Ok(Fetched::Confirmed(response, Kept::AsItWas))
+            }
             Freshened::Store(response) => Ok(Fetched::Confirmed(response, Kept::Yes)),
             Freshened::Deliver(response, why) => Ok(Fetched::Confirmed(response, Kept::No(why))),
             Freshened::Mismatch => {
@@ -230,6 +237,7 @@ impl Fill {
                 }
                 self.lead.release(why);
             }
+            (Kept::AsItWas, _) => self.lead.release(Reason::EpochEnded),
             (Kept::Yes, None) => {}
         }
         Outcome::Confirmed(response)
@@ -250,7 +258,9 @@ impl Fill {
     fn store(self, answer: OriginAnswer) -> (Outcome, Option<Pump>) {
         let (rules, _) = self.site.rules_for(self.request.path());
         let times = times(&answer);
+        let ground = Ground::of(&answer);
         let judged = match answer.length {
+            _ if !ground.holds(&self.edge) => Storable::No(Reason::EpochEnded),
             Some(length) if length > self.edge.max_object => Storable::No(Reason::TooLarge),
             _ => storable::assess(&self.policy, answer.status, &answer.fields, rules, times),
         };
@@ -260,7 +270,7 @@ impl Fill {
                 let variant = asker.selecting.hash(&stored.vary, self.edge.cache.keys());
                 self.lead.unlearn(&asker);
                 let (writer, filling) = self.lead.begin(*stored, variant, answer.length);
-                let pump = Pump::new(self.edge, writer, answer.body, answer.length);
+                let pump = Pump::new(self.edge, writer, answer.body, answer.length, ground);
                 (Outcome::Filling(filling), Some(pump))
             }
             Storable::No(why) => {
@@ -323,6 +333,27 @@ enum Fetched {
 enum Kept {
     Yes,
     No(Reason),
+    /// The old one does, untouched.
+    AsItWas,
+}
+
+/// Under which epoch of which cluster something was fetched: what a superseded master said is for those who asked it, and is not stored.
+struct Ground {
+    cluster: ClusterId,
+    epoch: Epoch,
+}
+
+impl Ground {
+    fn of(answer: &OriginAnswer) -> Self {
+        Self {
+            cluster: answer.cluster.clone(),
+            epoch: answer.epoch,
+        }
+    }
+
+    fn holds(&self, edge: &Edge) -> bool {
+        edge.masters.admits(&self.cluster, self.epoch)
+    }
 }
 
 /// Whether a status says that the origin failed (RFC 5861 §4).
@@ -338,6 +369,9 @@ struct Pump {
     edge: Arc<Edge>,
     writer: FillWriter,
     body: OriginBody,
+    ground: Ground,
+    /// Told when `ground` may hold no longer.
+    changes: watch::Receiver<u64>,
     /// Bytes still to come, where that was announced.
     left: Option<u64>,
     received: u64,
@@ -346,23 +380,37 @@ struct Pump {
 }
 
 impl Pump {
-    fn new(edge: Arc<Edge>, writer: FillWriter, body: OriginBody, length: Option<u64>) -> Self {
+    fn new(
+        edge: Arc<Edge>,
+        writer: FillWriter,
+        body: OriginBody,
+        length: Option<u64>,
+        ground: Ground,
+    ) -> Self {
         Self {
+            changes: edge.masters.changed(&ground.cluster),
             edge,
             writer,
             body,
+            ground,
             left: length,
             received: 0,
             alone_until: None,
         }
     }
 
-    /// To the end, or until it is given up. Dropping the writer breaks the fill: readers see it, nothing is stored.
+    /// To the end, or until it is given up. Dropping the writer breaks the fill: readers see it, nothing is stored. When its epoch ends, those
+    /// who read it may read on, nobody joins them, and nothing is stored.
     async fn run(mut self) {
         loop {
+            self.changes.borrow_and_update();
+            if !self.ground.holds(&self.edge) {
+                self.writer.give_up_storing();
+            }
             let alone = self.goes_on_alone();
             let piece = tokio::select! {
                 biased;
+                Ok(()) = self.changes.changed() => continue,
                 piece = self.body.next() => piece,
                 () = given_up(&self.writer, alone) => return,
             };
@@ -376,6 +424,9 @@ impl Pump {
                     }
                 }
                 Ok(None) => {
+                    if !self.ground.holds(&self.edge) {
+                        self.writer.give_up_storing();
+                    }
                     let _ = self.writer.finish().await; // a wrong length has broken the fill: its readers know
                     return;
                 }

@@ -20,6 +20,8 @@ use crate::origin::testing::TestNode;
 use crate::request::client::Client;
 use crate::request::guard;
 
+mod mastership;
+
 const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 /// How long a fact may take to become true.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -145,15 +147,7 @@ impl Scene {
 }
 
 async fn ask(edge: &Arc<Edge>, head: String) -> Got {
-    let client = Arc::new(Client::edge());
-    let request = guard::parse_http1(Bytes::from(head), client.scheme(), &edge.limits);
-    let request = request.unwrap().request;
-    let id = edge.request_ids.next();
-    let mut exchange = Exchange::begin(client, id, clock::monotonic(), edge.clock.now());
-    exchange.asked = Asked::of(&request);
-    let answer = answer(edge, &mut exchange, &request, &Interims::unwanted()).await;
-    let cache = exchange.cache.map(|status| status.named("e").to_string());
-    let cache = cache.unwrap_or_default().replace("e; ", "");
+    let (answer, cache) = begin(edge, head).await;
     let Answer::Respond(response) = answer else {
         return Got {
             status: 0,
@@ -166,6 +160,19 @@ async fn ask(edge: &Arc<Edge>, head: String) -> Got {
         cache,
         text: text(response.content).await,
     }
+}
+
+/// The answer with its content still to be read, and its `Cache-Status`.
+async fn begin(edge: &Arc<Edge>, head: String) -> (Answer, String) {
+    let client = Arc::new(Client::edge());
+    let request = guard::parse_http1(Bytes::from(head), client.scheme(), &edge.limits);
+    let request = request.unwrap().request;
+    let id = edge.request_ids.next();
+    let mut exchange = Exchange::begin(client, id, clock::monotonic(), edge.clock.now());
+    exchange.asked = Asked::of(&request);
+    let answer = answer(edge, &mut exchange, &request, &Interims::unwanted()).await;
+    let cache = exchange.cache.map(|status| status.named("e").to_string());
+    (answer, cache.unwrap_or_default().replace("e; ", ""))
 }
 
 async fn text(content: Content) -> String {

@@ -233,7 +233,10 @@ impl Passage {
     pub(super) fn gather(&mut self, piece: &[u8], is_last: bool) {
         let kept = self.kept.take();
         self.kept = kept.and_then(|mut kept| kept.gather(piece).then_some(kept));
-        if let Some(kept) = self.kept.take_if(|_| is_last) {
+        if let Some(kept) = self.kept.take_if(|_| is_last)
+            && let Some(underway) = &self.attempt
+            && master::admits(&self.edge, &underway.route)
+        {
             kept.finish();
         }
     }

@@ -1,0 +1,127 @@
+//! What becomes of requests and fetches under way when the live master changes.
+
+use super::*;
+
+const STEPS_DOWN: &str = r#""phase":"switching","master":null,"reason":"standby""#;
+const TAKES_OVER: &str = r#""phase":"serving","master":"b","reason":"standby""#;
+const CRASHED: &str = r#""phase":"serving","master":"b","reason":"crash""#;
+
+impl Scene {
+    /// The other side takes over in good order: exchanges under way may end.
+    async fn switch(&self) {
+        self.publish(2, STEPS_DOWN).await;
+        self.publish(3, TAKES_OVER).await;
+    }
+
+    /// Nothing is stored: a client is answered by the side, under the new epoch.
+    async fn serves(&mut self, text: &str) {
+        let asking = self.ask("").await;
+        let arrived = self.next().await;
+        assert!(arrived.head.contains("jet9-epoch: 3"), "{}", arrived.head);
+        let answer = format!("Cache-Control: max-age=60 | {text}");
+        arrived.answer(&answer).await;
+        assert_eq!(asking.await.unwrap().text, text);
+    }
+
+    /// A client that has the head and half of the content of a response that is being stored, and the side's end of it.
+    async fn half(&mut self) -> (Content, Arrived) {
+        let edge = Arc::clone(&self.node.edge);
+        let head = "GET / HTTP/1.1\r\nHost: example.test\r\n\r\n".to_owned();
+        let asking = tokio::spawn(async move { begin(&edge, head).await });
+        let mut arrived = self.next().await;
+        let half = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 8\r\n\r\nold-";
+        arrived.stream.write_all(half).await.unwrap();
+        match asking.await.unwrap() {
+            (Answer::Respond(response), cache) if cache.contains("stored") => {
+                (response.content, arrived)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_still_coming_when_its_epoch_ends_is_for_its_readers_alone() {
+    let mut scene = Scene::new().await;
+    let (content, mut arrived) = scene.half().await;
+    scene.switch().await;
+    scene.serves("new").await;
+    arrived.stream.write_all(b"half").await.unwrap();
+    assert_eq!(text(content).await, "old-half");
+    is_hit(&scene, "", "new").await;
+}
+
+#[tokio::test]
+async fn what_ends_after_its_epoch_is_not_stored() {
+    let mut scene = Scene::new().await;
+    let (content, mut arrived) = scene.half().await;
+    scene.switch().await;
+    arrived.stream.write_all(b"half").await.unwrap();
+    assert_eq!(text(content).await, "old-half");
+    scene.serves("new").await;
+}
+
+#[tokio::test]
+async fn what_is_answered_after_its_epoch_is_for_its_client_alone() {
+    let mut scene = Scene::new().await;
+    let (one, other) = (scene.ask("").await, scene.ask("").await);
+    let old = scene.next().await;
+    scene.switch().await;
+    old.answer(PUBLIC).await;
+    let first = timeout(PATIENCE, one).await.unwrap().unwrap();
+    assert_eq!(
+        (first.status, &*first.cache),
+        (200, "fwd=uri-miss; fwd-status=200; detail=epoch-ended")
+    );
+    let new = scene.next().await;
+    assert!(new.head.contains("jet9-epoch: 3"), "{}", new.head);
+    new.answer("Cache-Control: max-age=60 | new").await;
+    assert_eq!(other.await.unwrap().text, "new");
+    is_hit(&scene, "", "new").await;
+}
+
+#[tokio::test]
+async fn what_a_superseded_master_confirms_is_confirmed_to_its_client_alone() {
+    let mut scene = Scene::new().await;
+    scene
+        .told("", "Cache-Control: max-age=60; ETag: \"1\" | stored")
+        .await;
+    scene.clock.advance(Duration::from_secs(61));
+    let asking = scene.ask("").await;
+    let old = scene.next().await;
+    scene.switch().await;
+    old.answer("304 Cache-Control: max-age=60; ETag: \"1\" | ")
+        .await;
+    assert_eq!(asking.await.unwrap().text, "stored");
+    let asking = scene.ask("").await;
+    let new = scene.next().await;
+    assert!(new.head.contains("if-none-match: \"1\""), "{}", new.head);
+    new.answer("304 Cache-Control: max-age=60; ETag: \"1\" | ")
+        .await;
+    assert_eq!(asking.await.unwrap().text, "stored");
+    is_hit(&scene, "", "stored").await;
+}
+
+#[tokio::test]
+async fn a_crash_cuts_what_is_still_coming() {
+    let mut scene = Scene::new().await;
+    let (content, mut arrived) = scene.half().await;
+    scene.publish(2, CRASHED).await;
+    let end = arrived.stream.read(&mut [0; 8]).await;
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert_ne!(text(content).await, "old-half");
+}
+
+#[tokio::test]
+async fn a_crash_sends_to_the_new_master_what_the_old_one_had_not_answered() {
+    let mut scene = Scene::new().await;
+    let asking = scene.ask("").await;
+    let mut old = scene.next().await;
+    scene.publish(2, CRASHED).await;
+    let end = old.stream.read(&mut [0; 8]).await;
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    let new = scene.next().await;
+    assert!(new.head.contains("jet9-epoch: 2"), "{}", new.head);
+    new.answer(PUBLIC).await;
+    assert_eq!(asking.await.unwrap().text, "ours");
+}
