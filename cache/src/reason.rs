@@ -73,6 +73,8 @@ reasons! {
     StaleIfError = "stale-if-error",
     /// The origin could not be reached.
     OriginDown = "origin-down",
+    /// The origin fails and is spared for now.
+    Breaker = "breaker",
     /// The request was held for the live master and the time ran out.
     Hold = "hold",
     /// The answer came under an epoch of its cluster that is over.

@@ -1,7 +1,7 @@
 //! Is the live master worth asking, or does it fail so much that asking only hurts?
 //!
-//! For `edge::origin::master`, which does not ask it yet: before a request goes out; and is to tell how it ended. The published state says *who* is master; this says only
-//! whether to spare it. While open, some requests still pass, so that it closes by itself; what the others get (a stale copy, an answer at
+//! Asked by `edge::origin::breakers` before a request goes out, and told how it ended. The published state says *who* is master; this says
+//! only whether to spare it. While open, some requests still pass, so that it closes by itself; what the others get (a stale copy, an answer at
 //! once) is not decided here. It closes in steps: a side that just came back is not given the whole load at once.
 
 use std::collections::VecDeque;
@@ -23,6 +23,9 @@ pub const PASSES_NOT_BEFORE_MS: u64 = 100;
 /// So many good answers in a row halve the share that is refused.
 pub const GOOD_IN_A_ROW: u32 = 3;
 
+/// An open one that nobody asked for so many milliseconds is as good as none.
+pub const FORGOTTEN_MS: u64 = 60_000;
+
 /// Whether a request goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -41,7 +44,8 @@ pub enum Turned {
     Closed,
 }
 
-/// The breaker of one cluster, under one epoch: a new master begins with a new one.
+/// The breaker of what has one master, under one epoch: a new master begins with a new one. Its clock may be one that people set: when that
+/// goes back, it begins to count anew from there.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     state: State,
@@ -106,6 +110,18 @@ impl Breaker {
         }
     }
 
+    /// Whether a new one would do as well: nothing failed lately, or nobody asked for long.
+    pub fn is_idle(&self, now: Instant) -> bool {
+        match &self.state {
+            State::Closed(counted) => {
+                let is_recent = |at: &Instant| now.0.saturating_sub(at.0) < WINDOW_MS;
+                let mut results = counted.results.iter();
+                !results.any(|(at, well)| !well && is_recent(at))
+            }
+            State::Open(open) => now.0.saturating_sub(open.passed.0) >= FORGOTTEN_MS,
+        }
+    }
+
     /// Whether most requests are refused.
     pub const fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
@@ -139,6 +155,7 @@ impl Open {
     }
 
     fn ask(&mut self, now: Instant) -> Verdict {
+        self.passed = self.passed.min(now);
         let since = now.0.saturating_sub(self.passed.0);
         let is_its_turn = self.refused + 1 >= self.every;
         // The pause between two shrinks with the share that is refused, or the ramp would end in a wall.
@@ -233,6 +250,30 @@ mod tests {
         assert_eq!(breaker.ended(false, Instant(2)), None);
         assert_eq!(breaker.ended(true, Instant(3)), None);
         assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_delays_nobody_for_long() {
+        let mut breaker = Breaker {
+            state: State::Open(Open::fresh(Instant(1_000_000))),
+        };
+        assert_eq!(breaker.ask(Instant(0)), Verdict::Refuse);
+        assert_eq!(breaker.ask(Instant(PASSES_AFTER_MS)), Verdict::Pass);
+    }
+
+    #[test]
+    fn it_is_forgotten_when_nothing_failed_lately_and_when_nobody_asked_for_long() {
+        let mut breaker = Breaker::default();
+        assert!(breaker.is_idle(Instant(0)));
+        breaker.ended(false, Instant(0));
+        breaker.ended(true, Instant(1));
+        assert!(!breaker.is_idle(Instant(WINDOW_MS - 1)));
+        assert!(breaker.is_idle(Instant(WINDOW_MS)));
+        let open = Breaker {
+            state: State::Open(Open::fresh(Instant(0))),
+        };
+        assert!(!open.is_idle(Instant(FORGOTTEN_MS - 1)));
+        assert!(open.is_idle(Instant(FORGOTTEN_MS)));
     }
 
     proptest! {

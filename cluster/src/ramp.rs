@@ -1,6 +1,6 @@
 //! How fast are those let go who were held for a master that is live now?
 //!
-//! For `edge::origin::master`, which does not ask it yet: for each held request when its cluster is served again. A side that just took over is cold: if a thousand
+//! Asked by `edge::origin::hold` for each held request when its cluster is served again. A side that just took over is cold: if a thousand
 //! requests fell on it in one moment, it would be down again. Who arrives after the switch is not held and does not ask.
 
 use crate::{Epoch, Instant};

@@ -94,6 +94,8 @@ pub struct Origin {
     pub hold_requests: usize,
     /// How often an idempotent request is tried again after something may have been sent.
     pub retry_idempotent: u32,
+    /// Whether a live master that fails is spared.
+    pub breaker: bool,
     /// `unknown_transfer_coding`.
     pub unknown_transfer_coding: UnknownCoding,
 }

@@ -1,6 +1,8 @@
 //! There and back again: which side is live, what it is sent, what it answered.
 
+pub mod breakers;
 pub mod connect;
+pub mod hold;
 pub mod master;
 
 pub mod fetch;

@@ -79,6 +79,12 @@ pub fn refuse(edge: &Edge, exchange: &mut Exchange, refusal: &Refusal) -> Respon
     )
 }
 
+/// Whether a stale response answers without the origin being asked.
+enum Unasked {
+    Serve(Stored, Reason),
+    No(Option<Stored>),
+}
+
 /// One request on its way through the stages.
 struct Story<'a> {
     edge: &'a Arc<Edge>,
@@ -180,13 +186,14 @@ impl Story<'_> {
         lead: Lead,
         stale: Option<Stored>,
     ) -> Result<Answer, Fault> {
-        let stale = match stale {
-            // Nobody to ask: what is stored answers at once, nothing is held.
-            Some(stored) if stored.if_error && !self.has_live_master(asking) => {
-                drop(lead);
-                return self.serve(asking, stored, Some(Reason::OriginDown));
+        let stale = match self.unasked(asking, stale) {
+            Unasked::Serve(stored, Reason::Breaker) => {
+                // Nobody waits to learn whether the origin is well again.
+                drop(self.fill(asking, lead, Some(&stored), None).detach());
+                return self.serve(asking, stored, Some(Reason::Breaker));
             }
-            stale => stale,
+            Unasked::Serve(stored, why) => return self.serve(asking, stored, Some(why)),
+            Unasked::No(stale) => stale,
         };
         let interim = self.interims.open();
         let fill = self.fill(asking, lead, stale.as_ref(), interim);
@@ -231,6 +238,12 @@ impl Story<'_> {
         follower: Follower,
         stale: Option<Stored>,
     ) -> Result<Option<Answer>, Fault> {
+        let stale = match self.unasked(asking, stale) {
+            Unasked::Serve(stored, why) => {
+                return self.serve(asking, stored, Some(why)).map(Some);
+            }
+            Unasked::No(stale) => stale,
+        };
         let since = clock::monotonic();
         let followed = timeout(self.patience, follower.outcome()).await;
         self.patience = self.patience.saturating_sub(since.elapsed());
@@ -310,8 +323,9 @@ impl Story<'_> {
 
     /// Waits until there is a live master, then leaves the rest to `HttpProxy`.
     async fn pass_through(&mut self, site: &SiteRuntime) -> Result<Answer, Fault> {
-        origin::master::route(self.edge, site, self.exchange)
-            .await
+        let route = origin::master::route(self.edge, site, self.exchange).await;
+        route
+            .and_then(|route| origin::master::spare(self.edge, site, &route))
             .map_err(Fault::Cluster)?;
         Ok(Answer::PassThrough)
     }
@@ -348,6 +362,21 @@ impl Story<'_> {
             lead,
             stale: stale.map(Stored::to_validate),
             interim,
+        }
+    }
+
+    /// Whether a stored response answers at once because there is nobody to ask, or nobody who answers: then nothing is held.
+    fn unasked(&self, asking: &Asking<'_>, stale: Option<Stored>) -> Unasked {
+        let stored = match stale {
+            Some(stored) if stored.if_error => stored,
+            stale => return Unasked::No(stale),
+        };
+        if !self.has_live_master(asking) {
+            Unasked::Serve(stored, Reason::OriginDown)
+        } else if origin::master::is_spared(self.edge, asking.site) {
+            Unasked::Serve(stored, Reason::Breaker)
+        } else {
+            Unasked::No(Some(stored))
         }
     }
 

@@ -127,6 +127,7 @@ fn origin(table: &mut Table<'_>) -> Option<Origin> {
     let retry_idempotent = table.section("retry", |table| {
         table.value("idempotent", 1, |item| item.integer(0..=10))
     });
+    let breaker = table.value("breaker", true, |item| item.boolean());
     let unknown = [
         ("refuse", UnknownCoding::Refuse),
         ("until-close", UnknownCoding::UntilClose),
@@ -145,6 +146,7 @@ fn origin(table: &mut Table<'_>) -> Option<Origin> {
         hold_max,
         hold_requests,
         retry_idempotent,
+        breaker,
         unknown_transfer_coding,
     })
 }

@@ -453,6 +453,7 @@ fn every_key_of_a_site_is_read() {
         first_byte_timeout = "2m"
         hold = { max = "3s", requests = 7 }
         retry = { idempotent = 0 }
+        breaker = false
         unknown_transfer_coding = "until-close"
         [cache]
         profile = "static"
@@ -501,9 +502,10 @@ fn every_key_of_a_site_is_read() {
         (
             site.origin.port,
             site.origin.hold_requests,
-            site.origin.retry_idempotent
+            site.origin.retry_idempotent,
+            site.origin.breaker
         ),
-        (8080, 7, 0)
+        (8080, 7, 0, false)
     );
     assert_eq!(
         site.origin.unknown_transfer_coding,

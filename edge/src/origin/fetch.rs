@@ -22,9 +22,11 @@ use pingora_core::{Error, ErrorType};
 
 use crate::clock::{self, WallClock};
 use crate::exchange::{Attempt, Exchange};
+use crate::origin::breakers::{Breakers, Ended};
 use crate::origin::connect::{Group, SIDE_IDLE, SideConnections};
 use crate::origin::forward::{self, Facts, For, Outgoing};
-use crate::origin::master::{self, HoldCaps, Route};
+use crate::origin::hold::Holds;
+use crate::origin::master::{self, Route};
 use crate::origin::receive::{Asked, Framing, Received, Reuse};
 use crate::origin::wire::{Answered, ContentReader, HeadTimes, Piece, Wire};
 use crate::parts::Edge;
@@ -44,10 +46,11 @@ const CONNECT_PAUSES: [Duration; 3] = [
 /// How often one fetch follows the master to another epoch, at most.
 const EPOCH_TURNS: u32 = 4;
 
-/// The way to the sides: connectors and pools, and who waits for a live master.
+/// The way to the sides: connectors and pools, who waits for a live master, and which masters are spared.
 pub struct Origins {
     transport: Arc<TransportConnector>,
-    holds: HoldCaps,
+    holds: Holds,
+    breakers: Breakers,
 }
 
 impl Origins {
@@ -56,13 +59,19 @@ impl Origins {
         let options = ConnectorOptions::new(IDLE_MAX);
         Self {
             transport: Arc::new(TransportConnector::new(Some(options))),
-            holds: HoldCaps::new(limits.hold, limits.hold_per_cluster),
+            holds: Holds::new(limits.hold, limits.hold_per_cluster),
+            breakers: Breakers::default(),
         }
     }
 
     /// The places for requests that are held.
-    pub const fn holds(&self) -> &HoldCaps {
+    pub const fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    /// Which masters are spared because they fail.
+    pub const fn breakers(&self) -> &Breakers {
+        &self.breakers
     }
 }
 
@@ -70,6 +79,7 @@ impl std::fmt::Debug for Origins {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Origins")
             .field("holds", &self.holds)
+            .field("breakers", &self.breakers)
             .finish_non_exhaustive()
     }
 }
@@ -270,12 +280,17 @@ pub async fn fetch(
         false => For::Client,
     };
     let mut tries = Tries::new(origin.retry_idempotent);
+    let mut may_go = false;
     loop {
         let route = tokio::select! {
             biased;
             route = master::route(edge, site, exchange) => route.map_err(Fault::Cluster)?,
             () = &mut purpose.unwanted => return Err(Fault::Client(ClientFault::Left)),
         };
+        if !may_go {
+            master::spare(edge, site, &route).map_err(Fault::Cluster)?;
+            may_go = true;
+        }
         let facts = Facts {
             edge: &edge.id,
             epoch: route.epoch,
@@ -307,12 +322,19 @@ pub async fn fetch(
         let sent = exchange.attempts.last().and_then(|attempt| attempt.sent);
         master::ended(edge, &route, sent, outcome);
         let failed = match answer {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                master::told(edge, site, &route, Ended::with(answer.status));
+                return Ok(answer);
+            }
             Err(failed) => failed,
         };
         match tries.after(failed) {
             Next::Again(pause) => tokio::time::sleep(pause).await,
-            Next::GiveUp => return Err(Fault::Origin(failed.fault)),
+            Next::GiveUp => {
+                let fault = Fault::Origin(failed.fault);
+                master::told(edge, site, &route, Ended::by(&fault));
+                return Err(fault);
+            }
         }
     }
 }

@@ -5,20 +5,21 @@
 //! request of any method may be held, and its content is not read meanwhile.
 //! Invariant 1: nothing goes to a side under an epoch that is no longer the highest adopted.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use jet9_cache::Timestamp;
-use jet9_cluster::{Epoch, Mastership};
+use jet9_cluster::breaker::{Turned, Verdict};
+use jet9_cluster::{Epoch, Instant, Mastership};
 use jet9_config::site::Origin;
-use jet9_config::{ClusterId, Side, SiteId};
-use parking_lot::Mutex;
+use jet9_config::{ClusterId, Side};
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout_at};
 
 use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
+use crate::origin::breakers::Ended;
 use crate::parts::Edge;
 use crate::record::metrics::Outcome;
 
@@ -40,6 +41,8 @@ pub struct Route {
 pub enum NoRoute {
     /// The cluster is switching and the hold ran out, or there was no place to be held.
     Held,
+    /// The live master fails, and is spared for now.
+    Spared,
     /// It cannot be known who is master.
     Doubtful(jet9_cluster::Doubt),
     /// Both sides are down.
@@ -50,7 +53,8 @@ pub enum NoRoute {
 
 /// The route for a site's request, waiting for a live master while the cluster switches, within the site's, the cluster's and the node's
 /// limits. Drop the future when the client leaves: its place is free again. Adds the time held to the exchange; what was held before
-/// counts, so that a request that meets several switches is held no longer than one that meets one.
+/// counts, so that a request that meets several switches is held no longer than one that meets one. Who was held goes when it is its turn:
+/// that comes on top, and is less than a second for a thousand.
 ///
 /// # Errors
 /// Says why there is none.
@@ -66,19 +70,85 @@ pub async fn route(
         Decision::Refuse(why) => return Err(why),
         Decision::Hold(up_to) => up_to.saturating_sub(exchange.held),
     };
-    let caps = edge.origins.holds();
-    let Some(_place) = caps.enter(cluster, &site.site.id, origin.hold_requests) else {
+    let holds = edge.origins.holds();
+    let Some(place) = holds.enter(cluster, &site.site.id, origin.hold_requests) else {
         return Err(NoRoute::Held);
     };
     let _counted = edge.recorder.origin().hold();
     let _held = HeldTime::begin(exchange);
-    let decided = until_decided(
-        || decide(edge.masters.current(cluster), origin),
-        edge.masters.changed(cluster),
-    );
-    tokio::time::timeout(up_to, decided)
-        .await
-        .unwrap_or(Err(NoRoute::Held))
+    let by = tokio::time::Instant::now() + up_to;
+    loop {
+        let decide = || decide(edge.masters.current(cluster), origin);
+        let decided = until_decided(decide, edge.masters.changed(cluster));
+        let route = timeout_at(by, decided)
+            .await
+            .unwrap_or(Err(NoRoute::Held))?;
+        let now = clock::boottime();
+        let turn = place.turn(route.epoch, now);
+        sleep(Duration::from_millis(turn.0.saturating_sub(now.0))).await;
+        if recheck(edge, &route) {
+            return Ok(route);
+        }
+    }
+}
+
+/// Whether a request of a site may go out on its route, or the master is spared because it fails. Asked once for each request, before its
+/// first attempt; then [`told`] how it ended.
+///
+/// # Errors
+/// [`NoRoute::Spared`].
+pub fn spare(edge: &Edge, site: &SiteRuntime, route: &Route) -> Result<(), NoRoute> {
+    let breakers = edge.origins.breakers();
+    if !site.site.origin.breaker {
+        return Ok(());
+    }
+    match breakers.ask(&site.site.id, route, breaker_time(edge)) {
+        Verdict::Pass => Ok(()),
+        Verdict::Refuse => {
+            edge.recorder.origin().spared();
+            Err(NoRoute::Spared)
+        }
+    }
+}
+
+/// A request that had gone out on this route ended so; `None`: its end says nothing about the master.
+pub fn told(edge: &Edge, site: &SiteRuntime, route: &Route, how: Option<Ended>) {
+    let Some(how) = how.filter(|_| site.site.origin.breaker) else {
+        return;
+    };
+    let (breakers, site) = (edge.origins.breakers(), &site.site.id);
+    let turned = breakers.ended(site, route, how, breaker_time(edge));
+    if turned.is_some() || how == Ended::Failed {
+        let open = i64::try_from(breakers.open()).unwrap_or(i64::MAX);
+        edge.recorder.origin().breakers_open(open);
+    }
+    let (cluster, side) = (&route.cluster, route.side);
+    match turned {
+        Some(Turned::Open) => {
+            log::error!("site {site}: side {side} of cluster {cluster} fails and is spared");
+        }
+        Some(Turned::Closed) => {
+            log::info!("site {site}: side {side} of cluster {cluster} is asked as before");
+        }
+        None => {}
+    }
+}
+
+/// Whether most requests of a site are refused to spare its live master.
+pub fn is_spared(edge: &Edge, site: &SiteRuntime) -> bool {
+    let cluster = &site.site.origin.cluster;
+    match edge.masters.current(cluster) {
+        Mastership::Live { epoch, .. } if site.site.origin.breaker => {
+            let breakers = edge.origins.breakers();
+            breakers.is_open(&site.site.id, cluster, epoch)
+        }
+        _ => false,
+    }
+}
+
+/// The breakers go by the node's wall clock, which tests may move.
+fn breaker_time(edge: &Edge) -> Instant {
+    Instant(edge.clock.now().unix_millis())
 }
 
 /// Whether a route still holds: its epoch is the highest adopted, live, and names the same side. The last thing asked before the first byte.
@@ -166,86 +236,6 @@ async fn until_decided(
     }
 }
 
-/// How many requests are held, by site, by cluster and in all.
-#[derive(Debug)]
-pub struct HoldCaps {
-    node_max: usize,
-    cluster_max: usize,
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    node: usize,
-    clusters: HashMap<ClusterId, usize>,
-    sites: HashMap<SiteId, usize>,
-}
-
-/// One request's place among those held; free again when dropped.
-#[derive(Debug)]
-struct HoldPlace<'a> {
-    caps: &'a HoldCaps,
-    cluster: &'a ClusterId,
-    site: &'a SiteId,
-}
-
-impl HoldCaps {
-    /// Places for `node_max` requests in all (`limits.hold`), `cluster_max` of them for one cluster (`limits.hold_per_cluster`).
-    pub fn new(node_max: usize, cluster_max: usize) -> Self {
-        Self {
-            node_max,
-            cluster_max,
-            held: Mutex::default(),
-        }
-    }
-
-    /// How many requests are held now.
-    pub fn held(&self) -> usize {
-        self.held.lock().node
-    }
-
-    fn enter<'a>(
-        &'a self,
-        cluster: &'a ClusterId,
-        site: &'a SiteId,
-        site_max: usize,
-    ) -> Option<HoldPlace<'a>> {
-        let mut held = self.held.lock();
-        let of_cluster = held.clusters.get(cluster).copied().unwrap_or(0);
-        let of_site = held.sites.get(site).copied().unwrap_or(0);
-        if held.node >= self.node_max || of_cluster >= self.cluster_max || of_site >= site_max {
-            return None;
-        }
-        held.node += 1;
-        held.clusters.insert(cluster.clone(), of_cluster + 1);
-        held.sites.insert(site.clone(), of_site + 1);
-        Some(HoldPlace {
-            caps: self,
-            cluster,
-            site,
-        })
-    }
-}
-
-impl Drop for HoldPlace<'_> {
-    fn drop(&mut self) {
-        let mut held = self.caps.held.lock();
-        held.node -= 1;
-        release(&mut held.clusters, self.cluster);
-        release(&mut held.sites, self.site);
-    }
-}
-
-/// Takes one off a count and forgets it at zero, so that names that are gone leave nothing behind.
-fn release<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
 /// Adds the time from its beginning to its drop to the exchange, so that a client that leaves while held is recorded too.
 struct HeldTime<'a> {
     exchange: &'a mut Exchange,
@@ -272,6 +262,8 @@ mod tests {
     use jet9_cluster::Doubt;
     use jet9_config::site::{OriginHost, OriginScheme, UnknownCoding};
 
+    use parking_lot::Mutex;
+
     use super::*;
 
     fn origin(port: u16) -> Origin {
@@ -285,6 +277,7 @@ mod tests {
             hold_max: Duration::from_secs(15),
             hold_requests: 2,
             retry_idempotent: 1,
+            breaker: true,
             unknown_transfer_coding: UnknownCoding::Refuse,
         }
     }
@@ -370,33 +363,6 @@ mod tests {
             },
             false,
         );
-    }
-
-    #[test]
-    fn a_place_is_refused_at_each_cap_and_free_again_when_left() {
-        let caps = HoldCaps::new(3, 2);
-        let cluster = |name| ClusterId::parse(name).unwrap();
-        let site = |name| SiteId::parse(name).unwrap();
-        let (c1, c2, s1, s2, s3) = (
-            cluster("c1"),
-            cluster("c2"),
-            site("s1"),
-            site("s2"),
-            site("s3"),
-        );
-        let first = caps.enter(&c1, &s1, 1).unwrap();
-        assert!(caps.enter(&c1, &s1, 1).is_none(), "the site's cap");
-        let second = caps.enter(&c1, &s2, 1).unwrap();
-        assert!(caps.enter(&c1, &s3, 1).is_none(), "the cluster's cap");
-        let third = caps.enter(&c2, &s3, 2).unwrap();
-        assert!(caps.enter(&c2, &s3, 2).is_none(), "the node's cap");
-        drop(first);
-        let again = caps.enter(&c1, &s1, 1);
-        assert!(again.is_some(), "a place that was left");
-        drop((second, third, again));
-        let held = caps.held.lock();
-        assert_eq!(held.node, 0);
-        assert!(held.clusters.is_empty() && held.sites.is_empty());
     }
 
     #[tokio::test]

@@ -44,6 +44,7 @@ pub(crate) fn origin() -> Origin {
         hold_max: Duration::from_secs(15),
         hold_requests: 2,
         retry_idempotent: 1,
+        breaker: true,
         unknown_transfer_coding: UnknownCoding::Refuse,
     }
 }

@@ -193,6 +193,8 @@ impl Outcome {
 pub struct OriginMetrics {
     requests: [[IntCounter; Outcome::ALL.len()]; 2],
     wrong_side: IntCounter,
+    spared: IntCounter,
+    breakers_open: IntGauge,
     fetches: IntGauge,
     held: IntGauge,
     hold_durations: Histogram,
@@ -229,6 +231,11 @@ impl OriginMetrics {
             "Requests that wait for a live master now.",
         )?;
         registry.register(Box::new(held.clone()))?;
+        let breakers_open = IntGauge::new(
+            "jet9_origin_breakers_open",
+            "Sites whose live master fails, so that most requests are not sent to it.",
+        )?;
+        registry.register(Box::new(breakers_open.clone()))?;
         Ok(Self {
             requests: [of_side(Side::A), of_side(Side::B)],
             wrong_side: counter(
@@ -236,6 +243,12 @@ impl OriginMetrics {
                 "jet9_origin_wrong_side_total",
                 "Requests that went to a side under an epoch that was no longer the highest. Stays 0.",
             )?,
+            spared: counter(
+                registry,
+                "jet9_origin_spared_total",
+                "Requests that were not sent because the live master fails.",
+            )?,
+            breakers_open,
             fetches,
             held,
             hold_durations,
@@ -254,6 +267,16 @@ impl OriginMetrics {
     /// Counts a request that went to a side under an epoch that was no longer the highest.
     pub fn wrong_side(&self) {
         self.wrong_side.inc();
+    }
+
+    /// Counts a request that was not sent because the live master fails.
+    pub fn spared(&self) {
+        self.spared.inc();
+    }
+
+    /// Says of how many sites the live master is spared.
+    pub fn breakers_open(&self, count: i64) {
+        self.breakers_open.set(count);
     }
 
     /// Counts a fetch for the store as under way until the guard is dropped.

@@ -141,6 +141,7 @@ pub fn respond(
 fn reason(fault: &Fault) -> Option<Reason> {
     match fault {
         Fault::Cluster(NoRoute::Held) => Some(Reason::Hold),
+        Fault::Cluster(NoRoute::Spared) => Some(Reason::Breaker),
         Fault::Cluster(_)
         | Fault::Origin(
             OriginFault::ConnectRefused | OriginFault::ConnectTimeout | OriginFault::Tls,
@@ -280,6 +281,7 @@ fn show_origin(fault: OriginFault) -> Showing {
 fn show_cluster(why: NoRoute) -> Showing {
     let (word, retry_after) = match why {
         NoRoute::Held => ("held", 1),
+        NoRoute::Spared => ("breaker", 5),
         NoRoute::Doubtful(doubt) => (doubt.as_str(), 5),
         NoRoute::Down => ("cluster-down", 30),
         NoRoute::Drained => ("cluster-drained", 60),
@@ -289,7 +291,12 @@ fn show_cluster(why: NoRoute) -> Showing {
         proxy_error: Some("destination_unavailable"),
         word,
         retry_after: Some(retry_after),
-        level: Level::Warn,
+        // That the breaker opened is told once, by whoever it was.
+        level: if why == NoRoute::Spared {
+            Level::Debug
+        } else {
+            Level::Warn
+        },
     }
 }
 

@@ -17,9 +17,10 @@ use crate::request::client::Client;
 use crate::request::guard;
 
 /// Words that need more than one request after the other, and where they are produced.
-const ELSEWHERE: [(Reason, &str); 5] = [
+const ELSEWHERE: [(Reason, &str); 6] = [
     (Reason::CollapseTimeout, "edge/src/story/tests.rs"),
     (Reason::PredictedUncacheable, "edge/src/story/tests.rs"),
+    (Reason::Breaker, "edge/src/story/tests/mastership.rs"),
     (Reason::EpochEnded, "edge/src/story/tests/mastership.rs"),
     // Fetches ask for no ranges: a 206 is refused before it is judged.
     (Reason::Range, "cache/src/semantics/storable/tests.rs"),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use jet9_cache::Timestamp;
 use jet9_cache::purge::{Mode, Purge, What};
+use jet9_config::site::Site;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -57,6 +58,14 @@ impl Scene {
     }
 
     async fn with(change: impl FnOnce(&mut Edge)) -> Self {
+        Self::set(|_| {}, change).await
+    }
+
+    async fn of_site(change: impl FnOnce(&mut Site)) -> Self {
+        Self::set(change, |_| {}).await
+    }
+
+    async fn set(of_site: impl FnOnce(&mut Site), of_edge: impl FnOnce(&mut Edge)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (arrive, arrivals) = mpsc::unbounded_channel();
@@ -70,10 +79,10 @@ impl Scene {
             }
         });
         let clock = ManualClock::starting_at(START);
-        let mut node = TestNode::new(|_| {});
+        let mut node = TestNode::new(of_site);
         let edge = Arc::get_mut(&mut node.edge).unwrap();
         edge.clock = WallClock::Manual(clock.clone());
-        change(edge);
+        of_edge(edge);
         let scene = Self {
             node,
             clock,

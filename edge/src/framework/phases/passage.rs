@@ -19,6 +19,7 @@ use super::Passing;
 use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Attempt;
+use crate::origin::breakers::Ended;
 use crate::origin::connect::Group;
 use crate::origin::fetch::{Failed, Next, Reached, Tries, connect_fault};
 use crate::origin::master::{self, Route};
@@ -343,11 +344,27 @@ impl Passage {
         self.told = Told::Fault;
     }
 
+    /// Tells whoever decides whether to spare the master how the last attempt ended. An end that is the client's doing says nothing.
+    fn tell(&self, passing: &Passing) {
+        let status = passing.exchange.attempts.last();
+        let status = status.and_then(|attempt| attempt.status);
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        let how = match (status, &self.fault) {
+            (Some(status), _) => Ended::with(status),
+            (None, Some(fault)) => Ended::by(fault),
+            (None, None) => None,
+        };
+        if let (Some(underway), Some(site)) = (&self.attempt, &passing.exchange.site) {
+            master::told(&self.edge, site, &underway.route, how);
+        }
+    }
+
     /// Records the exchange.
     pub(super) fn record(&mut self, session: &Session, error: Option<&Error>) {
         let Some(mut passing) = self.passing.take() else {
             return;
         };
+        self.tell(&passing);
         let answered = &mut passing.exchange.answered;
         answered.status = session
             .response_written()

@@ -1,6 +1,7 @@
 //! What becomes of requests and fetches under way when the live master changes.
 
 use super::*;
+use crate::origin::master::{self, NoRoute};
 
 const STEPS_DOWN: &str = r#""phase":"switching","master":null,"reason":"standby""#;
 const TAKES_OVER: &str = r#""phase":"serving","master":"b","reason":"standby""#;
@@ -124,4 +125,119 @@ async fn a_crash_sends_to_the_new_master_what_the_old_one_had_not_answered() {
     assert!(new.head.contains("jet9-epoch: 2"), "{}", new.head);
     new.answer(PUBLIC).await;
     assert_eq!(asking.await.unwrap().text, "ours");
+}
+
+const FAILED: &str = "503 A: b | down";
+
+/// Five answers in a row that say that the side fails.
+async fn fails(scene: &mut Scene) {
+    for _ in 0..5 {
+        scene.told("", FAILED).await;
+    }
+}
+
+#[tokio::test]
+async fn a_master_that_fails_is_spared_and_asked_now_and_then() {
+    let mut scene = Scene::new().await;
+    fails(&mut scene).await;
+    for _ in 0..3 {
+        let got = scene.ask("").await.await.unwrap();
+        assert_eq!(
+            (got.status, &*got.cache),
+            (503, "fwd=uri-miss; detail=breaker")
+        );
+    }
+    scene.clock.advance(Duration::from_secs(1));
+    assert_eq!(scene.told("", FAILED).await.text, "down");
+    assert_eq!(scene.ask("").await.await.unwrap().status, 503);
+    for _ in 0..12 {
+        scene.clock.advance(Duration::from_secs(1));
+        assert_eq!(
+            scene.told("", "Cache-Control: no-store | up").await.text,
+            "up"
+        );
+    }
+    assert_eq!(
+        scene.told("", "Cache-Control: no-store | up").await.text,
+        "up"
+    );
+}
+
+#[tokio::test]
+async fn while_a_master_is_spared_what_is_stored_answers_at_once() {
+    let mut scene = Scene::new().await;
+    scene
+        .told("", "Cache-Control: max-age=1, stale-if-error=600 | ours")
+        .await;
+    scene.clock.advance(Duration::from_secs(2));
+    for _ in 0..5 {
+        let got = scene.told("", FAILED).await;
+        assert!(got.cache.contains("detail=stale-if-error"), "{}", got.cache);
+    }
+    let got = scene.ask("").await.await.unwrap();
+    assert!(got.cache.contains("detail=breaker"), "{}", got.cache);
+    assert!(scene.is_quiet().await, "the side is spared");
+    // One asks whether it is well again; no visitor waits for that.
+    scene.clock.advance(Duration::from_secs(1));
+    let got = scene.ask("").await.await.unwrap();
+    assert_eq!((got.status, &*got.text), (200, "ours"));
+    scene
+        .next()
+        .await
+        .answer("Cache-Control: max-age=60 | new")
+        .await;
+    until_fresh(&scene, "").await;
+    is_hit(&scene, "", "new").await;
+}
+
+#[tokio::test]
+async fn what_is_passed_through_is_spared_too() {
+    let mut scene = Scene::new().await;
+    fails(&mut scene).await;
+    let got = scene.ask("Cache-Control: no-store\r\n").await;
+    let got = got.await.unwrap();
+    assert_eq!(
+        (got.status, &*got.cache),
+        (503, "fwd=bypass; detail=breaker")
+    );
+    scene.publish(2, CRASHED).await;
+    let got = scene.ask("Cache-Control: no-store\r\n").await;
+    assert_eq!(got.await.unwrap().text, "passed through", "another master");
+}
+
+/// A request of the site asks for a route, and says when it got it.
+fn wants_route(scene: &Scene) -> JoinHandle<Result<std::time::Instant, NoRoute>> {
+    let edge = Arc::clone(&scene.node.edge);
+    tokio::spawn(async move {
+        let site = edge.sites.by_id("s-1").unwrap();
+        let id = edge.request_ids.next();
+        let now = clock::monotonic();
+        let mut exchange = Exchange::begin(Arc::new(Client::edge()), id, now, edge.clock.now());
+        let route = master::route(&edge, &site, &mut exchange).await;
+        route.map(|_| clock::monotonic())
+    })
+}
+
+#[tokio::test]
+async fn who_was_held_goes_in_steps_and_no_more_than_there_are_places() {
+    let scene = Scene::of_site(|site| site.origin.hold_requests = 40).await;
+    scene.publish(2, STEPS_DOWN).await;
+    let held: Vec<_> = (0..40).map(|_| wants_route(&scene)).collect();
+    scene.until_held(40).await;
+    assert_eq!(
+        wants_route(&scene).await.unwrap(),
+        Err(NoRoute::Held),
+        "no place"
+    );
+    let began = clock::monotonic();
+    scene.publish(3, TAKES_OVER).await;
+    let mut went = Vec::new();
+    for held in held {
+        went.push(held.await.unwrap().unwrap().duration_since(began));
+    }
+    went.sort_unstable();
+    // Twenty at once, twenty more in the next tenth of a second.
+    assert!(went[29] >= Duration::from_millis(45), "{went:?}");
+    assert!(went[39] >= Duration::from_millis(95), "{went:?}");
+    assert_eq!(scene.held(), 0);
 }
