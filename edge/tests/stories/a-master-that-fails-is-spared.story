@@ -8,6 +8,7 @@ origin answers 200
   | stored
 client sees 200
 advance 61s
+restart?
 
 # Five in a row.
 client sends GET /1

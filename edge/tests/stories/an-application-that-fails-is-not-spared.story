@@ -1,5 +1,10 @@
 # A 500 is an application's word about one page: the others are asked for as before.
 
+client sends GET /other
+origin sees GET /other
+origin answers 500
+client sees 500
+restart?
 client sends GET /broken
 origin sees GET /broken
 origin answers 500
