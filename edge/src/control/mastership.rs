@@ -29,6 +29,7 @@ use crate::origin::connect::SideConnections;
 mod epochs;
 mod etcd;
 mod follow;
+mod kept;
 mod metrics;
 mod publish;
 mod store;
@@ -36,12 +37,16 @@ mod store;
 use epochs::Epochs;
 use etcd::EtcdFollow;
 use follow::{EndEpoch, Follower};
+use kept::Kept;
 use metrics::Metrics;
 pub use publish::PublishError;
 pub use store::Store;
 
 /// The file in the data directory that keeps the highest epochs.
 const EPOCHS_FILE: &str = "epochs.json";
+
+/// The directory in the data directory that keeps the documents of a store.
+const KEPT_DIRECTORY: &str = "clusters";
 
 /// What may pass on a busy machine between the reading of the clock for an adoption and the moment in which all see it.
 const SENDING: Duration = Duration::from_millis(10);
@@ -184,7 +189,11 @@ impl Masters {
         let flaps_max = usize::try_from(flaps_max).unwrap_or(usize::MAX);
         let clusters = Arc::new(Clusters::resumed(&epochs, flaps_max));
         let metrics = Metrics::register(registry, &clusters)?;
-        let follower = Follower::new(Arc::clone(&clusters), epochs, end, metrics);
+        let kept = match source {
+            ClusterSource::Directory(_) => None,
+            ClusterSource::Etcd(_) => Some(kept(data_dir)?),
+        };
+        let follower = Follower::new(Arc::clone(&clusters), epochs, kept, end, metrics);
         let owned = Arc::new(Mutex::new(follower.map_err(StartError::Thread)?));
         let follower = Arc::downgrade(&owned);
         let feed = match source {
@@ -295,6 +304,14 @@ impl Masters {
             Feed::Fixed => {}
         }
     }
+}
+
+fn kept(data_dir: &Path) -> Result<Kept, StartError> {
+    let path = data_dir.join(KEPT_DIRECTORY);
+    Kept::open(&path).map_err(|source| StartError::Directory {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 impl Feed {

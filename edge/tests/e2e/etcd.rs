@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::support::cluster::{Cluster, Side};
 use super::support::edge::Jet9;
-use super::support::etcd::Etcd;
+use super::support::etcd::{Etcd, MEMBERS};
 use super::support::nginx::Nginx;
 use super::support::scene::{Scene, scene};
 use super::support::setup::{Setup, Site};
@@ -13,6 +13,8 @@ use super::support::wait::until_true;
 
 #[cfg(test)]
 mod publishing;
+#[cfg(test)]
+mod secured;
 
 /// An etcd, two sides, and an edge that serves from the first of them.
 struct Stage {
@@ -24,11 +26,14 @@ struct Stage {
 
 impl Stage {
     fn set(scene: &Scene, fencing: &'static str) -> Self {
+        Self::set_with(scene, Etcd::start(scene), fencing)
+    }
+
+    fn set_with(scene: &Scene, etcd: Etcd, fencing: &'static str) -> Self {
         let root = scene.dir().join("root");
         fs::create_dir_all(&root).expect("a directory");
         let a = Nginx::start(scene, "a", &root);
         let b = Nginx::start(scene, "b", &root);
-        let etcd = Etcd::start(scene);
         let cluster = Cluster {
             fencing,
             ..Cluster::of_two("c-1", a.address, b.address)
@@ -36,7 +41,7 @@ impl Stage {
         etcd.publish(0, &cluster);
         let edge = Setup::new()
             .site(Site::of("s-1", &["site.test"]))
-            .etcd(etcd.urls())
+            .etcd(&etcd)
             .start(scene);
         let stage = Self {
             etcd,
@@ -74,6 +79,22 @@ impl Stage {
             let (status, content) = self.ask();
             status == 200 && content.ends_with(&told)
         });
+    }
+
+    fn lose_store(&self) {
+        (0..MEMBERS).for_each(|member| self.etcd.kill(member));
+    }
+
+    fn find_store(&self) {
+        (0..MEMBERS).for_each(|member| self.etcd.start_again(member));
+    }
+
+    /// Changes a byte of what the edge kept of the cluster.
+    fn damage_kept(&self) {
+        let path = self.edge.files.dir.join("data/clusters/c-1.kept");
+        let mut text = fs::read(&path).expect("it was kept");
+        *text.last_mut().expect("a byte") ^= 1;
+        fs::write(&path, text).expect("a file");
     }
 
     fn until_nothing_is_sent(&self) {
@@ -131,6 +152,42 @@ fn a_cluster_that_was_deleted_may_begin_anew() {
         let (a, b) = (stage.cluster.a, stage.cluster.b);
         stage.cluster = Cluster::of_two("c-1", a, b);
         stage.etcd.publish(0, &stage.cluster);
+        stage.until_served_by(Side::A);
+    });
+}
+
+#[test]
+fn a_start_without_the_store_serves_what_is_proved_and_waits_for_what_is_leased() {
+    scene(Duration::from_secs(120), |scene| {
+        let mut stage = Stage::set(scene, "confirmed");
+        stage.move_to(Side::B, 0);
+        stage.lose_store();
+        stage.edge.process.kill();
+        stage.edge.start_again();
+        stage.until_served_by(Side::B);
+        stage.damage_kept();
+        stage.edge.start_unready();
+        until_true("it says why not", || {
+            stage.edge.process.err.contain("not as it was written")
+        });
+        assert_eq!(stage.ask().0, 503);
+        stage.find_store();
+        stage.until_served_by(Side::B);
+    });
+    scene(Duration::from_secs(120), |scene| {
+        let mut stage = Stage::set(scene, "lease");
+        stage.lose_store();
+        stage.edge.process.kill();
+        stage.edge.start_unready();
+        until_true("it tried all members", || {
+            stage
+                .edge
+                .process
+                .err
+                .contain("as they were at the last run")
+        });
+        assert_eq!(stage.ask().0, 503);
+        stage.find_store();
         stage.until_served_by(Side::A);
     });
 }

@@ -111,7 +111,7 @@ fn write_all(path: &Path, jobs: &Receiver<Job>) {
 }
 
 /// Replaces a file so that after any crash it is whole, the old or the new.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let temporary = PathBuf::from(format!("{}.tmp", path.display()));
     let mut file = File::create(&temporary)?;
     file.write_all(text)?;

@@ -50,6 +50,7 @@ impl EtcdFollow {
             follower,
             asked,
             failing: false,
+            answered: false,
         };
         std::thread::Builder::new()
             .name("jet9-clusters".into())
@@ -74,6 +75,8 @@ struct Following {
     asked: mpsc::Receiver<oneshot::Sender<()>>,
     /// Whether the last member failed, so that it is told once.
     failing: bool,
+    /// Whether a member has answered since the start, or what was kept is in force instead.
+    answered: bool,
 }
 
 /// Why following one member ended.
@@ -150,6 +153,10 @@ impl Following {
     async fn pause(&mut self, member: usize) -> bool {
         while self.asked.try_recv().is_ok() {} // nobody waits for a store that is away
         if member == 0 {
+            // Only now: a store that can be asked knows better.
+            if !std::mem::replace(&mut self.answered, true) {
+                self.follower.lock().take_kept();
+            }
             self.ending_leases(sleep(PAUSE)).await;
         }
         self.asked.is_closed()
@@ -173,6 +180,7 @@ impl Following {
             Ok(opened) => opened,
             Err(error) => return error.into(),
         };
+        self.answered = true;
         if self.failing {
             log::info!("etcd member {} answers", opened.reader.name());
             self.failing = false;
@@ -304,6 +312,7 @@ impl Following {
                 place: format!("etcd {}", found.key),
                 source,
                 document,
+                text: Some(found.value),
             })
         });
         let found = found.collect();

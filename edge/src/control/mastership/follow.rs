@@ -17,6 +17,7 @@ use jet9_config::{ClusterId, Side};
 use tokio::runtime::{Builder, Runtime};
 
 use super::epochs::Epochs;
+use super::kept::Kept;
 use super::metrics::Metrics;
 use super::{Cluster, Clusters, Known};
 use crate::clock::{self, WallClock};
@@ -29,6 +30,8 @@ pub(super) type EndEpoch = Box<dyn Fn(&ClusterId, Epoch, Planned) + Send>;
 pub(super) struct Follower {
     clusters: Arc<Clusters>,
     epochs: Epochs,
+    /// Where documents are kept for a start without their store; `None`: their source is on this machine.
+    kept: Option<Kept>,
     end: EndEpoch,
     metrics: Metrics,
     /// Runs what the ending of connections leaves behind (the grace of a planned switch).
@@ -53,6 +56,8 @@ pub(super) struct Found {
     pub(super) place: String,
     pub(super) source: Source,
     pub(super) document: Result<Document, DocumentError>,
+    /// As it was published, where it is to be kept.
+    pub(super) text: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Follower {
@@ -65,6 +70,7 @@ impl Follower {
     pub(super) fn new(
         clusters: Arc<Clusters>,
         epochs: Epochs,
+        kept: Option<Kept>,
         end: EndEpoch,
         metrics: Metrics,
     ) -> io::Result<Self> {
@@ -76,6 +82,7 @@ impl Follower {
         Ok(Self {
             clusters,
             epochs,
+            kept,
             end,
             metrics,
             runtime: runtime.build()?,
@@ -109,6 +116,37 @@ impl Follower {
         }
         for id in ids {
             self.note_lease(&id, now);
+        }
+    }
+
+    /// Brings into force what was kept of the last run: the store is away. As what a watch tells, it moves masters and renews no lease. What is
+    /// not of the highest epoch known is of no use.
+    pub(super) fn take_kept(&mut self) {
+        let documents = self.kept.as_ref().map(Kept::read_all).unwrap_or_default();
+        let newest = documents.into_iter().filter(|document| {
+            let highest = self
+                .clusters
+                .of(&document.cluster)
+                .known
+                .load()
+                .view
+                .highest();
+            document.epoch == highest
+        });
+        let found = newest.map(|document| Found {
+            id: document.cluster.clone(),
+            place: format!("kept document of {}", document.cluster),
+            source: Source::Watch,
+            document: Ok(document),
+            text: None,
+        });
+        let found: Vec<_> = found.collect();
+        if !found.is_empty() {
+            log::warn!(
+                "no etcd member answers; {} clusters are as they were at the last run, without a lease",
+                found.len()
+            );
+            self.take(found);
         }
     }
 
@@ -166,6 +204,9 @@ impl Follower {
     fn forgotten(&mut self, id: &ClusterId, before: &Known) {
         self.leases.remove(id);
         self.epochs.forget(id);
+        if let Some(kept) = &self.kept {
+            kept.forget(id);
+        }
         self.persist();
         self.end(id, before, Planned::No);
     }
@@ -210,6 +251,7 @@ impl Follower {
             place,
             source,
             document,
+            text,
         } = found;
         let cluster = self.clusters.of(&id);
         let document = match document {
@@ -230,6 +272,10 @@ impl Follower {
         after.refused = refusal(&change, source).map(|why| (why, now));
         if let Some(record) = after.view.record() {
             self.epochs.note(record);
+        }
+        let is_new = matches!(change, Observed::Adopted(_) | Observed::Addresses);
+        if let (Some(kept), Some(text), true) = (&self.kept, text, is_new) {
+            kept.keep(&id, text);
         }
         if matches!(change, Observed::Adopted(_)) {
             return self.adopt(&id, &cluster, &before, after);
@@ -325,6 +371,7 @@ fn found(change: Change) -> Option<Found> {
         place,
         source: Source::Directory,
         document,
+        text: None,
     })
 }
 

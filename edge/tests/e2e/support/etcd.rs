@@ -1,43 +1,100 @@
-//! An etcd of three members, Debian's, on loopback.
+//! An etcd of three members, Debian's, on loopback; in clear, or over TLS with users.
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::process::Signal;
 
 use super::cluster::Cluster;
 use super::nginx::free_address;
 use super::process::Process;
-use super::scene::Scene;
+use super::scene::{Scene, Stage};
+use super::tls::issue;
 use super::wait::{SOON, until, until_true};
 
 /// How many members there are: the fewest that can lose one.
-const MEMBERS: usize = 3;
+pub(crate) const MEMBERS: usize = 3;
 
 /// How often other ports are tried when somebody took one meanwhile.
 const ATTEMPTS: usize = 5;
 
+/// Where a key begins in a file that has a certificate and its key.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----";
+
 /// A running etcd.
 pub(crate) struct Etcd {
     members: Vec<Member>,
+    secured: Option<Secured>,
+    /// Whether it asks who comes.
+    has_users: bool,
+    stage: Stage,
 }
 
 struct Member {
     client: SocketAddr,
-    process: Arc<Process>,
+    arguments: Vec<String>,
+    process: Mutex<Arc<Process>>,
+}
+
+/// What clients of an etcd with TLS and users need.
+#[derive(Clone)]
+pub(crate) struct Secured {
+    /// The certificate to trust.
+    pub(crate) ca: PathBuf,
+    /// The user that may read and write what begins with `/jet9/`, and the file with its password.
+    pub(crate) user: &'static str,
+    pub(crate) password: PathBuf,
 }
 
 impl Etcd {
     /// Starts the members; they have a leader.
     pub(crate) fn start(scene: &Scene) -> Self {
+        Self::start_as(scene, None)
+    }
+
+    /// As [`Etcd::start`], over TLS, with a user.
+    pub(crate) fn start_secured(scene: &Scene) -> Self {
+        let issued = issue(&["127.0.0.1", "localhost"]);
+        let secured = Secured {
+            ca: scene.dir().join("etcd.pem"),
+            user: "jet9",
+            password: scene.dir().join("password"),
+        };
+        let (certificate, key) = issued.pem.split_at(issued.pem.find(KEY).expect("a key"));
+        fs::write(&secured.ca, certificate).expect("a file");
+        fs::write(secured.ca.with_extension("key"), key).expect("a file");
+        fs::write(&secured.password, "se cret\nsecond line\n").expect("a file");
+        let mut etcd = Self::start_as(scene, Some(secured));
+        for words in [
+            "user add root:top",
+            "user grant-role root root",
+            "role add jet9",
+            "role grant-permission jet9 --prefix=true readwrite /jet9/",
+            "user add jet9:se\u{a0}cret",
+            "user grant-role jet9 jet9",
+            "auth enable",
+        ] {
+            let words = words.split(' ').map(|word| word.replace('\u{a0}', " "));
+            let words: Vec<String> = words.collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert!(etcd.control(0, &words), "etcdctl {words:?}");
+        }
+        etcd.has_users = true;
+        etcd
+    }
+
+    fn start_as(scene: &Scene, secured: Option<Secured>) -> Self {
         (0..ATTEMPTS)
-            .find_map(|attempt| Self::try_start(scene, attempt))
+            .find_map(|attempt| Self::try_start(scene, attempt, secured.clone()))
             .expect("ports for an etcd")
     }
 
-    fn try_start(scene: &Scene, attempt: usize) -> Option<Self> {
+    fn try_start(scene: &Scene, attempt: usize, secured: Option<Secured>) -> Option<Self> {
+        let scheme = if secured.is_some() { "https" } else { "http" };
         let addresses: Vec<_> = (0..MEMBERS)
             .map(|_| (free_address(), free_address()))
             .collect();
@@ -47,31 +104,40 @@ impl Etcd {
         let members = addresses.iter().enumerate().map(|(index, (client, peer))| {
             let dir = scene.dir().join(format!("etcd-{attempt}-{index}"));
             fs::create_dir_all(&dir).expect("a directory");
-            let process = scene.spawn(
-                &format!("etcd m{index}"),
-                Command::new("/usr/bin/etcd")
-                    .arg(format!("--name=m{index}"))
-                    .arg(format!("--data-dir={}", dir.join("data").display()))
-                    .arg(format!("--listen-client-urls=http://{client}"))
-                    .arg(format!("--advertise-client-urls=http://{client}"))
-                    .arg(format!("--listen-peer-urls=http://{peer}"))
-                    .arg(format!("--initial-advertise-peer-urls=http://{peer}"))
-                    .arg(format!("--initial-cluster={}", cluster.join(",")))
-                    .arg("--initial-cluster-state=new"),
-            );
+            let mut arguments = vec![
+                format!("--name=m{index}"),
+                format!("--data-dir={}", dir.join("data").display()),
+                format!("--listen-client-urls={scheme}://{client}"),
+                format!("--advertise-client-urls={scheme}://{client}"),
+                format!("--listen-peer-urls=http://{peer}"),
+                format!("--initial-advertise-peer-urls=http://{peer}"),
+                format!("--initial-cluster={}", cluster.join(",")),
+                "--initial-cluster-state=new".to_owned(),
+            ];
+            if let Some(secured) = &secured {
+                let key = secured.ca.with_extension("key");
+                arguments.push(format!("--cert-file={}", secured.ca.display()));
+                arguments.push(format!("--key-file={}", key.display()));
+                arguments.push("--bcrypt-cost=4".to_owned()); // the cheapest: the machine is busy
+            }
+            let process = run(&scene.stage(), &arguments);
             Member {
                 client: *client,
-                process,
+                arguments,
+                process: Mutex::new(process),
             }
         });
         let etcd = Self {
             members: members.collect(),
+            secured: secured.clone(),
+            has_users: false,
+            stage: scene.stage(),
         };
         let lives = until("etcd has a leader, or a member ends", SOON, || {
             if etcd
                 .members
                 .iter()
-                .any(|member| member.process.ended().is_some())
+                .any(|member| member.process.lock().ended().is_some())
             {
                 return Some(false);
             }
@@ -83,10 +149,21 @@ impl Etcd {
 
     /// The members' URLs.
     pub(crate) fn urls(&self) -> Vec<String> {
-        self.members
-            .iter()
-            .map(|member| format!("http://{}", member.client))
-            .collect()
+        (0..MEMBERS).map(|member| self.url(member)).collect()
+    }
+
+    fn url(&self, member: usize) -> String {
+        let scheme = if self.secured.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.members[member].client)
+    }
+
+    /// What its clients need, where it has TLS and users.
+    pub(crate) const fn secured(&self) -> Option<&Secured> {
+        self.secured.as_ref()
     }
 
     /// Publishes, through one of the members.
@@ -106,23 +183,39 @@ impl Etcd {
 
     /// Stops a member as a debugger would: its connections stay.
     pub(crate) fn freeze(&self, member: usize) {
-        self.members[member].process.signal(Signal::STOP);
+        self.members[member].process.lock().signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self, member: usize) {
+        self.members[member].process.lock().signal(Signal::CONT);
     }
 
     /// Ends a member as a power failure would.
     pub(crate) fn kill(&self, member: usize) {
-        self.members[member].process.kill();
+        self.members[member].process.lock().kill();
     }
 
-    /// What etcd's own tool says about one of the members.
+    /// Starts a member again, with what it had.
+    pub(crate) fn start_again(&self, member: usize) {
+        let member = &self.members[member];
+        let mut process = member.process.lock();
+        process.kill();
+        *process = run(&self.stage, &member.arguments);
+    }
+
+    /// What etcd's own tool says about one of the members, as its administrator where it has users.
     pub(crate) fn tool(&self, member: usize) -> Command {
         let mut tool = Command::new("/usr/bin/etcdctl");
         tool.env("ETCDCTL_API", "3")
-            .arg(format!(
-                "--endpoints=http://{}",
-                self.members[member].client
-            ))
+            .arg(format!("--endpoints={}", self.url(member)))
             .arg("--command-timeout=2s");
+        if let Some(secured) = &self.secured {
+            tool.arg(format!("--cacert={}", secured.ca.display()));
+        }
+        if self.has_users {
+            tool.arg("--user=root:top");
+        }
         tool
     }
 
@@ -130,4 +223,9 @@ impl Etcd {
         let done = self.tool(member).args(arguments).output();
         done.expect("etcdctl").status.success()
     }
+}
+
+fn run(stage: &Stage, arguments: &[String]) -> Arc<Process> {
+    let name = arguments[0].replace("--name=", "etcd ");
+    stage.spawn(&name, Command::new("/usr/bin/etcd").args(arguments))
 }

@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::cluster::Cluster;
 use super::edge::Jet9;
+use super::etcd::Etcd;
 use super::scene::Scene;
 use super::tls::{Issued, issue};
 
@@ -20,7 +21,8 @@ pub(crate) struct Setup {
     limits: String,
     sites: Vec<Site>,
     clusters: Vec<Cluster>,
-    etcd: Vec<String>,
+    /// Lines of `[state.clusters]`.
+    etcd: Option<String>,
     default_certificate: Option<Issued>,
 }
 
@@ -54,7 +56,7 @@ impl Setup {
             limits: String::new(),
             sites: Vec::new(),
             clusters: Vec::new(),
-            etcd: Vec::new(),
+            etcd: None,
             default_certificate: None,
         }
     }
@@ -78,9 +80,18 @@ impl Setup {
         self
     }
 
-    /// Takes the state of clusters from these members of an etcd.
-    pub(crate) fn etcd(mut self, members: Vec<String>) -> Self {
-        self.etcd = members;
+    /// Takes the state of clusters from an etcd.
+    pub(crate) fn etcd(mut self, etcd: &Etcd) -> Self {
+        let mut lines = format!("kind = \"etcd\"\nendpoints = {:?}\n", etcd.urls());
+        if let Some(secured) = etcd.secured() {
+            let (ca, user, password) = (&secured.ca, secured.user, &secured.password);
+            writeln!(
+                lines,
+                "ca = {ca:?}\nusername = {user:?}\npassword_file = {password:?}"
+            )
+            .expect("memory");
+        }
+        self.etcd = Some(lines);
         self
     }
 
@@ -161,9 +172,9 @@ impl Setup {
                 path.display()
             )
         });
-        let clusters = match self.etcd.as_slice() {
-            [] => String::new(),
-            members => format!("[state.clusters]\nkind = \"etcd\"\nendpoints = {members:?}\n"),
+        let clusters = match &self.etcd {
+            None => String::new(),
+            Some(lines) => format!("[state.clusters]\n{lines}"),
         };
         let default = match &self.default_certificate {
             Some(_) => "default.pem",

@@ -1,0 +1,80 @@
+//! An etcd that speaks TLS and knows its users.
+
+use std::fs;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use super::super::support::cluster::Side;
+use super::super::support::edge::JET9;
+use super::super::support::etcd::Etcd;
+use super::super::support::scene::scene;
+use super::super::support::tls::issue;
+use super::Stage;
+
+/// `jet9 cluster get c-1` at the etcd itself, with another certificate authority or password.
+fn get(etcd: &Etcd, ca: Option<&str>, password: Option<&str>) -> Output {
+    let secured = etcd.secured().expect("it is secured");
+    let text = |path: &std::path::Path| path.display().to_string();
+    let ca = ca.map_or_else(|| text(&secured.ca), str::to_owned);
+    let password = password.map_or_else(|| text(&secured.password), str::to_owned);
+    let mut command = Command::new(JET9);
+    command
+        .args(["cluster", "get", "c-1", "--etcd", &etcd.urls().join(",")])
+        .args([
+            "--ca",
+            &ca,
+            "--username",
+            secured.user,
+            "--password-file",
+            &password,
+        ]);
+    command.output().expect("a program")
+}
+
+#[test]
+fn an_etcd_with_tls_and_users_is_followed_and_published_to() {
+    scene(Duration::from_secs(120), |scene| {
+        let mut stage = Stage::set_with(scene, Etcd::start_secured(scene), "confirmed");
+        stage.move_to(Side::B, 1);
+        let told = stage.edge.command(&[
+            "cluster",
+            "publish",
+            "--cluster",
+            "c-1",
+            "--phase",
+            "serving",
+            "--master",
+            "a",
+            "--expect-epoch",
+            "3",
+            "--ended",
+            "demoted",
+        ]);
+        assert!(told.status.success(), "{told:?}");
+        stage.until_served_by(Side::A);
+        stage.etcd.kill(0);
+        stage.cluster = stage.cluster.serving(Side::A);
+        stage.move_to(Side::B, 2);
+
+        let good = get(&stage.etcd, None, None);
+        assert!(good.status.success(), "{good:?}");
+        let put = |name: &str, text: &str| {
+            let path = scene.dir().join(name);
+            fs::write(&path, text).expect("a file");
+            path.display().to_string()
+        };
+        let other = put("other.pem", &issue(&["127.0.0.1"]).pem);
+        let wrong = put("wrong", "se cret \n");
+        for (ca, password, why) in [
+            (Some(other.as_str()), None, "certificate"),
+            (None, Some(wrong.as_str()), "authentication failed"),
+        ] {
+            let refused = get(&stage.etcd, ca, password);
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(
+                !refused.status.success() && said.contains(why),
+                "{refused:?}"
+            );
+        }
+    });
+}
