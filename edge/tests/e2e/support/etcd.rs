@@ -68,7 +68,7 @@ impl Etcd {
         fs::write(&secured.ca, certificate).expect("a file");
         fs::write(secured.ca.with_extension("key"), key).expect("a file");
         fs::write(&secured.password, "se cret\nsecond line\n").expect("a file");
-        let mut etcd = Self::start_as(scene, Some(secured));
+        let mut etcd = Self::start_as(scene, Some(&secured));
         for words in [
             "user add root:top",
             "user grant-role root root",
@@ -87,13 +87,13 @@ impl Etcd {
         etcd
     }
 
-    fn start_as(scene: &Scene, secured: Option<Secured>) -> Self {
+    fn start_as(scene: &Scene, secured: Option<&Secured>) -> Self {
         (0..ATTEMPTS)
-            .find_map(|attempt| Self::try_start(scene, attempt, secured.clone()))
+            .find_map(|attempt| Self::try_start(scene, attempt, secured))
             .expect("ports for an etcd")
     }
 
-    fn try_start(scene: &Scene, attempt: usize, secured: Option<Secured>) -> Option<Self> {
+    fn try_start(scene: &Scene, attempt: usize, secured: Option<&Secured>) -> Option<Self> {
         let scheme = if secured.is_some() { "https" } else { "http" };
         let addresses: Vec<_> = (0..MEMBERS)
             .map(|_| (free_address(), free_address()))
@@ -114,7 +114,7 @@ impl Etcd {
                 format!("--initial-cluster={}", cluster.join(",")),
                 "--initial-cluster-state=new".to_owned(),
             ];
-            if let Some(secured) = &secured {
+            if let Some(secured) = secured {
                 let key = secured.ca.with_extension("key");
                 arguments.push(format!("--cert-file={}", secured.ca.display()));
                 arguments.push(format!("--key-file={}", key.display()));
@@ -129,7 +129,7 @@ impl Etcd {
         });
         let etcd = Self {
             members: members.collect(),
-            secured: secured.clone(),
+            secured: secured.cloned(),
             has_users: false,
             stage: scene.stage(),
         };
