@@ -18,7 +18,7 @@ pub mod directives;
 pub mod entity_tag;
 pub mod fields;
 pub(crate) mod structured;
-mod tags;
+pub mod tags;
 
 #[cfg(test)]
 mod testing;

@@ -8,6 +8,7 @@ use jet9_config::limits::Limits;
 use crate::clock::WallClock;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
+use crate::control::purge::Senders;
 use crate::control::sites::Sites;
 use crate::control::tokens::Tokens;
 use crate::exchange::RequestIds;
@@ -52,6 +53,8 @@ pub struct Edge {
     pub health: Health,
     /// Who may use the admin API, and purge on sites' own names.
     pub tokens: Tokens,
+    /// Whose purge it is that comes to the edge's own address.
+    pub senders: Senders,
     /// Names for exchanges.
     pub request_ids: RequestIds,
 }

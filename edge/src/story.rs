@@ -16,7 +16,7 @@ use jet9_cluster::Mastership;
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::control;
+use crate::control::purge;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
 use crate::interim::{Interims, Teller};
@@ -97,19 +97,18 @@ struct Story<'a> {
 
 impl Story<'_> {
     async fn tell(mut self) -> Result<Answer, Fault> {
-        let named =
-            request::site::find(&self.edge.sites, &self.exchange.client, &self.request.host)
-                .map_err(Fault::Client)?;
-        self.exchange.site = Some(Arc::clone(&named.site));
-        if self.request.method.as_str() == "PURGE" {
-            let purged = control::purge::in_band(
-                self.edge,
-                &named.site,
-                self.request,
-                &self.exchange.client,
-            );
+        let (client, host) = (&self.exchange.client, &self.request.host);
+        let named = request::site::find(&self.edge.sites, client, host);
+        let ordered = purge::ordered(self.edge, named.as_ref(), self.request, client);
+        if let Ok(named) = &named {
+            self.exchange.site = Some(Arc::clone(&named.site));
+        }
+        if let Some(ordered) = ordered.map_err(Fault::Client)? {
+            self.exchange.site = Some(Arc::clone(&ordered.site));
+            let purged = purge::in_band(self.edge, ordered, self.request);
             return purged.await.map(Answer::Respond);
         }
+        let named = named.map_err(Fault::Client)?;
         if let Some(response) =
             deliver::to_https(self.edge, self.exchange, &named.site, self.request)?
         {

@@ -1,7 +1,7 @@
 //! Purge calls, from the admin API and in-band, turned into purges of the store.
 //!
-//! [`call`] reads the JSON of `POST /v1/purges`, [`in_band()`] the `PURGE` method on a site's own names; both end in [`perform`], which answers
-//! when the purge is durable. A URL is named by the function that names requests (`request::key`), so a purge hits exactly what a request
+//! [`call`] reads the JSON of `POST /v1/purges`, [`in_band()`] what plugins send to a site's own names ([`dialect`]), [`by_response()`] what a side
+//! orders by its answers; all end in [`perform`], which answers when the purge is durable. A URL is named by the function that names requests (`request::key`), so a purge hits exactly what a request
 //! for it would find, whatever its scheme, port and variant.
 //! Invariant 4 begins here, invariant 6 too: a call with any problem purges nothing. Nobody purges another's site.
 
@@ -9,16 +9,23 @@ use std::time::Duration;
 
 use jet9_cache::purge::{Mode, Purge, PurgeError, Purged, What};
 use jet9_cache::{KeyHasher, Scheme};
+use jet9_config::HostName;
+use jet9_config::site::Domain;
 
 use crate::control::sites::SiteRuntime;
 use crate::parts::Edge;
 use crate::request;
 
+mod by_response;
 pub mod call;
+pub mod dialect;
 mod in_band;
+mod sender;
 
+pub use by_response::by_response;
 pub use call::{Call, CallError, FieldError, Wait};
-pub use in_band::in_band;
+pub use in_band::{Ordered, in_band, ordered};
+pub use sender::Senders;
 
 /// How long a purge is waited for when the call does not say.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -65,6 +72,28 @@ pub(crate) fn url(keys: &KeyHasher, site: &SiteRuntime, host: &str, path_and_que
         &path_and_query,
     );
     What::Url(key.url())
+}
+
+/// The names of a site that a path without a host is meant on.
+///
+/// # Errors
+/// When it has wildcards: nobody can list what they cover.
+pub(crate) fn exact_names(site: &SiteRuntime) -> Result<impl Iterator<Item = &HostName>, String> {
+    let wildcard = |domain: &&Domain| matches!(domain, Domain::Wildcard(_));
+    if let Some(domain) = site.site.domains.iter().find(wildcard) {
+        return Err(format!(
+            "a path does not say which name of `{domain}` is meant; give the whole URL, or a prefix"
+        ));
+    }
+    Ok(site.site.domains.iter().filter_map(|domain| match domain {
+        Domain::Exact(name) => Some(name),
+        Domain::Wildcard(_) => None,
+    }))
+}
+
+/// Whether a host, in lower case, is a name of the site.
+pub(crate) fn has_name(site: &SiteRuntime, host: &str) -> bool {
+    site.site.domains.iter().any(|domain| domain.matches(host))
 }
 
 /// The purge of these things in a site's share of the store.

@@ -24,6 +24,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::clock::WallClock;
+use crate::control::purge;
 use crate::exchange::Exchange;
 use crate::framework::front::FrontStream;
 use crate::framework::http2;
@@ -267,8 +268,11 @@ impl ProxyHttp for Phases {
         {
             by_head::update(&self.edge, &site, &passing.request, &described, &received).await;
         }
+        let request = &passing.request;
+        if !head.status.is_informational() {
+            purge::by_response(&self.edge, &site, request, &received.fields).await;
+        }
         if !head.status.is_informational() && !method.is_safe() {
-            let request = &passing.request;
             let kept = store::invalidate(&self.edge, &site, request, &received, posted).await;
             ctx.keep(kept);
         }

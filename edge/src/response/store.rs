@@ -27,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::control::purge;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::{Attempt, Exchange};
 use crate::interim::Teller;
@@ -202,7 +203,9 @@ impl Fill {
                 (Progress::Interim(_), None) => {}
             },
         };
-        fetch::fetch(&self.edge, exchange, &self.request, &self.site, purpose).await
+        let answer = fetch::fetch(&self.edge, exchange, &self.request, &self.site, purpose).await?;
+        purge::by_response(&self.edge, &self.site, &self.request, &answer.fields).await;
+        Ok(answer)
     }
 
     /// What a 304 makes of the stored response; without one it answers nothing that we asked.

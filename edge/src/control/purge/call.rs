@@ -133,7 +133,7 @@ fn url_of(keys: &KeyHasher, site: &SiteRuntime, text: &str) -> Result<Vec<What>,
     let url = |host: &str, target: &str| super::url(keys, site, host, target.as_bytes());
     if text.starts_with('/') && !text.starts_with("//") {
         check_target(text)?;
-        return Ok(exact_names(site)?
+        return Ok(super::exact_names(site)?
             .map(|name| url(name.as_str(), text))
             .collect());
     }
@@ -141,32 +141,13 @@ fn url_of(keys: &KeyHasher, site: &SiteRuntime, text: &str) -> Result<Vec<What>,
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
     let host = host_of(authority)?;
-    if !site
-        .site
-        .domains
-        .iter()
-        .any(|domain| domain.matches(host.as_str()))
-    {
+    if !super::has_name(site, host.as_str()) {
         return Err(format!("`{host}` is not a name of site `{}`", site.site.id));
     }
     let slash = if target.starts_with('/') { "" } else { "/" };
     let target = format!("{slash}{target}");
     check_target(&target)?;
     Ok(vec![url(host.as_str(), &target)])
-}
-
-fn exact_names(site: &SiteRuntime) -> Result<impl Iterator<Item = &HostName>, String> {
-    use jet9_config::site::Domain;
-    let wildcard = |domain: &&Domain| matches!(domain, Domain::Wildcard(_));
-    if let Some(domain) = site.site.domains.iter().find(wildcard) {
-        return Err(format!(
-            "a path does not say which name of `{domain}` is meant; give the whole URL, or a prefix"
-        ));
-    }
-    Ok(site.site.domains.iter().filter_map(|domain| match domain {
-        Domain::Exact(name) => Some(name),
-        Domain::Wildcard(_) => None,
-    }))
 }
 
 fn strip_scheme(text: &str) -> Option<&str> {

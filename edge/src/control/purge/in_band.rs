@@ -1,51 +1,105 @@
 //! Purges on a site's own names: what content-management systems send to the cache that they know.
 //!
-//! Called by `story` for the method `PURGE`, before any redirect to https. In this version a request purges exactly its own URL, hard; a
-//! pattern is refused with a hint and never answered 200, because its sender would believe that it worked.
-//! Who may: the site's own sides, the networks of `purge.from`, or who has a token; it can never be another's site, because the Host decides.
+//! Called by `story` for every request, before any redirect to https; almost all are no purges, which costs a comparison of the method. What
+//! a request means is [`dialect`]'s word, who may is [`sender`]'s. A request that cannot be understood to the letter is answered 400 with a
+//! hint, and purges nothing. It can never be another's site: the Host decides, or the sender where the Host is nobody's.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use jet9_cache::purge::Mode;
-use jet9_cluster::Document;
+use jet9_cache::purge::What;
 
+use super::dialect::{self, Asked, Hint, Order, Thing};
+use super::sender::{self, Whose};
 use super::{Performed, TIMEOUT_DEFAULT};
-use crate::control::sites::SiteRuntime;
-use crate::control::tokens::Right;
+use crate::clock;
+use crate::control::sites::{Named, SiteRuntime};
 use crate::message::{Content, Head, Request, Response};
 use crate::parts::Edge;
 use crate::request::client::Client;
 use crate::response::deliver;
 use crate::response::fault::{ClientFault, EdgeFault, Fault};
 
-/// Answers a purge that came on one of the site's own names: exactly 200, also when nothing was stored, with its length.
+/// A purge whose sender may purge the site.
+#[derive(Debug)]
+pub struct Ordered {
+    /// The site.
+    pub site: Arc<SiteRuntime>,
+    /// Whether its name is the Host of the request.
+    is_by_name: bool,
+    order: Result<Order, Hint>,
+}
+
+/// Whether a request is a purge, and of which site. `named`: the site of its Host.
 ///
 /// # Errors
-/// When the client may not purge, or the journal could not be written.
-pub async fn in_band(
+/// When it is one and its sender may not purge, or it cannot be told for which site.
+pub fn ordered(
     edge: &Edge,
-    site: &SiteRuntime,
+    named: Result<&Named, &ClientFault>,
     request: &Request,
     client: &Client,
-) -> Result<Response, Fault> {
-    if !may_purge(edge, site, request, client) {
-        return Err(Fault::Client(ClientFault::Forbidden));
+) -> Result<Option<Ordered>, ClientFault> {
+    let asked = Asked {
+        method: request.method.as_str(),
+        target: std::str::from_utf8(&request.path_and_query).unwrap_or_default(),
+        fields: &request.fields,
+    };
+    let Some(order) = dialect::read(&asked) else {
+        return Ok(None);
+    };
+    let (site, is_by_name) = match named {
+        Ok(named) => (Arc::clone(&named.site), true),
+        Err(ClientFault::UnknownHost) if !dialect::is_also_plain(&asked) => {
+            (site_of_sender(edge, client)?, false)
+        }
+        Err(_) => return Ok(None),
+    };
+    match sender::may_purge(edge, &site, request, client) {
+        true => Ok(Some(Ordered {
+            site,
+            is_by_name,
+            order,
+        })),
+        false if dialect::is_also_plain(&asked) => Ok(None),
+        false => Err(ClientFault::Forbidden),
     }
-    if let Some(hint) = pattern(request) {
-        return Ok(answer(edge, StatusCode::BAD_REQUEST, hint));
+}
+
+fn site_of_sender(edge: &Edge, client: &Client) -> Result<Arc<SiteRuntime>, ClientFault> {
+    let address = sender::address(client).ok_or(ClientFault::UnknownHost)?;
+    let now = clock::monotonic();
+    match edge
+        .senders
+        .site_of(&edge.sites, &edge.masters, address, now)
+    {
+        Whose::Of(site) => Ok(site),
+        Whose::Nobodys | Whose::Several => Err(ClientFault::UnknownHost),
     }
-    let url = super::url(
-        edge.cache.keys(),
+}
+
+/// Answers a purge: exactly 200, also when nothing was stored, with its length.
+///
+/// # Errors
+/// When the journal could not be written.
+pub async fn in_band(edge: &Edge, ordered: Ordered, request: &Request) -> Result<Response, Fault> {
+    let Ordered {
         site,
-        request.host.as_str(),
-        &request.path_and_query,
-    );
-    let purge = super::of_site(site, vec![url], Mode::Hard);
+        is_by_name,
+        order,
+    } = ordered;
+    let here = is_by_name.then(|| request.host.as_str());
+    let understood =
+        order.and_then(|order| Ok((what(edge, &site, here, &order.things)?, order.mode)));
+    let (what, mode) = match understood {
+        Ok(understood) => understood,
+        Err(Hint(hint)) => return Ok(answer(edge, StatusCode::BAD_REQUEST, format!("{hint}\n"))),
+    };
+    let purge = super::of_site(&site, what, mode);
     match super::perform(edge, purge, TIMEOUT_DEFAULT).await {
-        Ok(Performed::Applied(_)) => Ok(answer(edge, StatusCode::OK, "purged\n")),
+        Ok(Performed::Applied(_)) => Ok(answer(edge, StatusCode::OK, "purged\n".to_owned())),
         Ok(Performed::Lagging) => Err(Fault::Edge(EdgeFault::Overloaded("purge journal"))),
         Err(error) => {
             log::error!("{error}");
@@ -54,56 +108,62 @@ pub async fn in_band(
     }
 }
 
-fn may_purge(edge: &Edge, site: &SiteRuntime, request: &Request, client: &Client) -> bool {
-    let address = client.address.map(|address| address.ip().to_canonical());
-    let by_address = address.is_some_and(|address| {
-        site.site
-            .purge_from
-            .iter()
-            .any(|network| network.contains(&address))
-            || is_side(edge, site, address)
-    });
-    by_address || has_token(edge, site, request)
+/// Things as the store names them. `here`: the name that the request came to; none where it was the edge's own.
+fn what(
+    edge: &Edge,
+    site: &SiteRuntime,
+    here: Option<&str>,
+    things: &[Thing],
+) -> Result<Vec<What>, Hint> {
+    let mut what = Vec::with_capacity(things.len());
+    for thing in things {
+        match thing {
+            Thing::All => what.push(What::All),
+            Thing::Prefix(prefix) => what.push(What::Prefix(prefix.as_bytes().into())),
+            Thing::Tag(tag) => what.push(What::Tag(tag.as_str().into())),
+            Thing::Host(host) => check_host(site, host)?,
+            Thing::Url { host, target } => {
+                what.extend(urls(edge, site, host.as_deref().or(here), target)?)
+            }
+        }
+    }
+    Ok(what)
 }
 
-fn has_token(edge: &Edge, site: &SiteRuntime, request: &Request) -> bool {
-    let right = Right::Purge(site.site.id.as_str());
-    let principal = edge.tokens.principal(&request.fields);
-    principal.is_some_and(|principal| principal.may(right))
+/// A URL on a name of the site, or on every one where none is given.
+fn urls(
+    edge: &Edge,
+    site: &SiteRuntime,
+    host: Option<&str>,
+    target: &str,
+) -> Result<Vec<What>, Hint> {
+    let keys = edge.cache.keys();
+    match host {
+        Some(host) => {
+            check_host(site, host)?;
+            let host = host.to_ascii_lowercase();
+            Ok(vec![super::url(keys, site, &host, target.as_bytes())])
+        }
+        None => {
+            let names = super::exact_names(site).map_err(Hint)?;
+            let url = |name: &jet9_config::HostName| {
+                super::url(keys, site, name.as_str(), target.as_bytes())
+            };
+            Ok(names.map(url).collect())
+        }
+    }
 }
 
-/// Whether the address is one of those that the site's cluster is published with.
-fn is_side(edge: &Edge, site: &SiteRuntime, address: IpAddr) -> bool {
-    let seen = edge.masters.seen(&site.site.origin.cluster);
-    let document = seen.and_then(|seen| seen.document);
-    document.is_some_and(|document| has_side(&document, address))
+fn check_host(site: &SiteRuntime, host: &str) -> Result<(), Hint> {
+    if super::has_name(site, &host.to_ascii_lowercase()) {
+        return Ok(());
+    }
+    Err(Hint(format!(
+        "`{host}` is not a name of this site; nothing was purged"
+    )))
 }
 
-fn has_side(document: &Document, address: IpAddr) -> bool {
-    let mut addresses = document.a.addrs.iter().chain(&document.b.addrs);
-    addresses.any(|side| side.ip().to_canonical() == address)
-}
-
-/// What to answer to a purge that means more than its own URL.
-fn pattern(request: &Request) -> Option<&'static str> {
-    const HINT: &str = "Only exact URLs are purged by this method. For prefixes, tags and everything use the admin API or `jet9 purge`.\n";
-    let path = request.path_and_query.split(|&byte| byte == b'?').next();
-    let is_pattern = path.is_some_and(|path| path.contains(&b'*'));
-    let named = |name: &str| request.fields.contains_key(name);
-    let widens = [
-        "x-purge-method",
-        "xkey",
-        "xkey-purge",
-        "surrogate-key",
-        "cache-tag",
-        "cache-tags",
-        "x-cache-tags",
-        "x-magento-tags-pattern",
-    ];
-    (is_pattern || widens.into_iter().any(named)).then_some(HINT)
-}
-
-fn answer(edge: &Edge, status: StatusCode, text: &'static str) -> Response {
+fn answer(edge: &Edge, status: StatusCode, text: String) -> Response {
     let mut fields = HeaderMap::with_capacity(4);
     deliver::add_date(&mut fields, edge.clock.now());
     fields.insert(
@@ -113,62 +173,6 @@ fn answer(edge: &Edge, status: StatusCode, text: &'static str) -> Response {
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Response {
         head: Head::Composed { status, fields },
-        content: Content::Whole(Bytes::from_static(text.as_bytes())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jet9_cache::Scheme;
-
-    use super::*;
-    use crate::message::{Framing, Host, Protocol};
-
-    fn request(target: &'static str, fields: &[(&'static str, &'static str)]) -> Request {
-        let mut map = HeaderMap::new();
-        for (name, value) in fields {
-            map.insert(*name, HeaderValue::from_static(value));
-        }
-        Request {
-            method: http::Method::from_bytes(b"PURGE").expect("a token"),
-            protocol: Protocol::Http11,
-            scheme: Scheme::Http,
-            host: Host::from_checked(Bytes::from_static(b"a.test")),
-            port: None,
-            path_and_query: Bytes::from_static(target.as_bytes()),
-            fields: map,
-            content: Framing::None,
-            upgrade: None,
-            expects_continue: false,
-        }
-    }
-
-    #[test]
-    fn a_pattern_is_never_taken_for_a_url() {
-        let check = |target, fields: &[_], expected: bool| {
-            let refused = pattern(&request(target, fields)).is_some();
-            assert_eq!(refused, expected, "{target} {fields:?}");
-        };
-        check("/a", &[], false);
-        check("/a?q=*", &[], false);
-        check("/.*", &[], true);
-        check("/a/(.*)", &[], true);
-        check("/*", &[], true);
-        check("/a", &[("x-purge-method", "regex")], true);
-        check("/", &[("xkey", "post-1")], true);
-    }
-
-    #[test]
-    fn the_sides_of_a_cluster_are_known_by_their_addresses() {
-        let text = r#"{"v":1,"cluster":"c-1","epoch":1,"phase":"down","master":null,"fencing":"confirmed",
-            "sides":{"a":{"addrs":["192.0.2.1:80"]},"b":{"addrs":["[2001:db8::1]:80"]}}}"#;
-        let document = Document::parse(text.as_bytes()).expect("a document");
-        let check = |address: &str, expected: bool| {
-            let address: IpAddr = address.parse().expect("an address");
-            assert_eq!(has_side(&document, address), expected, "{address}");
-        };
-        check("192.0.2.1", true);
-        check("2001:db8::1", true);
-        check("192.0.2.2", false);
+        content: Content::Whole(Bytes::from(text)),
     }
 }
