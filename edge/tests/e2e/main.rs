@@ -14,6 +14,8 @@ mod bad_input;
 #[cfg(test)]
 mod collapsing;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod etcd;
 #[cfg(test)]
 mod failover;

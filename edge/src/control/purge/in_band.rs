@@ -16,6 +16,7 @@ use super::sender::{self, Whose};
 use super::{Performed, TIMEOUT_DEFAULT};
 use crate::clock;
 use crate::control::sites::{Named, SiteRuntime};
+use crate::control::tokens::Principal;
 use crate::message::{Content, Head, Request, Response};
 use crate::parts::Edge;
 use crate::request::client::Client;
@@ -53,7 +54,7 @@ pub fn ordered(
     let (site, is_by_name) = match named {
         Ok(named) => (Arc::clone(&named.site), true),
         Err(ClientFault::UnknownHost) if !dialect::is_also_plain(&asked) => {
-            (site_of_sender(edge, client)?, false)
+            (site_of_sender(edge, request, client)?, false)
         }
         Err(_) => return Ok(None),
     };
@@ -68,13 +69,20 @@ pub fn ordered(
     }
 }
 
-fn site_of_sender(edge: &Edge, client: &Client) -> Result<Arc<SiteRuntime>, ClientFault> {
+fn site_of_sender(
+    edge: &Edge,
+    request: &Request,
+    client: &Client,
+) -> Result<Arc<SiteRuntime>, ClientFault> {
+    let principal = edge.tokens.principal(&request.fields);
+    let of_token = principal.as_ref().and_then(Principal::only_purges);
+    if let Some(site) = of_token.and_then(|id| edge.sites.by_id(id.as_str())) {
+        return Ok(site);
+    }
     let address = sender::address(client).ok_or(ClientFault::UnknownHost)?;
     let now = clock::monotonic();
-    match edge
-        .senders
-        .site_of(&edge.sites, &edge.masters, address, now)
-    {
+    let senders = &edge.senders;
+    match senders.site_of(&edge.sites, &edge.masters, address, now) {
         Whose::Of(site) => Ok(site),
         Whose::Nobodys | Whose::Several => Err(ClientFault::UnknownHost),
     }

@@ -80,6 +80,16 @@ impl Principal {
         self.may(Right::Admin)
     }
 
+    /// The one site that it may purge, if that is all that its scopes say of purging.
+    pub fn only_purges(&self) -> Option<&SiteId> {
+        let mut sites = self.scopes.iter().filter_map(|scope| match scope {
+            Scope::Purge(site) => Some(site),
+            Scope::Admin | Scope::Read | Scope::Write(_) | Scope::Publish(_) => None,
+        });
+        let site = sites.next()?;
+        sites.all(|other| other == site).then_some(site)
+    }
+
     /// Whether one of its scopes gives this right.
     pub fn may(&self, right: Right<'_>) -> bool {
         self.scopes.iter().any(|scope| scope.gives(right))
@@ -195,6 +205,23 @@ mod tests {
             &[Right::ReadCluster("a"), Right::Publish("a")],
         );
         assert!(!Principal::new("x", []).may(Right::Read));
+    }
+
+    #[test]
+    fn who_may_purge_one_site_alone_needs_not_name_it() {
+        let check = |scopes: &[&str], expected: Option<&str>| {
+            let scopes = scopes
+                .iter()
+                .map(|scope| Scope::parse(scope).expect("a scope"));
+            let principal = Principal::new("x", scopes.collect::<Vec<_>>());
+            let site = principal.only_purges().map(SiteId::as_str);
+            assert_eq!(site, expected, "{principal:?}");
+        };
+        check(&["site:a:purge", "site:b:write", "read"], Some("a"));
+        check(&["site:a:purge", "site:a:purge"], Some("a"));
+        check(&["site:a:purge", "site:b:purge"], None);
+        check(&["admin"], None);
+        check(&[], None);
     }
 
     #[test]

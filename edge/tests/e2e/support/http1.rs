@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -68,6 +68,19 @@ impl Client {
     /// Connects in clear text.
     pub(crate) fn clear(address: SocketAddr) -> Self {
         Self::over(Wire::Clear(connect(address)))
+    }
+
+    /// Connects in clear text from this address of the machine's own.
+    pub(crate) fn clear_from(source: IpAddr, address: SocketAddr) -> Self {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        let source = SocketAddr::new(source, 0);
+        socket.bind(&source.into()).expect("an address of ours");
+        socket.connect(&address.into()).expect("a connection");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(SOON)).expect("a timeout");
+        Self::over(Wire::Clear(stream))
     }
 
     /// Connects over TLS, trusting `roots`, asking for `name`.

@@ -324,7 +324,7 @@ fn alternations_of_tags_are_taken_apart() {
         ("x-content-type", ".*"),
         ("x-cache-tags", "(^|,)(cat_p_1|cat_c_2)(,|$)"),
     ];
-    check("BAN /", &fos, &[a.clone(), b.clone()]);
+    check("BAN /", &fos, &[a, b]);
     check(
         "BAN /",
         &[("cache-tags", "node\\:1|node_list")],
