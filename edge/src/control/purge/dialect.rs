@@ -1,6 +1,6 @@
 //! What a purge on a site's own name means, in the words of the cache that its sender was written for.
 //!
-//! Called by [`super::in_band`] with the request as the guard left it. Pure: a request goes in, the things to purge come out, or why it cannot
+//! Called by [`super::in_band()`] with the request as the guard left it. Pure: a request goes in, the things to purge come out, or why it cannot
 //! be told what they are. Knows nobody's rights and no site. The forms are those of `docs/configuration.md` §9; nobody standardised them.
 //! Patterns are read as text ([`pattern`], [`tags`]), never run as regular expressions: what is not understood to the letter is refused,
 //! because its sender would believe that it worked. Invariant 4 begins here: nothing that was named is left out.

@@ -1,6 +1,6 @@
 //! Who may purge on a site's own names, and whose purge it is when the Host is the edge's own.
 //!
-//! Asked by [`super::in_band`]. A site's own sides may, the networks of its `purge.from`, and who has a token; nobody may for another site. A
+//! Asked by [`super::in_band()`]. A site's own sides may, the networks of its `purge.from`, and who has a token; nobody may for another site. A
 //! plugin that was given the edge's address instead of a name sends that as Host: then its token or its address says which site is meant, if
 //! that can be one only. What addresses belong to is looked up in an index that is made anew at most once a second, so that strangers who send
 //! such requests cost a look-up and no walk over all sites; a side that is new is known within that second.
