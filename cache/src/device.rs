@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, fstatfs};
 use rustix::io::Errno;
 
-use crate::io::Mode;
+use crate::io::{Mode, Options};
 
 /// The file system that lives in memory: it takes the flag for direct I/O and ignores it.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
@@ -91,6 +91,10 @@ pub(crate) trait Opener: Debug + Send + Sync {
     fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>>;
     /// Opens a file as [`Self::open_locked`], without the page cache where the file system can do that.
     fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>>;
+    /// How a volume's file is read and written.
+    fn options(&self) -> Options {
+        Options::default()
+    }
     /// Whether there is a file of this name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Gives a file another name, in place of one that has it; durable after [`Self::sync_directory`].

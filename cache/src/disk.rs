@@ -17,7 +17,6 @@ pub mod inspect;
 mod keeper;
 mod mount;
 mod pending;
-mod pool;
 mod record;
 mod recovery;
 pub mod reinsertion;
@@ -52,7 +51,7 @@ pub(crate) use content::{DiskContent, Pinned};
 use index::slot::Address;
 use keeper::{Bell, Keeper, Mounts};
 pub(crate) use mount::Mount;
-use mount::Shelf;
+use mount::{Head, Shelf};
 pub(crate) use record::Location;
 use record::Place;
 use shares::{Quota, Shares};
@@ -203,7 +202,12 @@ impl Disk {
             if self.purges.judge(&known, Tick(slot.birth.tick())) == Verdict::Dead {
                 continue;
             }
-            let read = mount.read_head(filed, slot, &self.purges).await;
+            let read = match mount.read_head(filed, slot, &self.purges).await {
+                Head::Is(variant) => Some(variant),
+                Head::IsNot => None,
+                // It may be the newest.
+                Head::Unknown => return Found::Nothing,
+            };
             let mut selected = Selecting::new(*selecting, keys);
             let is_it =
                 |variant: &Variant| variant.key.is_same(key) && variant.is_selected(&mut selected);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
-use crate::io::Mode;
+use crate::io::{Mode, Options};
 
 use super::{Device, Opener, RealFiles};
 
@@ -36,6 +36,7 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) struct FaultyFiles {
     files: Arc<dyn Opener>,
+    options: Options,
     shared: Arc<Shared>,
 }
 
@@ -59,6 +60,7 @@ impl FaultyFiles {
     pub(crate) fn over(files: Arc<dyn Opener>, fault: Fault, from: u64, many: u64) -> Self {
         let to = from.saturating_add(many);
         Self {
+            options: files.options(),
             files,
             shared: Arc::new(Shared {
                 fault,
@@ -69,6 +71,11 @@ impl FaultyFiles {
                 changed: Condvar::new(),
             }),
         }
+    }
+
+    /// The same, read and written in another way.
+    pub(crate) fn with(self, options: Options) -> Self {
+        Self { options, ..self }
     }
 
     /// How many operations there were.
@@ -101,6 +108,10 @@ impl Opener for FaultyFiles {
 
     fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
         Ok(self.wrap(self.files.open_volume(path)?))
+    }
+
+    fn options(&self) -> Options {
+        self.options
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
+use crate::io::Mode;
+
 use super::{Device, Opener};
 
 const SECTOR: usize = 512;
@@ -150,12 +152,21 @@ impl Simulated {
         file
     }
 
-    fn device(&self, file: usize, lock: bool) -> Arc<dyn Device> {
+    fn device(&self, file: usize, lock: bool, mode: Mode) -> Arc<dyn Device> {
         Arc::new(SimulatedFile {
             disk: self.clone(),
             file,
             lock,
+            mode,
         })
+    }
+
+    fn locked(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn Device>> {
+        let file = self.file_of(path);
+        if !self.world.lock().locked.insert(file) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(self.device(file, true, mode))
     }
 }
 
@@ -347,19 +358,15 @@ impl Chance {
 impl Opener for Simulated {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
         let file = self.file_of(path);
-        Ok(self.device(file, false))
+        Ok(self.device(file, false, Mode::Buffered))
     }
 
     fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        let file = self.file_of(path);
-        if !self.world.lock().locked.insert(file) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(self.device(file, true))
+        self.locked(path, Mode::Buffered)
     }
 
     fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        self.open_locked(path)
+        self.locked(path, Mode::Direct)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -391,6 +398,18 @@ struct SimulatedFile {
     disk: Simulated,
     file: usize,
     lock: bool,
+    mode: Mode,
+}
+
+impl SimulatedFile {
+    /// With direct I/O a device takes whole sectors alone.
+    fn check(&self, offset: u64, length: usize) -> io::Result<()> {
+        let is_whole = offset.is_multiple_of(SECTOR as u64) && length.is_multiple_of(SECTOR);
+        match self.mode {
+            Mode::Direct if !is_whole => Err(Errno::INVAL.into()),
+            Mode::Direct | Mode::Buffered => Ok(()),
+        }
+    }
 }
 
 impl Drop for SimulatedFile {
@@ -403,6 +422,7 @@ impl Drop for SimulatedFile {
 
 impl Device for SimulatedFile {
     fn read_some(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.check(offset, buffer.len())?;
         Ok(self
             .disk
             .world
@@ -413,6 +433,7 @@ impl Device for SimulatedFile {
     }
 
     fn write_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.check(offset, bytes.len())?;
         let event = Event::Write(self.file, offset, bytes.into());
         self.disk.world.lock().happen(event);
         Ok(bytes.len())
@@ -435,6 +456,10 @@ impl Device for SimulatedFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.disk.world.lock().now.file(self.file).length)
+    }
+
+    fn mode(&self) -> Mode {
+        self.mode
     }
 }
 

@@ -95,9 +95,15 @@ impl Source for File {
         self.superblock.geometry
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.device.read_at(buffer, offset)
+    fn bytes_at(&self, offset: u64, bytes: u64) -> io::Result<Bytes> {
+        read(&*self.device, offset, bytes)
     }
+}
+
+fn read(device: &dyn Device, offset: u64, bytes: u64) -> io::Result<Bytes> {
+    let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+    device.read_at(&mut buffer, offset)?;
+    Ok(buffer.into())
 }
 
 /// Looks at the volume in a directory, or at the file itself; `now` is what ages are counted to.
@@ -111,7 +117,7 @@ pub fn inspect(path: &Path, depth: Depth, now: Timestamp) -> Result<Report, Insp
         path.to_owned()
     };
     let device = open_to_read(&path)?;
-    let superblock = Superblock::read(&*device)
+    let superblock = Superblock::read(|offset, bytes| read(&*device, offset, bytes))
         .map_err(|why: Emptied| InspectError::Superblock(why.to_string()))?;
     let file = File { device, superblock };
     let geometry = file.geometry();
@@ -199,13 +205,11 @@ impl Report {
 
 /// A record's header and what describes it, if all of it is as it was written.
 fn read_record(file: &File, offset: u64, lap: u64, entry: &Entry) -> Option<(Header, Vec<u8>)> {
-    let mut record = vec![0; entry.bytes as usize];
-    file.read_at(&mut record, offset).ok()?;
+    let record = file.bytes_at(offset, entry.bytes.into()).ok()?;
     let header = Header::decode(&record, file.identity(), offset)?;
     let is_it = header.lap == lap
         && header.record_bytes() == record.len()
         && (header.facts.primary, header.facts.kind) == (entry.primary, entry.kind);
-    let record = Bytes::from(record);
     let meta = header.meta(&record).filter(|_| is_it)?.to_vec();
     header.content(&record)?;
     Some((header, meta))

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::{error, info};
+use log::{error, info, warn};
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::io::Closing;
 use crate::metrics::Metrics;
 use crate::purge::Tick;
 use crate::store::VolumeConfig;
@@ -232,7 +233,12 @@ impl Work {
             if !is_due(&old) {
                 continue;
             }
-            let device = Arc::clone(&old.volume().device);
+            // What is still on its way to the device must not land on what it will hold next.
+            if old.volume().file.close() == Closing::Owing {
+                warn!("{}: the device does not answer", config.path.display());
+                continue;
+            }
+            let device = Arc::clone(old.volume().file.device());
             self.set(number, None);
             // Its threads end first.
             drop(old);

@@ -17,7 +17,6 @@ use crate::purge::{Purges, Tick};
 use super::claim::{Claim, OnDisk};
 use super::content::DiskContent;
 use super::index::slot::Slot;
-use super::pool::Pool;
 use super::record::{Draft, Facts, Header, Kind, Location, Meta, Place};
 use super::recovery::{self, Loaded};
 use super::score;
@@ -31,7 +30,6 @@ use super::writer::{Sink, Writer};
 pub(crate) struct Mount {
     pub(super) shelf: Shelf,
     pub(super) writer: Writer,
-    pool: Pool,
     loader: Option<std::thread::JoinHandle<()>>,
     closing: Arc<AtomicBool>,
 }
@@ -47,7 +45,6 @@ impl Mount {
     /// Starts the threads of a volume: what is on it is loaded, and written after the last lap that is found.
     pub(super) fn start(volume: Volume) -> std::io::Result<Self> {
         let volume = Arc::new(volume);
-        let pool = Pool::start(volume.number)?;
         let (laps, last_lap) = mpsc::channel();
         let writer = Writer::start(Arc::clone(&volume), last_lap)?;
         let closing = Arc::new(AtomicBool::new(false));
@@ -61,7 +58,6 @@ impl Mount {
                 sink: writer.sink().clone(),
             },
             writer,
-            pool,
             loader: Some(loader),
             closing,
         })
@@ -102,33 +98,33 @@ impl Mount {
         );
     }
 
-    /// Reads and checks the head record of a slot; `None` when it is another response's, or gone.
+    /// Reads and checks the head record of a slot.
     pub(super) async fn read_head(
         self: &Arc<Self>,
         filed: Filed,
         slot: Slot,
         purges: &Arc<Purges>,
-    ) -> Option<Variant> {
-        let (volume, keys) = (Arc::clone(self.volume()), purges.keys().clone());
-        let work = move || {
-            let (header, record) = volume.read_slot(&slot)?;
+    ) -> Head {
+        let volume = self.volume();
+        let read = volume.read_slot(&slot).await.and_then(|(header, record)| {
             let facts = header.facts;
             if facts.kind != Kind::Head || facts.filed() != filed {
                 return Ok(None);
             }
-            let parts = parts_of(&header, &record, &keys);
+            let parts = parts_of(&header, &record, purges.keys());
             parts.map(Some).ok_or_else(|| volume.corrupt())
-        };
-        match self.pool.run(work).await {
-            Some(Ok(Some((facts, meta, inline)))) => {
-                Some(self.variant_of(slot, &facts, meta, inline, purges))
+        });
+        match read {
+            Ok(Some((facts, meta, inline))) => {
+                Head::Is(self.variant_of(slot, &facts, meta, inline, purges))
             }
-            Some(Err(Unread::Corrupt | Unread::Failed)) => {
-                self.volume().catalog.forget(filed, slot.address);
-                None
+            Err(Unread::Corrupt | Unread::Failed) => {
+                volume.catalog.forget(filed, slot.address);
+                Head::IsNot
             }
-            // Overwritten, or not tried.
-            Some(Ok(None) | Err(Unread::Gone)) | None => None,
+            // Overwritten.
+            Ok(None) | Err(Unread::Gone) => Head::IsNot,
+            Err(Unread::Busy) => Head::Unknown,
         }
     }
 
@@ -181,21 +177,34 @@ impl Mount {
         owner: (u128, Version),
         number: u32,
     ) -> Result<Bytes, ReadError> {
-        let volume = Arc::clone(&self.shelf.volume);
-        let work = move || {
-            let (header, record) = volume.read(&location)?;
-            let facts = header.facts;
-            let is_own = facts.kind == Kind::Chunk
-                && (facts.primary, facts.version, facts.chunk) == (owner.0, owner.1, number);
-            let content = header.meta(&record).and_then(|_| header.content(&record));
-            match content {
-                Some(content) if is_own => Ok(content),
-                _ => Err(volume.corrupt()),
+        let volume = self.volume();
+        let read = volume.read(&location).await;
+        let (header, record) = read.map_err(|_| ReadError::Disk)?;
+        let content = header.meta(&record).and_then(|_| header.content(&record));
+        match content {
+            Some(content) if is_piece(&header, owner, number) => Ok(content),
+            _ => {
+                volume.corrupt();
+                Err(ReadError::Disk)
             }
-        };
-        let read = self.pool.run(work).await.unwrap_or(Err(Unread::Failed));
-        read.map_err(|_| ReadError::Disk)
+        }
     }
+}
+
+/// What is found where a slot says that a head record is.
+#[derive(Debug)]
+pub(super) enum Head {
+    Is(Variant),
+    /// Another response's, or gone.
+    IsNot,
+    /// It could not be read in time.
+    Unknown,
+}
+
+fn is_piece(header: &Header, owner: (u128, Version), number: u32) -> bool {
+    let facts = &header.facts;
+    facts.kind == Kind::Chunk
+        && (facts.primary, facts.version, facts.chunk) == (owner.0, owner.1, number)
 }
 
 impl Drop for Mount {
@@ -230,7 +239,8 @@ fn parts_of(header: &Header, record: &Bytes, keys: &KeyHasher) -> Option<(Facts,
     let meta = Meta::decode(header.meta(record)?, facts.partition, keys)?;
     let is_own = meta.key.primary() == facts.primary;
     let content = header.content(record).filter(|_| is_own)?;
-    Some((facts, meta, content))
+    // It may be kept for long: the buffer that it was read into is for the next read.
+    Some((facts, meta, Bytes::copy_from_slice(&content)))
 }
 
 impl Shelf {

@@ -4,10 +4,12 @@
 //! identity and covers the record's own offset and its segment's lap, so that leftovers of an earlier lap, of an emptied volume, or at
 //! a wrong place are nothing. Integers are little-endian. Pure: no file. Invariant 3: what decodes is what was encoded.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::io::Unit;
 use crate::key::{Key, KeyHasher, Partition, Scheme};
 use crate::memory::Version;
 use crate::purge::Tick;
@@ -24,6 +26,8 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// Larger records are none.
 pub(super) const RECORD_BYTES_MAX: usize = 4 << 20;
 const MAGIC: u32 = u32::from_le_bytes(*b"J9R2");
+/// What a mark holds.
+static ZEROS: [u8; 4096] = [0; 4096];
 
 /// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub(super) enum Kind {
     Head,
     /// A piece of the content of a long one; the head names its place.
     Chunk,
-    /// Nothing: it says that all before it is durable.
+    /// Nothing: it fills the last block of a write, and says how far all is durable.
     Mark,
 }
 
@@ -133,8 +137,9 @@ pub(super) struct Header {
 }
 
 impl Draft {
-    /// A record that holds nothing.
-    pub(super) fn mark() -> Self {
+    /// A record that holds nothing and takes `bytes`, a multiple of [`ALIGNMENT`] up to a block.
+    pub(super) fn mark(bytes: usize) -> Self {
+        let content = bytes.saturating_sub(HEADER_BYTES + table_bytes(1));
         let facts = Facts {
             kind: Kind::Mark,
             primary: 0,
@@ -149,7 +154,7 @@ impl Draft {
         Self {
             facts,
             meta: Vec::new(),
-            content: Bytes::new(),
+            content: Bytes::from_static(&ZEROS[..content.min(ZEROS.len())]),
         }
     }
 
@@ -158,9 +163,8 @@ impl Draft {
         HEADER_BYTES + table_bytes(self.content.len()) + self.meta.len() + self.content.len()
     }
 
-    /// Appends the record, as it is at a spot, and pads it.
-    pub(super) fn encode(&self, spot: Spot, out: &mut Vec<u8>) {
-        let start = out.len();
+    /// Appends the record, as it is at a spot, and pads it; there must be room for it.
+    pub(super) fn encode(&self, spot: Spot, out: &mut Unit) {
         let mut described = Encoder::default();
         for block in self.content.chunks(BLOCK_BYTES) {
             described.u32(crc32c::crc32c(block));
@@ -175,10 +179,10 @@ impl Draft {
             content_bytes: u32::try_from(self.content.len()).unwrap_or(u32::MAX),
             meta_crc: crc32c::crc32c(&described.bytes),
         };
-        out.extend(header.encode(spot.identity));
-        out.extend(described.bytes);
-        out.extend_from_slice(&self.content);
-        out.resize(start + padded(out.len() - start), 0);
+        out.append(&header.encode(spot.identity));
+        out.append(&described.bytes);
+        out.append(&self.content);
+        out.pad_to(ALIGNMENT as usize);
     }
 }
 
@@ -270,12 +274,36 @@ impl Header {
             return None;
         }
         let content = record.slice(start..self.record_bytes());
-        let mut table = Decoder::new(&record[HEADER_BYTES..]);
-        let good = content
-            .chunks(BLOCK_BYTES)
-            .all(|block| table.u32() == Some(crc32c::crc32c(block)));
-        good.then_some(content)
+        self.checks(record, 0, &content).then_some(content)
     }
+
+    /// Whether `blocks` is what was written of the content from its block `first` on; `described` is all that stands before the content,
+    /// and was checked by [`Self::meta`].
+    pub(super) fn checks(&self, described: &[u8], first: usize, blocks: &[u8]) -> bool {
+        let table = described
+            .get(HEADER_BYTES + 4 * first..)
+            .unwrap_or_default();
+        let mut table = Decoder::new(table);
+        blocks
+            .chunks(BLOCK_BYTES)
+            .all(|block| table.u32() == Some(crc32c::crc32c(block)))
+    }
+}
+
+/// Where in a piece of content of so many bytes the blocks begin and end that hold a part of it: what is checked is read whole.
+pub(super) fn blocks_around(part: Range<usize>, content: usize) -> Range<usize> {
+    let start = part.start - part.start % BLOCK_BYTES;
+    start..part.end.next_multiple_of(BLOCK_BYTES).min(content)
+}
+
+/// The number of the block of content that begins at an offset.
+pub(super) const fn block_at(offset: usize) -> usize {
+    offset / BLOCK_BYTES
+}
+
+/// Bytes before the content of a piece of this length.
+pub(super) const fn described_bytes_of_piece(content: usize) -> usize {
+    HEADER_BYTES + table_bytes(content)
 }
 
 /// A record's length with the padding after it.

@@ -8,6 +8,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use log::info;
 
 use crate::purge::Purges;
@@ -17,10 +18,12 @@ use super::record::{ALIGNMENT, HEADER_BYTES, Header, Kind, Meta, RECORD_BYTES_MA
 use super::segment::{Geometry, PAGE_BYTES, SegmentHeader, are_whole};
 use super::superblock::Emptied;
 use super::variants::Filed;
-use super::volume::{Operation, Volume};
+use super::volume::Volume;
 
+/// What is read at once of something longer, such as the footer of a segment with very short records.
+const PART_BYTES: u64 = 1 << 20;
 /// What is read at a record's place while scanning: the header and, mostly, more than one.
-const WINDOW_BYTES: usize = 64 << 10;
+const WINDOW_BYTES: u64 = 64 << 10;
 /// Where no record begins within this many bytes after the last one, none follows: it is longer than any record.
 const GAP_MAX: u64 = RECORD_BYTES_MAX as u64;
 
@@ -28,8 +31,8 @@ const GAP_MAX: u64 = RECORD_BYTES_MAX as u64;
 pub(super) trait Source {
     fn identity(&self) -> u128;
     fn geometry(&self) -> Geometry;
-    /// Fills `buffer` from `offset`, or fails; who counts failures counts this one.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// The `bytes` from `offset`, or an error; who counts failures counts this one. Blocks.
+    fn bytes_at(&self, offset: u64, bytes: u64) -> io::Result<Bytes>;
 }
 
 impl Source for Volume {
@@ -41,10 +44,19 @@ impl Source for Volume {
         self.geometry
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let result = self.device.read_at(buffer, offset);
-        self.note(Operation::Read, &result);
-        result
+    fn bytes_at(&self, offset: u64, bytes: u64) -> io::Result<Bytes> {
+        let part = |at: u64| {
+            let length = (bytes - at).min(PART_BYTES);
+            self.file.read_patiently(offset + at, length as usize)
+        };
+        if bytes <= PART_BYTES {
+            return Ok(self.noted(part(0).wait())?);
+        }
+        let mut whole = Vec::with_capacity(usize::try_from(bytes).map_err(io::Error::other)?);
+        for at in (0..bytes).step_by(PART_BYTES as usize) {
+            whole.extend_from_slice(&self.noted(part(at).wait())?);
+        }
+        Ok(whole.into())
     }
 }
 
@@ -158,10 +170,11 @@ fn load_entry(volume: &Volume, segment: u32, entry: &Entry) {
 
 /// Reads what responses vary by from one of them.
 fn learn(volume: &Volume, offset: u64, entry: &Entry, purges: &Purges) {
-    let mut record = vec![0; entry.bytes as usize];
-    let result = volume.read_at(&mut record, offset);
+    let Ok(record) = volume.bytes_at(offset, entry.bytes.into()) else {
+        return;
+    };
     let header = Header::decode(&record, volume.identity, offset)
-        .filter(|header| result.is_ok() && header.facts.vary == entry.vary);
+        .filter(|header| header.facts.vary == entry.vary);
     let meta = header
         .as_ref()
         .and_then(|header| header.meta(&record))
@@ -207,14 +220,8 @@ pub(super) fn seal_of(volume: &dyn Source, segment: u32) -> Option<Seal> {
     Seal::decode(&page, volume.identity()).filter(|seal| seal.segment == segment)
 }
 
-fn page(volume: &dyn Source, offset: u64) -> Option<Vec<u8>> {
-    read(volume, offset, PAGE_BYTES)
-}
-
-fn read(volume: &dyn Source, offset: u64, bytes: u64) -> Option<Vec<u8>> {
-    let mut buffer = vec![0; usize::try_from(bytes).ok()?];
-    let result = volume.read_at(&mut buffer, offset);
-    result.ok().map(|()| buffer)
+fn page(volume: &dyn Source, offset: u64) -> Option<Bytes> {
+    volume.bytes_at(offset, PAGE_BYTES).ok()
 }
 
 /// What the footer of a segment lists, if it was written in this lap and can be read.
@@ -225,7 +232,10 @@ fn footer_of(volume: &dyn Source, segment: u32, lap: u64) -> Option<Vec<Entry>> 
     if bytes > volume.geometry().segment_bytes - 2 * PAGE_BYTES {
         return None;
     }
-    let list = read(volume, end - bytes, bytes)?;
+    if bytes == 0 {
+        return seal.entries(&[], volume.geometry().segment_bytes);
+    }
+    let list = volume.bytes_at(end - bytes, bytes).ok()?;
     seal.entries(&list, volume.geometry().segment_bytes)
 }
 
@@ -242,7 +252,7 @@ pub(super) struct Scan<'a> {
     /// Up to where everything was durable, as the records say.
     durable: u64,
     failed: bool,
-    window: Vec<u8>,
+    window: Bytes,
     window_at: u64,
 }
 
@@ -258,7 +268,7 @@ impl<'a> Scan<'a> {
             hole: None,
             durable: 0,
             failed: false,
-            window: Vec::new(),
+            window: Bytes::new(),
             window_at: 0,
         }
     }
@@ -275,15 +285,10 @@ impl<'a> Scan<'a> {
         let window_end = self.window_at + self.window.len() as u64;
         let is_inside = self.position >= self.window_at && self.position + needed <= window_end;
         if !is_inside {
-            let bytes = left.min(WINDOW_BYTES as u64);
-            self.window.resize(usize::try_from(bytes).ok()?, 0);
+            let window = self.volume.bytes_at(self.position, left.min(WINDOW_BYTES));
+            self.failed = window.is_err();
+            self.window = window.ok()?;
             self.window_at = self.position;
-            let result = self.volume.read_at(&mut self.window, self.position);
-            if result.is_err() {
-                self.window.clear();
-                self.failed = true;
-                return None;
-            }
         }
         let skip = usize::try_from(self.position - self.window_at).ok()?;
         self.window.get(skip..)

@@ -8,7 +8,9 @@
 
 use std::io;
 
-use crate::device::{Device, random};
+use bytes::Bytes;
+
+use crate::device::random;
 
 use super::record::{Decoder, Encoder};
 use super::segment::{COUNT_MAX, Geometry};
@@ -92,13 +94,10 @@ impl Superblock {
         self.peers.len() <= PEERS_MAX
     }
 
-    /// Reads the copy that counts.
-    pub(super) fn read(device: &dyn Device) -> Result<Self, Emptied> {
+    /// Reads the copy that counts; `read` gives what is at an offset, of a length.
+    pub(super) fn read(read: impl Fn(u64, u64) -> io::Result<Bytes>) -> Result<Self, Emptied> {
         let copies = [0, COPY_BYTES].map(|offset| {
-            let mut page = [0; USED + 4];
-            device
-                .read_at(&mut page, offset)
-                .map_err(|_| Emptied::Unreadable)?;
+            let page = read(offset, COPY_BYTES).map_err(|_| Emptied::Unreadable)?;
             Self::decode(&page)
         });
         let [a, b] = copies;
@@ -109,12 +108,11 @@ impl Superblock {
         }
     }
 
-    /// Writes it over the older copy and waits until it is durable.
-    pub(super) fn write(&mut self, device: &dyn Device) -> io::Result<()> {
+    /// What is to be written next, and where: over the older copy.
+    pub(super) fn next(&mut self) -> (u64, Vec<u8>) {
         self.serial += 1;
         let offset = (self.serial % 2) * COPY_BYTES;
-        device.write_at(&self.encode(), offset)?;
-        device.sync()
+        (offset, self.encode())
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -138,6 +136,7 @@ impl Superblock {
         }
         let crc = crc32c::crc32c(&out.bytes);
         out.u32(crc);
+        out.bytes.resize(COPY_BYTES as usize, 0);
         out.bytes
     }
 
@@ -183,7 +182,7 @@ impl Superblock {
         if version != VERSION {
             return Err(Emptied::Version(version));
         }
-        if crc != crc32c::crc32c(&page[..USED]) {
+        if crc != crc32c::crc32c(page.get(..USED).ok_or(Emptied::Unreadable)?) {
             return Err(Emptied::Unreadable);
         }
         if superblock.serial.max(superblock.last_lap) > COUNT_MAX {
@@ -215,9 +214,9 @@ mod tests {
             }],
         };
         let page = superblock.encode();
-        assert_eq!(page.len(), USED + 4);
+        assert_eq!(page.len() as u64, COPY_BYTES);
         assert_eq!(Superblock::decode(&page), Ok(superblock));
-        for bit in 0..page.len() * 8 {
+        for bit in 0..(USED + 4) * 8 {
             let mut bad = page.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(Superblock::decode(&bad).is_err(), "bit {bit}");

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use crate::io::Pending;
 use crate::key::KeyHasher;
 use crate::memory::Variant;
 use crate::purge::{Facts, Tick, Verdict};
@@ -15,7 +16,7 @@ use super::index::slot::{Address, Slot};
 use super::record::{Draft, Header, Kind, Meta, padded};
 use super::reinsertion::{self, Candidate};
 use super::variants::Filed;
-use super::volume::{Operation, Volume};
+use super::volume::Volume;
 
 /// A record that is to be written once more.
 #[derive(Clone, Copy, Debug)]
@@ -85,13 +86,18 @@ fn candidate(volume: &Volume, kept: &Kept) -> Candidate {
     }
 }
 
-/// Reads a record that is to be kept, as it is written anew; `None` when it is not whole, was purged, or needs more than itself.
-pub(super) fn read(volume: &Volume, kept: &Kept) -> Option<Draft> {
+/// Begins to read a record that is to be kept.
+pub(super) fn begin_read(volume: &Volume, kept: &Kept) -> Pending<Bytes> {
+    let length = kept.bytes as usize;
+    volume
+        .file
+        .read_patiently(kept.from.address.offset(), length)
+}
+
+/// The record, as it is written anew; `None` when it is not whole, was purged, or needs more than itself. Blocks.
+pub(super) fn read(volume: &Volume, kept: &Kept, pending: Pending<Bytes>) -> Option<Draft> {
     let offset = kept.from.address.offset();
-    let mut record = vec![0; kept.bytes as usize];
-    let result = volume.device.read_at(&mut record, offset);
-    volume.note(Operation::Read, &result);
-    result.ok()?;
+    let record = volume.noted(pending.wait()).ok()?;
     let header = Header::decode(&record, volume.identity, offset)?;
     let is_it = header.lap == kept.lap
         && header.record_bytes() == record.len()
@@ -99,7 +105,6 @@ pub(super) fn read(volume: &Volume, kept: &Kept) -> Option<Draft> {
     if !is_it {
         return None;
     }
-    let record = Bytes::from(record);
     let meta = header.meta(&record)?.to_vec();
     let content = header.content(&record)?;
     // Before the verdict: what is purged between the two kills it.

@@ -6,6 +6,7 @@
 //! another session; one that fails again and again, or cannot be believed, is out of service until `keeper` has emptied it.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use log::{error, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::device::{Device, Opener};
+use crate::io::{BLOCK, Cause, IoError, Options, Pending, VolumeFile};
 use crate::key::Partition;
 use crate::metrics::Metrics;
 use crate::purge::Purges;
@@ -33,8 +35,11 @@ use super::superblock::{Emptied, Peer, Superblock};
 pub(super) const FILE: &str = "jet9.volume";
 /// What a record takes on average, for the size of the index, in bytes.
 const RECORD_BYTES_MEAN: u64 = 16 << 10;
-/// Failures within a minute after which a volume is out of service.
+/// Failures within a minute after which a volume is out of service. What is late together counts once.
 const FAILURES_MAX: u32 = 5;
+/// Records within a minute that are not as they were written, after which a volume is out of service: a rotten place is forgotten record
+/// by record; a device that gives back other bytes than it took goes on and on.
+const CORRUPTIONS_MAX: u32 = 32;
 /// How long a segment's reuse waits for those who read from it; then they are cut.
 const PINNED_MAX: Duration = Duration::from_secs(5);
 
@@ -57,7 +62,7 @@ pub(crate) struct Volume {
     /// The hash of its path: its keys are the same when it was emptied.
     pub(super) name: u64,
     path: PathBuf,
-    pub(super) device: Arc<dyn Device>,
+    pub(super) file: VolumeFile,
     pub(super) identity: u128,
     pub(super) geometry: Geometry,
     pub(super) segments: Box<[Segment]>,
@@ -67,10 +72,15 @@ pub(crate) struct Volume {
     loaded: AtomicBool,
     /// The segment whose records are moved within it just now; [`u32::MAX`] for none.
     turning: AtomicU32,
+    /// How often that has ended.
+    turns: AtomicU64,
     /// Held while a segment is reused, and while recovery takes in what one holds.
     reuse: Mutex<()>,
     /// In this minute.
     failures: AtomicU32,
+    corruptions: AtomicU32,
+    /// Times that something was late.
+    delays: AtomicU32,
     expelled: AtomicBool,
     service: AtomicU32,
     pins: Mutex<()>,
@@ -83,24 +93,6 @@ pub(super) struct Segment {
     /// The number of its present lap; 0: nothing readable is in it.
     pub(super) lap: AtomicU64,
     pins: AtomicU32,
-}
-
-/// What is done to a volume's file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    Read,
-    Write,
-    Sync,
-}
-
-impl Operation {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Sync => "sync",
-        }
-    }
 }
 
 /// Why a volume is out of service.
@@ -121,6 +113,48 @@ pub(super) enum Unread {
     Corrupt,
     /// The device failed.
     Failed,
+    /// It is late, or too much waits already: another time it may be read.
+    Busy,
+}
+
+/// A part of a record on its way into memory.
+#[derive(Debug)]
+pub(super) struct Reading {
+    location: Location,
+    /// Of the volume, when it was begun.
+    turns: u64,
+    delays: u32,
+    pending: Pending<Bytes>,
+}
+
+impl Reading {
+    /// What was there: of the lap that was asked for, whether it is as it was written or not.
+    pub(super) async fn done(self, volume: &Volume) -> Result<Part, Unread> {
+        let read = self.pending.done().await.map_err(|error| {
+            volume.note(&error, self.delays);
+            match error.cause {
+                Cause::Late | Cause::QueueFull | Cause::Closed => Unread::Busy,
+                Cause::Device(_) | Cause::Short(_) | Cause::Invalid => Unread::Failed,
+            }
+        })?;
+        // What was read while the segment began another lap may be half of either.
+        if !volume.is_there(&self.location) {
+            return Err(Unread::Gone);
+        }
+        let is_turning = volume.turning.load(Ordering::Acquire) == self.location.segment;
+        Ok(Part {
+            bytes: read,
+            is_moving: is_turning || volume.turns.load(Ordering::Acquire) != self.turns,
+        })
+    }
+}
+
+/// A part of what is at a record's location.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) bytes: Bytes,
+    /// Records were moved meanwhile: there may be a part of another one.
+    is_moving: bool,
 }
 
 /// Whether a volume keeps what it holds when it is opened.
@@ -140,7 +174,7 @@ impl Volume {
     pub(super) fn open(number: usize, config: &VolumeConfig, shared: Shared) -> io::Result<Self> {
         std::fs::create_dir_all(&config.path)?;
         let path = config.path.join(FILE);
-        let device = shared.files.open_locked(&path)?;
+        let device = shared.files.open_volume(&path)?;
         Self::open_on(number, config, shared, device, Content::Believe)
     }
 
@@ -154,9 +188,14 @@ impl Volume {
     ) -> io::Result<Self> {
         let geometry = Geometry::of(config.size)?;
         let path = config.path.join(FILE);
-        let is_new = device.length()? == 0;
+        let options = Options {
+            number,
+            ..shared.files.options()
+        };
+        let file = VolumeFile::start(device, &path, &shared.metrics, options)?;
+        let is_new = file.length()? == 0;
         let believed = match content {
-            Content::Believe => believe(&*device, geometry, &shared.purges),
+            Content::Believe => believe(&file, geometry, &shared.purges),
             Content::Empty => Err(Emptied::Failed),
         };
         let mut superblock = match believed {
@@ -168,16 +207,19 @@ impl Volume {
                 Superblock::new(geometry, shared.purges.identity())?
             }
         };
-        device.resize(geometry.file_bytes())?;
+        // A file that has its length has its blocks.
+        if file.length()? != geometry.file_bytes() {
+            file.resize(geometry.file_bytes())?;
+        }
         superblock.sessions = [shared.purges.session(), shared.session];
         // Both copies: no older identity can come back.
-        superblock.write(&*device)?;
-        superblock.write(&*device)?;
+        write_superblock(&file, &mut superblock)?;
+        write_superblock(&file, &mut superblock)?;
         Ok(Self {
             number,
             name: name_of(&config.path),
             path,
-            device,
+            file,
             identity: superblock.identity,
             geometry,
             segments: (0..geometry.segments).map(|_| Segment::default()).collect(),
@@ -189,8 +231,11 @@ impl Volume {
             superblock: Mutex::new(superblock),
             loaded: AtomicBool::new(false),
             turning: AtomicU32::new(u32::MAX),
+            turns: AtomicU64::new(0),
             reuse: Mutex::default(),
             failures: AtomicU32::new(0),
+            corruptions: AtomicU32::new(0),
+            delays: AtomicU32::new(0),
             expelled: AtomicBool::new(false),
             service: AtomicU32::new(IN_SERVICE),
             pins: Mutex::new(()),
@@ -245,9 +290,8 @@ impl Volume {
         if !fits {
             return Err(io::Error::other("too many volumes were beside it"));
         }
-        let result = superblock.write(&*self.device);
-        self.note(Operation::Write, &result);
-        result
+        let written = write_superblock(&self.file, &mut superblock);
+        Ok(self.noted(written)?)
     }
 
     /// The other volumes that were in service beside this one, and the laps that had begun when they joined.
@@ -261,9 +305,9 @@ impl Volume {
         self.is_online() && segment.is_some_and(|s| s.lap.load(Ordering::Acquire) == location.lap)
     }
 
-    /// Reads a record. Blocks: only for the store's own threads.
-    pub(super) fn read(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
-        let (header, record) = self.read_up_to(location)?;
+    /// Reads a record.
+    pub(super) async fn read(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
+        let (header, record) = self.read_up_to(location).await?;
         if header.record_bytes() == record.len() {
             Ok((header, record))
         } else {
@@ -271,8 +315,8 @@ impl Volume {
         }
     }
 
-    /// Reads the record that a slot names. Blocks.
-    pub(super) fn read_slot(&self, slot: &Slot) -> Result<(Header, Bytes), Unread> {
+    /// Reads the record that a slot names.
+    pub(super) async fn read_slot(&self, slot: &Slot) -> Result<(Header, Bytes), Unread> {
         let offset = slot.address.offset();
         let segment = self.geometry.segment_of(offset).ok_or(Unread::Corrupt)?;
         let of_segment = self.segments.get(segment as usize).ok_or(Unread::Gone)?;
@@ -284,11 +328,23 @@ impl Volume {
             offset,
             bytes,
         };
-        self.read_up_to(&location)
+        self.read_up_to(&location).await
     }
 
     /// Reads a record that is as long as its location says, or shorter.
-    fn read_up_to(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
+    async fn read_up_to(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
+        let length = location.bytes as usize;
+        let record = self.begin_read(location, 0..length)?.done(self).await?;
+        let header = self.header_in(&record, location)?;
+        Ok((header, record.bytes.slice(..header.record_bytes())))
+    }
+
+    /// Begins to read a part of what is at a location.
+    pub(super) fn begin_read(
+        &self,
+        location: &Location,
+        part: Range<usize>,
+    ) -> Result<Reading, Unread> {
         if location.lap == 0 || !self.is_there(location) {
             return Err(Unread::Gone);
         }
@@ -299,45 +355,67 @@ impl Volume {
         if !is_inside || location.bytes as usize > RECORD_BYTES_MAX / 16 * 17 + 1024 {
             return Err(Unread::Corrupt);
         }
-        let mut record = vec![0; location.bytes as usize];
-        let timer = self.metrics().disk_read_duration.start_timer();
-        let result = self.device.read_at(&mut record, location.offset);
-        timer.observe_duration();
-        self.note(Operation::Read, &result);
-        result.map_err(|_| Unread::Failed)?;
-        // What was read while the segment began another lap may be half of either.
-        if !self.is_there(location) {
-            return Err(Unread::Gone);
-        }
-        let header = Header::decode(&record, self.identity, location.offset)
-            .filter(|h| h.lap == location.lap && h.record_bytes() <= record.len());
-        let Some(header) = header else {
-            // Where records move, there may be a part of another one.
-            return Err(
-                if self.turning.load(Ordering::Acquire) == location.segment {
-                    Unread::Gone
-                } else {
-                    self.corrupt()
-                },
-            );
-        };
-        record.truncate(header.record_bytes());
-        Ok((header, record.into()))
+        let at = location.offset + part.start as u64;
+        Ok(Reading {
+            location: *location,
+            turns: self.turns.load(Ordering::Acquire),
+            delays: self.delays.load(Ordering::Relaxed),
+            pending: self.file.read(at, part.len()),
+        })
     }
 
-    /// Counts a record that is not as it was written.
+    /// The header at the beginning of what was read of a record.
+    pub(super) fn header_in(&self, read: &Part, location: &Location) -> Result<Header, Unread> {
+        let header = Header::decode(&read.bytes, self.identity, location.offset)
+            .filter(|h| h.lap == location.lap && h.record_bytes() <= location.bytes as usize);
+        match header {
+            Some(header) => Ok(header),
+            None if read.is_moving => Err(Unread::Gone),
+            None => Err(self.corrupt()),
+        }
+    }
+
+    /// Counts a record that is not as it was written; too many in a minute end the volume's service.
     pub(super) fn corrupt(&self) -> Unread {
         self.metrics().checksum_errors.inc();
+        if self.corruptions.fetch_add(1, Ordering::Relaxed) + 1 >= CORRUPTIONS_MAX {
+            self.retire(Outage::Failing);
+        }
         Unread::Corrupt
     }
 
-    /// Counts the outcome of an operation; too many failures in a minute end the volume's service.
-    pub(super) fn note<T>(&self, operation: Operation, result: &io::Result<T>) {
-        let Err(error) = result else { return };
-        let operation = operation.as_str();
+    /// Counts an operation that failed; too many in a minute end the volume's service.
+    pub(super) fn noted<T>(&self, result: Result<T, IoError>) -> Result<T, IoError> {
+        if let Err(error) = &result {
+            let delays = self.delays.load(Ordering::Relaxed);
+            self.note(error, delays);
+        }
+        result
+    }
+
+    /// The same for an operation that began after so many delays.
+    fn note(&self, error: &IoError, delays: u32) {
+        let is_first = match error.cause {
+            // Counted where it was refused, and no fault of the device.
+            Cause::QueueFull | Cause::Closed => return,
+            // A device that pauses makes everything late that is under way.
+            Cause::Late => {
+                let counted = self.delays.compare_exchange(
+                    delays,
+                    delays.wrapping_add(1),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                counted.is_ok()
+            }
+            Cause::Device(_) | Cause::Short(_) | Cause::Invalid => true,
+        };
         let errors = &self.metrics().disk_errors;
-        errors.with_label_values(&[operation]).inc();
-        warn!("{}: {operation} failed: {error}", self.path.display());
+        errors.with_label_values(&[error.operation.as_str()]).inc();
+        if !is_first {
+            return;
+        }
+        warn!("{}: {error}", self.path.display());
         if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
             self.retire(Outage::Failing);
         }
@@ -346,6 +424,7 @@ impl Volume {
     /// Failures are counted anew: another minute has begun.
     pub(super) fn begin_minute(&self) {
         self.failures.store(0, Ordering::Relaxed);
+        self.corruptions.store(0, Ordering::Relaxed);
     }
 
     /// What it holds cannot be believed: nothing of it is served.
@@ -383,8 +462,8 @@ impl Volume {
                 self.path.display()
             );
             for copy in [0, super::superblock::COPY_BYTES] {
-                let wiped = self.device.write_at(&[0; 512], copy);
-                if let Err(error) = wiped.and_then(|()| self.device.sync()) {
+                let wiped = write(&self.file, copy, &[0; BLOCK]);
+                if let Err(error) = wiped.and_then(|()| self.file.sync().wait()) {
                     error!(
                         "{}: its superblock could not be wiped: {error}",
                         self.path.display()
@@ -433,8 +512,10 @@ impl Volume {
 
     /// Tells that the records of a segment are moved within it, or that they are no more.
     pub(super) fn turn(&self, segment: Option<u32>) {
-        self.turning
-            .store(segment.unwrap_or(u32::MAX), Ordering::Release);
+        let turning = segment.unwrap_or(u32::MAX);
+        if self.turning.swap(turning, Ordering::AcqRel) != u32::MAX {
+            self.turns.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Whether every segment was written once: what is written now pushes something out.
@@ -446,7 +527,7 @@ impl Volume {
     ///
     /// # Errors
     /// When the header is not known to be durable.
-    pub(super) fn write_lap(&self, segment: u32, lap: u64) -> io::Result<()> {
+    pub(super) fn write_lap(&self, segment: u32, lap: u64) -> Result<(), IoError> {
         let header = SegmentHeader {
             segment,
             lap,
@@ -454,19 +535,12 @@ impl Volume {
         };
         let page = header.encode(self.identity);
         let start = self.geometry.start_of(segment);
-        let written = self.device.write_at(&page, start);
-        self.note(Operation::Write, &written);
-        written?;
-        let synced = self.device.sync();
-        self.note(Operation::Sync, &synced);
-        synced?;
+        self.noted(write(&self.file, start, &page))?;
+        self.noted(self.file.sync().wait())?;
         // Only now: a superblock must not promise a lap that a crash can undo.
         let mut superblock = self.superblock.lock();
         superblock.last_lap = lap;
-        let result = superblock.write(&*self.device);
-        drop(superblock);
-        self.note(Operation::Write, &result);
-        result
+        self.noted(write_superblock(&self.file, &mut superblock))
     }
 
     /// Keeps a segment from being reused for a while.
@@ -508,13 +582,25 @@ pub(super) fn name_of(path: &Path) -> u64 {
     hasher.finish().max(1)
 }
 
-/// The superblock, if it can be believed.
-fn believe(
-    device: &dyn Device,
-    geometry: Geometry,
-    purges: &Purges,
-) -> Result<Superblock, Emptied> {
-    let superblock = Superblock::read(device)?;
+/// Writes whole pages. Blocks.
+fn write(file: &VolumeFile, offset: u64, pages: &[u8]) -> Result<(), IoError> {
+    let mut unit = file.unit(pages.len());
+    unit.append(pages);
+    file.write(offset, unit).wait().map(drop)
+}
+
+/// Writes the superblock over its older copy, and waits until it is durable. Blocks.
+fn write_superblock(file: &VolumeFile, superblock: &mut Superblock) -> Result<(), IoError> {
+    let (offset, page) = superblock.next();
+    write(file, offset, &page)?;
+    file.sync().wait()
+}
+
+/// The superblock, if it can be believed. Blocks.
+fn believe(file: &VolumeFile, geometry: Geometry, purges: &Purges) -> Result<Superblock, Emptied> {
+    let superblock = Superblock::read(|offset, bytes| {
+        Ok(file.read_patiently(offset, bytes as usize).wait()?)
+    })?;
     if superblock.geometry != geometry {
         return Err(Emptied::Size);
     }

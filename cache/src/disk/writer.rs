@@ -3,7 +3,8 @@
 //! Records are gathered and written together, at the latest half a second after they were handed in. When a segment is full it gets its
 //! footer, is made durable, and the oldest one is reused. Whoever hands in a record is told its location once it is written, or that it is
 //! lost; the order of records is the order in which they were handed in, and a head whose version was overtaken meanwhile is not written.
-//! A failed write costs what was gathered and the segment; it never stops the thread.
+//! Whole blocks are written, each once: where a write has to end within one, a mark fills it. A failed write costs what was gathered and
+//! the segment; it never stops the thread. A write that is late may land at any time: its segment is not used again in this session.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,16 +15,22 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
+use crate::io::{BLOCK, Cause, IoError, Unit};
+
 use super::footer::{Entry, Seal, footer_bytes};
-use super::record::{Draft, Facts, Kind, Location, Spot, padded};
+use super::record::{Draft, Facts, Kind, Location, RECORD_BYTES_MAX, Spot, padded};
 use super::recovery;
 use super::segment::PAGE_BYTES;
 use super::ticket::Ticket;
 use super::turnover::{self, Kept};
-use super::volume::{Operation, Volume};
+use super::volume::Volume;
 
 /// Records that are gathered before they are written, in bytes.
 const GATHERED_MAX: usize = 1 << 20;
+/// What has room for so many, one more, and the rest of a block. Memory that is never touched is never taken.
+const UNIT_BYTES: usize = GATHERED_MAX + RECORD_BYTES_MAX + BLOCK;
+/// Records that are read ahead while a segment turns.
+const AHEAD: usize = 16;
 /// How long the thread waits for more before it writes what it has, and how often in a row: half a second in all.
 const LINGER: Duration = Duration::from_millis(10);
 const LINGERS_MAX: u32 = 50;
@@ -251,14 +258,15 @@ struct Open {
 }
 
 impl Open {
-    /// Whether a record of `bytes` fits after `gathered` others, and the footer after it.
+    /// Whether a record of `bytes` fits after `gathered` ones, and after it what fills its last block, and the footer.
     fn has_room(&self, gathered: usize, bytes: u64) -> bool {
         let footer = footer_bytes(self.entries.len() + 1);
-        self.position + gathered as u64 + bytes + footer <= self.end
+        let end = self.position + gathered as u64 + bytes;
+        end.next_multiple_of(BLOCK as u64) + footer <= self.end
     }
 }
 
-/// What is gathered and not written yet.
+/// A record that is gathered and not written yet.
 struct Gathered {
     location: Location,
     facts: Facts,
@@ -273,7 +281,8 @@ struct Log {
     last_lap: u64,
     /// Segments that are not used again in this session: a write to them failed.
     retired: Vec<u32>,
-    bytes: Vec<u8>,
+    /// What is gathered: it goes to the position of the open segment, where a block begins.
+    unit: Unit,
     gathered: Vec<Gathered>,
     unsynced: u64,
     lingers: u32,
@@ -283,12 +292,12 @@ impl Log {
     /// It begins a lap of its own with the first record: what an earlier session left unfinished stays as it is.
     fn new(volume: Arc<Volume>, queue: Arc<Queue>, last_lap: u64) -> Self {
         Self {
+            unit: volume.file.unit(UNIT_BYTES),
             volume,
             queue,
             open: None,
             last_lap,
             retired: Vec::new(),
-            bytes: Vec::with_capacity(GATHERED_MAX + GATHERED_MAX / 4),
             gathered: Vec::new(),
             unsynced: 0,
             lingers: 0,
@@ -297,7 +306,7 @@ impl Log {
 
     fn run(mut self) {
         loop {
-            let is_dirty = !self.bytes.is_empty() || self.unsynced > 0;
+            let is_dirty = !self.unit.is_empty() || self.unsynced > 0;
             match self.queue.next(is_dirty) {
                 Next::Job(Job::Record(draft, ticket)) => self.put(&draft, ticket),
                 Next::Job(Job::Flush(told)) => {
@@ -333,51 +342,59 @@ impl Log {
 
     /// Says in the segment that all of it is durable so far: what is missing there at the next start was not lost by a crash.
     fn mark(&mut self) {
-        let draft = Draft::mark();
-        let bytes = padded(draft.length()) as u64;
-        let Some(open) = self.open.as_mut().filter(|open| open.has_room(0, bytes)) else {
-            return;
-        };
-        let spot = Spot {
+        let has_room = |open: &Open| open.has_room(0, BLOCK as u64);
+        if self.open.as_ref().is_some_and(has_room) {
+            self.append_mark(BLOCK);
+            self.write();
+        }
+    }
+
+    /// Appends what fills so many bytes.
+    fn append_mark(&mut self, bytes: usize) {
+        let Some(spot) = self.spot() else { return };
+        Draft::mark(bytes).encode(spot, &mut self.unit);
+    }
+
+    /// Where the next record goes.
+    fn spot(&self) -> Option<Spot> {
+        let open = self.open.as_ref()?;
+        Some(Spot {
             identity: self.volume.identity,
             lap: open.lap,
-            offset: open.position,
+            offset: open.position + self.unit.len() as u64,
             durable: open.durable,
-        };
-        let mut record = Vec::new();
-        draft.encode(spot, &mut record);
-        let result = self.volume.device.write_at(&record, open.position);
-        self.volume.note(Operation::Write, &result);
-        // It is not waited for: nothing is lost without it.
-        if result.is_ok() {
-            open.position += bytes;
-        }
+        })
     }
 
     fn put(&mut self, draft: &Draft, ticket: Ticket) {
         let bytes = padded(draft.length()) as u64;
-        if ticket.is_overtaken() || !self.make_room(bytes) {
+        let is_writable = draft.length() <= RECORD_BYTES_MAX && !ticket.is_overtaken();
+        if !is_writable || !self.make_room(bytes) {
             return ticket.lost();
         }
         self.append(draft, ticket);
+        self.lingers += 1;
+        // A fill waits for its pieces.
+        let is_awaited = draft.facts.kind == Kind::Chunk;
+        if is_awaited || self.lingers >= LINGERS_MAX {
+            self.write();
+        } else if self.unit.len() >= GATHERED_MAX {
+            self.write_blocks();
+        }
     }
 
     /// Appends a record to the open segment, which has room for it.
     fn append(&mut self, draft: &Draft, ticket: Ticket) {
-        let gathered = self.bytes.len();
+        let gathered = self.unit.len();
         let bytes = padded(draft.length()) as u64;
+        let spot = self.spot();
         let open = self
             .open
             .as_mut()
             .filter(|open| open.has_room(gathered, bytes));
-        let (Some(open), Ok(length)) = (open, u32::try_from(draft.length())) else {
+        let (Some(open), Some(spot), Ok(length)) = (open, spot, u32::try_from(draft.length()))
+        else {
             return ticket.lost();
-        };
-        let spot = Spot {
-            identity: self.volume.identity,
-            lap: open.lap,
-            offset: open.position + self.bytes.len() as u64,
-            durable: open.durable,
         };
         let location = Location {
             segment: open.segment,
@@ -385,7 +402,7 @@ impl Log {
             offset: spot.offset,
             bytes: length,
         };
-        draft.encode(spot, &mut self.bytes);
+        draft.encode(spot, &mut self.unit);
         let within = spot.offset - self.volume.geometry.start_of(open.segment);
         open.entries.push(Entry::of(&draft.facts, within, length));
         self.gathered.push(Gathered {
@@ -393,12 +410,6 @@ impl Log {
             facts: draft.facts,
             ticket,
         });
-        self.lingers += 1;
-        // A fill waits for its pieces.
-        let is_awaited = draft.facts.kind == Kind::Chunk;
-        if is_awaited || self.bytes.len() >= GATHERED_MAX || self.lingers >= LINGERS_MAX {
-            self.write();
-        }
     }
 
     /// Sees to it that an open segment has room for a record; `false` if none can.
@@ -407,7 +418,7 @@ impl Log {
         if !self.volume.is_online() || bytes > room {
             return false;
         }
-        let gathered = self.bytes.len();
+        let gathered = self.unit.len();
         if self
             .open
             .as_ref()
@@ -419,7 +430,7 @@ impl Log {
         self.begin_segment();
         self.open
             .as_ref()
-            .is_some_and(|open| open.has_room(self.bytes.len(), bytes))
+            .is_some_and(|open| open.has_room(self.unit.len(), bytes))
     }
 
     /// Ends the open segment: its footer, and all of it durable.
@@ -428,12 +439,21 @@ impl Log {
         if let Some(open) = self.open.take() {
             let footer = Seal::encode(self.volume.identity, open.segment, open.lap, &open.entries);
             let at = open.end - footer.len() as u64;
-            let result = self.volume.device.write_at(&footer, at);
-            self.volume.note(Operation::Write, &result);
-            // Without a footer its records are found by their headers.
-            self.unsynced += footer.len() as u64;
+            match self.write_footer(at, &footer) {
+                // Without a footer its records are found by their headers.
+                Ok(()) => self.unsynced += footer.len() as u64,
+                Err(error) if error.cause == Cause::Late => self.retire(open.segment),
+                Err(_) => {}
+            }
         }
         self.sync();
+    }
+
+    fn write_footer(&self, offset: u64, footer: &[u8]) -> Result<(), IoError> {
+        let volume = &self.volume;
+        let mut unit = volume.file.unit(footer.len());
+        unit.append(footer);
+        volume.noted(volume.file.write(offset, unit).wait().map(drop))
     }
 
     /// Reuses the segment whose lap is the oldest: never another, or what is older than the forgotten would come back at a start.
@@ -483,18 +503,28 @@ impl Log {
         kept
     }
 
-    /// Writes what is kept of the last lap, in the order of its places: each is read before anything can be written over it.
+    /// Writes what is kept of the last lap, in the order of its places: each is read before anything can be written over it. Nothing fills
+    /// a block before the last one does: records would move behind their places.
     fn write_again(&mut self, segment: u32, kept: Vec<Kept>) {
         let volume = Arc::clone(&self.volume);
-        for one in kept {
+        let mut rest = kept
+            .into_iter()
+            .map(|one| (one, turnover::begin_read(&volume, &one)));
+        let mut ahead: VecDeque<_> = rest.by_ref().take(AHEAD).collect();
+        while let Some((one, pending)) = ahead.pop_front() {
+            ahead.extend(rest.next());
             let ticket = Ticket::Again(Arc::clone(&volume), one);
+            let draft = turnover::read(&volume, &one, pending);
             let is_open = self
                 .open
                 .as_ref()
                 .is_some_and(|open| open.segment == segment);
-            match turnover::read(&volume, &one).filter(|_| is_open) {
+            match draft.filter(|_| is_open) {
                 Some(draft) => self.append(&draft, ticket),
                 None => ticket.lost(),
+            }
+            if self.unit.len() >= GATHERED_MAX {
+                self.write_blocks();
             }
         }
         self.write();
@@ -503,33 +533,69 @@ impl Log {
 
     /// Writes what is gathered and tells everybody.
     fn write(&mut self) {
-        self.lingers = 0;
-        if self.bytes.is_empty() {
-            return;
+        let rest = BLOCK - self.unit.len() % BLOCK;
+        if rest < BLOCK {
+            self.append_mark(rest);
         }
+        self.write_blocks();
+    }
+
+    /// Writes what is gathered but for a block that is not full, and tells whose records are written.
+    fn write_blocks(&mut self) {
+        self.lingers = 0;
+        let tail = self.unit.split_tail();
+        if let Some(open) = &self.open
+            && !self.unit.is_empty()
+        {
+            let (segment, position) = (open.segment, open.position);
+            let bytes = self.unit.len() as u64;
+            match self.write_unit(position) {
+                Ok(()) => self.written(bytes),
+                Err(_) => return self.give_up(segment),
+            }
+        }
+        self.unit.clear();
+        self.unit.append(&tail);
+    }
+
+    fn write_unit(&mut self, position: u64) -> Result<(), IoError> {
+        let file = &self.volume.file;
+        let unit = std::mem::replace(&mut self.unit, file.unit(0));
+        let written = self.volume.noted(file.write(position, unit).wait());
+        // What failed is not given back.
+        let (unit, result) = match written {
+            Ok(unit) => (unit, Ok(())),
+            Err(error) => (file.unit(UNIT_BYTES), Err(error)),
+        };
+        self.unit = unit;
+        result
+    }
+
+    /// So many bytes more of the open segment are written.
+    fn written(&mut self, bytes: u64) {
         let Some(open) = &mut self.open else { return };
-        let result = self.volume.device.write_at(&self.bytes, open.position);
-        self.volume.note(Operation::Write, &result);
-        let gathered = std::mem::take(&mut self.gathered);
-        let written = self.bytes.len() as u64;
-        self.bytes.clear();
-        if result.is_ok() {
-            open.position += written;
-            self.unsynced += written;
-            for one in gathered {
-                one.ticket.written(one.location, &one.facts);
-            }
-            self.volume.measure();
-            if self.unsynced >= UNSYNCED_MAX {
-                self.sync();
-            }
-        } else {
-            let segment = open.segment;
-            self.open = None;
-            self.retire(segment);
-            for one in gathered {
-                one.ticket.lost();
-            }
+        open.position += bytes;
+        let position = open.position;
+        self.unsynced += bytes;
+        let ends = |one: &Gathered| one.location.offset + u64::from(one.location.bytes);
+        let is_written = |one: &Gathered| ends(one) <= position;
+        let many = self.gathered.partition_point(is_written);
+        for one in self.gathered.drain(..many) {
+            one.ticket.written(one.location, &one.facts);
+        }
+        self.volume.measure();
+        if self.unsynced >= UNSYNCED_MAX {
+            self.sync();
+        }
+    }
+
+    /// The open segment takes nothing any more, and what is gathered is lost.
+    fn give_up(&mut self, segment: u32) {
+        self.open = None;
+        self.unit.clear();
+        self.retire(segment);
+        for one in self.gathered.drain(..) {
+            one.ticket.lost();
         }
     }
 
@@ -539,8 +605,7 @@ impl Log {
         }
         self.unsynced = 0;
         self.lingers = 0;
-        let result = self.volume.device.sync();
-        self.volume.note(Operation::Sync, &result);
+        let result = self.volume.noted(self.volume.file.sync().wait());
         match (result, &mut self.open) {
             (Ok(()), Some(open)) => open.durable = open.position,
             (Ok(()), None) => {}

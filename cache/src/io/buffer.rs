@@ -194,7 +194,12 @@ impl Unit {
 
     /// Appends zeros up to the next multiple of [`BLOCK`].
     pub fn pad(&mut self) {
-        let end = self.length.next_multiple_of(BLOCK);
+        self.pad_to(BLOCK);
+    }
+
+    /// Appends zeros up to the next multiple of `bytes`, a part of [`BLOCK`].
+    pub fn pad_to(&mut self, bytes: usize) {
+        let end = self.length.next_multiple_of(bytes).min(self.capacity());
         self.buffer.as_mut_slice()[self.length..end].fill(0);
         self.length = end;
     }
@@ -202,6 +207,14 @@ impl Unit {
     /// Forgets what is in it.
     pub const fn clear(&mut self) {
         self.length = 0;
+    }
+
+    /// Takes out what is behind the last whole block.
+    pub fn split_tail(&mut self) -> Vec<u8> {
+        let whole = self.length - self.length % BLOCK;
+        let tail = self.as_ref()[whole..].to_vec();
+        self.length = whole;
+        tail
     }
 }
 

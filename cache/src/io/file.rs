@@ -23,8 +23,8 @@ use super::pending::{self, Pending};
 use super::queue::{Job, Queue, Sleeper, Span};
 use super::{threads, uring};
 
-/// The longest read: a piece of content with its record's head, and then some. What is longer is a damaged length.
-const READ_BYTES_MAX: usize = 4 << 20;
+/// The longest read: the longest record, and what its size class adds. What is longer is a damaged length.
+const READ_BYTES_MAX: usize = 5 << 20;
 /// The smallest sectors there are.
 const SECTOR: usize = 512;
 /// How long closing a file waits for what is under way.
@@ -119,6 +119,15 @@ impl Mode {
     }
 }
 
+/// What is left of a file that was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Nothing: nobody reads or writes through it any more.
+    Over,
+    /// The device has not answered yet: a write may still land.
+    Owing,
+}
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -207,11 +216,20 @@ impl VolumeFile {
 
     /// Reads `length` bytes from `offset`. What is given keeps a buffer of up to two blocks more: copy what is small and kept for long.
     pub fn read(&self, offset: u64, length: usize) -> Pending<Bytes> {
+        self.read_within(self.limits.read_deadline, offset, length)
+    }
+
+    /// The same for whoever has nobody waiting, and nothing to put in the place of what does not come: with the patience of a write.
+    pub fn read_patiently(&self, offset: u64, length: usize) -> Pending<Bytes> {
+        self.read_within(self.limits.write_deadline, offset, length)
+    }
+
+    fn read_within(&self, patience: Duration, offset: u64, length: usize) -> Pending<Bytes> {
         let is_valid = length > 0
             && length <= READ_BYTES_MAX
             && offset.checked_add((length + 2 * BLOCK) as u64).is_some();
         let what = error(Operation::Read, offset, length);
-        self.hand_in(what, is_valid, |promise| {
+        self.hand_in(what, patience, is_valid, |promise| {
             Job::Read(Span { offset, length }, promise)
         })
     }
@@ -231,12 +249,16 @@ impl VolumeFile {
             && offset.is_multiple_of(BLOCK as u64)
             && offset.checked_add(length as u64).is_some();
         let what = error(Operation::Write, offset, length);
-        self.hand_in(what, is_valid, |promise| Job::Write(offset, unit, promise))
+        let patience = self.limits.write_deadline;
+        self.hand_in(what, patience, is_valid, |promise| {
+            Job::Write(offset, unit, promise)
+        })
     }
 
     /// Makes durable what every write has written whose success was told before this was called.
     pub fn sync(&self) -> Pending<()> {
-        self.hand_in(error(Operation::Sync, 0, 0), true, Job::Sync)
+        let what = error(Operation::Sync, 0, 0);
+        self.hand_in(what, self.limits.write_deadline, true, Job::Sync)
     }
 
     /// Makes the file `bytes` long, with all its blocks; what is new reads as zeros. Blocks: while a volume is opened.
@@ -269,6 +291,22 @@ impl VolumeFile {
         self.shared.device.mode()
     }
 
+    /// What is beneath: for another handle, once this one is [`Closing::Over`].
+    pub(crate) fn device(&self) -> &Arc<dyn Device> {
+        &self.shared.device
+    }
+
+    /// Takes nothing any more, and waits for a while until what was begun has ended. May be asked again.
+    pub(crate) fn close(&self) -> Closing {
+        self.shared.queue.close();
+        self.ring();
+        if self.shared.crew.ended(CLOSING_MAX) {
+            Closing::Over
+        } else {
+            Closing::Owing
+        }
+    }
+
     /// How many operations wait to be begun.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -296,14 +334,11 @@ impl VolumeFile {
     fn hand_in<T>(
         &self,
         what: IoError,
+        patience: Duration,
         is_valid: bool,
         job: impl FnOnce(pending::Promise<T>) -> Job,
     ) -> Pending<T> {
         let counters = self.counters.of_operation(what.operation);
-        let patience = match what.operation {
-            Operation::Read => self.limits.read_deadline,
-            Operation::Write | Operation::Sync => self.limits.write_deadline,
-        };
         let timer = counters.duration.start_timer();
         let (promise, pending) = pending::pair(what, patience, timer, counters.late.clone());
         let job = job(promise);
@@ -329,9 +364,7 @@ impl VolumeFile {
 impl Drop for VolumeFile {
     fn drop(&mut self) {
         self.counters.open.dec();
-        self.shared.queue.close();
-        self.ring();
-        if !self.shared.crew.ended(CLOSING_MAX) {
+        if self.close() == Closing::Owing {
             let name = &self.shared.name;
             warn!("{name}: closed while the device still owes answers");
         }

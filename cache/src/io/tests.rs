@@ -168,7 +168,7 @@ fn what_is_asked_wrongly_is_refused() {
             length,
             cause: Cause::Invalid,
         };
-        for (offset, length) in [(0, 0), (0, (4 << 20) + 1), (u64::MAX - 10, 100)] {
+        for (offset, length) in [(0, 0), (0, (5 << 20) + 1), (u64::MAX - 10, 100)] {
             let expected = invalid(Operation::Read, offset, length as u64);
             assert_eq!(file.read(offset, length).done().await, Err(expected));
         }
