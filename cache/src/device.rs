@@ -238,6 +238,46 @@ impl Device for RealFile {
     }
 }
 
+/// Opens real files whose volumes are read and written as one is told.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct RealFilesWith(pub(crate) Options);
+
+#[cfg(test)]
+impl Opener for RealFilesWith {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
+        RealFiles.open(path)
+    }
+
+    fn open_locked(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
+        RealFiles.open_locked(path)
+    }
+
+    fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
+        RealFiles.open_volume(path)
+    }
+
+    fn options(&self) -> Options {
+        self.0
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealFiles.exists(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFiles.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFiles.remove(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        RealFiles.sync_directory(directory)
+    }
+}
+
 /// Opens a file that is there for reading alone.
 pub(crate) fn open_to_read(path: &Path) -> io::Result<Arc<dyn Device>> {
     let file = Arc::new(File::open(path)?);

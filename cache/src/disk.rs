@@ -77,7 +77,8 @@ pub(crate) struct Disk {
     smallest: u64,
     loaded: watch::Sender<bool>,
     /// `None` without volumes.
-    _keeper: Option<Keeper>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "it ends with the store"))]
+    keeper: Option<Keeper>,
 }
 
 /// What a look-up on disk found.
@@ -132,7 +133,7 @@ impl Disk {
             policies: RwLock::default(),
             smallest: smallest.unwrap_or(0),
             loaded,
-            _keeper: keeper,
+            keeper,
         })
     }
 
@@ -384,6 +385,14 @@ impl Disk {
 
     fn vary_of(&self, variant: &Variant) -> u32 {
         vary_of(&variant.response.vary, self.purges.keys())
+    }
+
+    /// Lets a minute pass for the volumes.
+    #[cfg(test)]
+    pub(crate) fn pass_minute(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.bell().pass_minute();
+        }
     }
 
     #[cfg(test)]

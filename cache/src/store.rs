@@ -373,6 +373,11 @@ impl Cache {
     }
 
     #[cfg(test)]
+    pub(crate) fn pass_minute(&self) {
+        self.disk.pass_minute();
+    }
+
+    #[cfg(test)]
     pub(crate) async fn flush_disk(&self) {
         self.disk.flush().await;
     }

@@ -44,8 +44,8 @@ pub(crate) struct FaultyFiles {
 struct Shared {
     fault: Fault,
     /// The first operation that fails, and the first that does not any more.
-    from: u64,
-    to: u64,
+    from: AtomicU64,
+    to: AtomicU64,
     count: AtomicU64,
     /// Ends delays.
     ended: Mutex<bool>,
@@ -64,8 +64,8 @@ impl FaultyFiles {
             files,
             shared: Arc::new(Shared {
                 fault,
-                from,
-                to,
+                from: AtomicU64::new(from),
+                to: AtomicU64::new(to),
                 count: AtomicU64::new(0),
                 ended: Mutex::new(false),
                 changed: Condvar::new(),
@@ -76,6 +76,14 @@ impl FaultyFiles {
     /// The same, read and written in another way.
     pub(crate) fn with(self, options: Options) -> Self {
         Self { options, ..self }
+    }
+
+    /// The next so many operations fail, and no others.
+    pub(crate) fn fail_next(&self, many: u64) {
+        let count = self.count();
+        self.shared.from.store(count, Ordering::Relaxed);
+        let to = count.saturating_add(many);
+        self.shared.to.store(to, Ordering::Relaxed);
     }
 
     /// How many operations there were.
@@ -142,7 +150,8 @@ impl FaultyFile {
     fn fault(&self) -> Option<Fault> {
         let number = self.shared.count.fetch_add(1, Ordering::Relaxed);
         let fault = self.shared.fault;
-        let is_hit = (self.shared.from..self.shared.to).contains(&number);
+        let from = self.shared.from.load(Ordering::Relaxed);
+        let is_hit = (from..self.shared.to.load(Ordering::Relaxed)).contains(&number);
         if let (true, Fault::Delay(delay)) = (is_hit, fault) {
             let mut ended = self.shared.ended.lock();
             let is_delayed = |ended: &mut bool| !*ended;

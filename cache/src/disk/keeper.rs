@@ -87,6 +87,7 @@ pub(super) struct Bell {
 #[derive(Debug, Default)]
 struct State {
     is_rung: bool,
+    is_minute: bool,
     closing: bool,
     /// Stored responses of each volume.
     records: Vec<u64>,
@@ -118,6 +119,13 @@ impl Bell {
         self.rung.notify_one();
     }
 
+    /// Lets a minute be over before it is.
+    #[cfg(test)]
+    pub(super) fn pass_minute(&self) {
+        self.state.lock().is_minute = true;
+        self.rung.notify_one();
+    }
+
     /// Notes how many stored responses a volume has.
     pub(super) fn measure(&self, number: usize, records: u64) {
         let mut state = self.state.lock();
@@ -133,13 +141,14 @@ impl Bell {
 
     fn wait(&self) -> Woken {
         let mut state = self.state.lock();
-        let idle = |state: &mut State| !state.is_rung && !state.closing;
+        let idle = |state: &mut State| !state.is_rung && !state.is_minute && !state.closing;
         let timed_out = self
             .rung
             .wait_while_for(&mut state, idle, MINUTE)
             .timed_out();
         state.is_rung = false;
-        match (state.closing, timed_out) {
+        let is_minute = std::mem::take(&mut state.is_minute) || timed_out;
+        match (state.closing, is_minute) {
             (true, _) => Woken::Closing,
             (false, true) => Woken::Minute,
             (false, false) => Woken::Rung,
@@ -177,6 +186,13 @@ impl Keeper {
             bell: Arc::clone(&shared.bell),
             thread: Some(thread),
         })
+    }
+}
+
+#[cfg(test)]
+impl Keeper {
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
     }
 }
 

@@ -4,7 +4,6 @@
 //! identity and covers the record's own offset and its segment's lap, so that leftovers of an earlier lap, of an emptied volume, or at
 //! a wrong place are nothing. Integers are little-endian. Pure: no file. Invariant 3: what decodes is what was encoded.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -288,22 +287,6 @@ impl Header {
             .chunks(BLOCK_BYTES)
             .all(|block| table.u32() == Some(crc32c::crc32c(block)))
     }
-}
-
-/// Where in a piece of content of so many bytes the blocks begin and end that hold a part of it: what is checked is read whole.
-pub(super) fn blocks_around(part: Range<usize>, content: usize) -> Range<usize> {
-    let start = part.start - part.start % BLOCK_BYTES;
-    start..part.end.next_multiple_of(BLOCK_BYTES).min(content)
-}
-
-/// The number of the block of content that begins at an offset.
-pub(super) const fn block_at(offset: usize) -> usize {
-    offset / BLOCK_BYTES
-}
-
-/// Bytes before the content of a piece of this length.
-pub(super) const fn described_bytes_of_piece(content: usize) -> usize {
-    HEADER_BYTES + table_bytes(content)
 }
 
 /// A record's length with the padding after it.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::device::RealFilesWith;
 use crate::device::faulty::{Fault, FaultyFiles};
 use crate::fill::FillError;
+use crate::io::{Backend, Limits, Options, Want};
 use crate::purge::{Mode, What};
 use crate::test_support::{Bench, content, directory, name, read_body, response};
 
@@ -63,11 +65,27 @@ async fn store_all(bench: &Bench, version: u64) {
     bench.flushed().await;
 }
 
+/// Little patience.
+fn impatient() -> Options {
+    Options {
+        limits: Limits {
+            read_deadline: Duration::from_millis(20),
+            write_deadline: Duration::from_millis(20),
+            ..Limits::default()
+        },
+        ..Options::default()
+    }
+}
+
 /// Two sessions on failing files with a purge between two versions; then one on good files. Gives the operations counted.
 async fn check_faults(fault: Fault, from: u64, many: u64) -> u64 {
+    check_faults_with(Options::default(), fault, from, many).await
+}
+
+async fn check_faults_with(options: Options, fault: Fault, from: u64, many: u64) -> u64 {
     let place = directory();
     let config = config(place.path());
-    let files = Arc::new(FaultyFiles::new(fault, from, many));
+    let files = Arc::new(FaultyFiles::new(fault, from, many).with(options));
     let opener: Arc<dyn Opener> = files.clone();
     let mut oldest = 1;
     for session in 0..2 {
@@ -117,14 +135,19 @@ async fn check_faults(fault: Fault, from: u64, many: u64) -> u64 {
     files.count()
 }
 
-const KINDS: [Fault; 6] = [
-    Fault::Error,
-    Fault::Half,
-    Fault::Flip,
-    Fault::NoSpace,
-    Fault::Short,
-    Fault::Delay(Duration::from_millis(20)),
-];
+/// The last one is later than its caller waits.
+fn kinds() -> [(Fault, Options); 7] {
+    let patient = Options::default();
+    [
+        (Fault::Error, patient),
+        (Fault::Half, patient),
+        (Fault::Flip, patient),
+        (Fault::NoSpace, patient),
+        (Fault::Short, patient),
+        (Fault::Delay(Duration::from_millis(20)), patient),
+        (Fault::Delay(Duration::from_millis(60)), impatient()),
+    ]
+}
 
 /// Every operation fails in one way; with `JET9_LONG` in every way.
 #[tokio::test]
@@ -133,9 +156,9 @@ async fn whichever_operation_fails_nothing_wrong_is_served_and_no_purge_is_undon
     assert!(all > 40, "{all}");
     let is_long = std::env::var_os("JET9_LONG").is_some();
     for n in 0..all {
-        for (kind, fault) in KINDS.into_iter().enumerate() {
-            if is_long || n % KINDS.len() as u64 == kind as u64 {
-                check_faults(fault, n, 1).await;
+        for (kind, (fault, options)) in kinds().into_iter().enumerate() {
+            if is_long || n % 7 == kind as u64 {
+                check_faults_with(options, fault, n, 1).await;
             }
         }
     }
@@ -252,6 +275,168 @@ async fn files_copied_at_any_moment_open_and_give_nothing_wrong() {
         again.cache.loaded().await;
         for n in 0..LENGTHS.len() {
             check_stored(&again, n, 1..=version).await;
+        }
+    }
+}
+
+async fn open_on(config: &CacheConfig, files: Arc<dyn Opener>) -> (Bench, Metrics) {
+    let registry = prometheus::Registry::new();
+    let cache = Cache::open_on(config, &registry, &files).unwrap();
+    cache.loaded().await;
+    let site = cache.partition("site").unwrap();
+    let metrics = cache.metrics.clone();
+    let fields = http::HeaderMap::new();
+    let bench = Bench {
+        cache,
+        site,
+        fields,
+    };
+    (bench, metrics)
+}
+
+/// Waits until so many volumes serve.
+async fn in_service(metrics: &Metrics, volumes: i64) {
+    let gauge = metrics.volumes.with_label_values(&["in_service"]);
+    let reached = async {
+        while gauge.get() != volumes {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, reached).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_volume_that_failed_comes_back_empty_after_its_minute() {
+    let place = directory();
+    let config = config(place.path());
+    let files = Arc::new(FaultyFiles::new(Fault::Error, u64::MAX, 0));
+    let (bench, metrics) = open_on(&config, files.clone()).await;
+    store_all(&bench, 1).await;
+    in_service(&metrics, 1).await;
+    files.fail_next(u64::MAX);
+    for version in 2..20 {
+        for n in 0..LENGTHS.len() {
+            let head = response(&version.to_string(), &[], &[]);
+            let body = content(version, LENGTHS[n]);
+            let _ = bench.try_store(&path(n), head, body).await;
+        }
+        bench.flushed().await;
+    }
+    in_service(&metrics, 0).await;
+    // It is tried again, and fails.
+    bench.cache.pass_minute();
+    files.fail_next(0);
+    bench.cache.pass_minute();
+    in_service(&metrics, 1).await;
+    bench.cache.loaded().await;
+    for n in 0..LENGTHS.len() {
+        check_stored(&bench, n, 2..=19).await;
+    }
+    store_all(&bench, 20).await;
+    bench.cache.close().await;
+    drop(bench);
+    let (bench, _) = open_on(&config, files).await;
+    for n in 0..LENGTHS.len() {
+        assert!(check_stored(&bench, n, 20..=20).await, "{n}");
+    }
+}
+
+/// The laps of a volume's segments, as their headers tell them.
+fn laps(volume: &Path) -> Vec<u64> {
+    let bytes = std::fs::read(volume).unwrap();
+    let segments = (1 << 20..bytes.len()).step_by(2 << 20);
+    let lap = |at: usize| u64::from_le_bytes(bytes[at + 16..at + 24].try_into().unwrap());
+    segments
+        .filter(|at| at + 24 < bytes.len())
+        .map(lap)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_segment_with_a_late_write_is_not_used_again() {
+    let place = directory();
+    let config = config(place.path());
+    let fault = Fault::Delay(Duration::from_secs(60));
+    let patience = Limits {
+        write_deadline: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let options = Options {
+        limits: patience,
+        ..Options::default()
+    };
+    let files = Arc::new(FaultyFiles::new(fault, u64::MAX, 0).with(options));
+    let (bench, metrics) = open_on(&config, files.clone()).await;
+    store_all(&bench, 1).await;
+    files.fail_next(1);
+    let late = metrics.disk_refused.with_label_values(&["write", "late"]);
+    bench
+        .store("/late", response("1", &[], &[]), content(1, 900_000))
+        .await;
+    bench.flushed().await;
+    assert_eq!(late.get(), 1);
+    // It lands now.
+    files.end_delays();
+    for version in 2..20 {
+        store_all(&bench, version).await;
+    }
+    for n in 0..LENGTHS.len() {
+        assert!(check_stored(&bench, n, 19..=19).await, "{n}");
+    }
+    assert_eq!(metrics.checksum_errors.get(), 0);
+    bench.cache.close().await;
+    let mut laps = laps(&place.path().join("disk/jet9.volume"));
+    laps.sort_unstable();
+    assert!(laps[0] + 8 < laps[7], "{laps:?}");
+    assert!(laps[1] + 7 == laps[7] + 1, "{laps:?}");
+}
+
+/// A store on real files of a directory, as one backend serves them; whether the page cache takes part.
+async fn check_backend(place: &tempfile::TempDir, want: Want, backend: Backend) {
+    let config = config(place.path());
+    let options = Options {
+        want,
+        ..Options::default()
+    };
+    for version in 1..=3 {
+        let files = Arc::new(RealFilesWith(options));
+        let (bench, metrics) = open_on(&config, files).await;
+        let modes = ["direct", "buffered"];
+        let open = modes.map(|mode| {
+            metrics
+                .volume_files
+                .with_label_values(&[backend.as_str(), mode])
+        });
+        if open.iter().map(prometheus::IntGauge::get).sum::<i64>() == 0 {
+            eprintln!("SKIPPED: {} is refused here", backend.as_str());
+            return;
+        }
+        for n in 0..LENGTHS.len() {
+            assert_eq!(
+                check_stored(&bench, n, version - 1..=version - 1).await,
+                version > 1
+            );
+        }
+        for _ in 0..5 {
+            store_all(&bench, version).await;
+        }
+        assert_eq!(metrics.checksum_errors.get(), 0);
+        assert!(metrics.disk_write_duration.get_sample_count() > 10);
+        assert!(metrics.disk_sync_duration.get_sample_count() > 5);
+        bench.cache.close().await;
+    }
+}
+
+#[tokio::test]
+async fn every_backend_serves_real_files() {
+    for (want, backend) in [
+        (Want::Best, Backend::Uring),
+        (Want::Threads, Backend::Threads),
+    ] {
+        // On a disk's file system, and in memory.
+        for place in [tempfile::tempdir().unwrap(), directory()] {
+            check_backend(&place, want, backend).await;
         }
     }
 }
