@@ -316,9 +316,9 @@ async fn a_volume_that_failed_comes_back_empty_after_its_minute() {
     in_service(&metrics, 1).await;
     files.fail_next(u64::MAX);
     for version in 2..20 {
-        for n in 0..LENGTHS.len() {
+        for (n, length) in LENGTHS.into_iter().enumerate() {
             let head = response(&version.to_string(), &[], &[]);
-            let body = content(version, LENGTHS[n]);
+            let body = content(version, length);
             let _ = bench.try_store(&path(n), head, body).await;
         }
         bench.flushed().await;
