@@ -1,6 +1,7 @@
 //! The other plane: sites, mastership, purge, health and the admin API. Never touches a request.
 
 pub mod api;
+mod durable;
 pub mod etcd;
 pub mod health;
 pub mod mastership;

@@ -20,6 +20,8 @@ use crate::framework::tls::Certificates;
 use crate::parts::Edge;
 
 mod access;
+mod changes;
+mod conditions;
 mod routes;
 mod server;
 
@@ -63,6 +65,8 @@ struct Call<'a> {
     principal: &'a Principal,
     /// What stands in the place of the first `{…}`, else empty.
     name: &'a str,
+    /// What follows the `?`, else empty.
+    query: &'a str,
     fields: &'a HeaderMap,
     body: &'a [u8],
 }
@@ -72,6 +76,20 @@ impl Call<'_> {
     fn require(&self, right: Right<'_>) -> Result<(), Problem> {
         access::require(self.principal, right)
     }
+
+    /// A parameter of the query, as it stands there. Those that the route does not name were refused.
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.query.split('&');
+        pairs.find_map(|pair| {
+            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (found == name).then_some(value)
+        })
+    }
+
+    /// The media type that the content says to be.
+    fn media_type(&self) -> Option<&str> {
+        server::media_type(self.fields)
+    }
 }
 
 /// What a handler answers.
@@ -79,16 +97,39 @@ impl Call<'_> {
 struct Answer {
     status: StatusCode,
     fields: HeaderMap,
-    body: Value,
+    content: Content,
+}
+
+/// What an answer carries.
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    Json(Value),
+    /// A text of a media type of its own.
+    Text(&'static str, String),
 }
 
 impl Answer {
-    fn of(status: StatusCode, body: Value) -> Self {
+    fn new(status: StatusCode, content: Content) -> Self {
         Self {
             status,
             fields: HeaderMap::new(),
-            body,
+            content,
         }
+    }
+
+    fn of(status: StatusCode, body: Value) -> Self {
+        Self::new(status, Content::Json(body))
+    }
+
+    /// 200 with a text.
+    fn text(kind: &'static str, text: String) -> Self {
+        Self::new(StatusCode::OK, Content::Text(kind, text))
+    }
+
+    /// 204: it is done, and there is nothing to say.
+    fn nothing() -> Self {
+        Self::new(StatusCode::NO_CONTENT, Content::Nothing)
     }
 
     fn ok(body: Value) -> Self {

@@ -1,7 +1,7 @@
 //! The sites in force: read from `<state>/sites/*.toml`, checked, swapped whole.
 //!
-//! Asked once per request by `request::site`; filled at start and by one thread that watches the directory ([`load`]). A request keeps the
-//! `Arc<SiteRuntime>` that it was given. The table is one immutable value of 256 shards behind one pointer, so a changed site costs the shards
+//! Asked once per request by `request::site`; filled at start and by one thread that watches the directory ([`load`]), which is where the admin
+//! API's changes are made too ([`SiteStore`]). A request keeps the `Arc<SiteRuntime>` that it was given. The table is one immutable value of 256 shards behind one pointer, so a changed site costs the shards
 //! that it touches, and nobody sees half of a change.
 //! Does not know how a name got onto the wire: it is given canonical hosts. Invariant 6: a bad document never replaces a good one; at start
 //! it costs its own site and no other (docs/decisions/2026-11-bad-site-at-start.md).
@@ -20,12 +20,20 @@ use jet9_config::{HostName, Problems};
 use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge, Opts, Registry};
 
-use crate::control::watch::{Directory, Look, Watch};
+use crate::clock::WallClock;
 
+mod batch;
+mod directory;
+mod history;
 mod load;
 mod rules;
+mod store;
 mod table;
 
+pub use store::{Expected, Form, Intent, Removal, SiteStore, Version, Write, WriteError, Written};
+
+use directory::DirectoryStore;
+use history::History;
 use load::{Loader, Shares};
 use table::Table;
 
@@ -43,12 +51,14 @@ pub struct SiteRuntime {
     pub rules: Rules,
     /// The caching rules of each route, in the order of `site.routes`.
     pub route_rules: Vec<Rules>,
-    /// The change of the set of sites that brought this document into force.
+    /// The change of the set of sites that brought this document into force, counted since the start.
     pub generation: u64,
+    /// The number of this document in the site's history, over restarts: its entity tag.
+    pub version: u64,
 }
 
 impl SiteRuntime {
-    /// A site with what its requests need.
+    /// A site with what its requests need. Its version is the generation, until the history tells another.
     pub fn new(site: Site, partition: Partition, generation: u64) -> Self {
         Self {
             rules: rules::of_site(&site),
@@ -60,6 +70,7 @@ impl SiteRuntime {
             site,
             partition,
             generation,
+            version: generation,
         }
     }
 
@@ -76,7 +87,16 @@ impl SiteRuntime {
 #[derive(Debug)]
 pub struct Sites {
     published: Arc<Published>,
-    watch: Option<Watch>,
+    store: Option<Arc<dyn SiteStore>>,
+}
+
+/// Where sites of the state source "directory" live.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// Their documents.
+    pub documents: &'a Path,
+    /// Their last versions.
+    pub history: &'a Path,
 }
 
 /// What the loading thread publishes.
@@ -121,16 +141,17 @@ pub enum StartError {
 
 impl Sites {
     /// Reads all documents of the directory (created when it is missing) and watches it from then on. Documents that are refused are logged,
-    /// each problem with its place, and left out.
+    /// each problem with its place, and left out. What sites have stored that were removed while nobody watched is dropped.
     ///
     /// # Errors
-    /// When the directory cannot be had, or no thread to watch it.
+    /// When a directory cannot be had, or no thread to watch it.
     pub fn open(
-        directory: &Path,
+        places: Places<'_>,
         cache: Arc<Cache>,
         registry: &Registry,
+        clock: WallClock,
     ) -> Result<Self, StartError> {
-        Self::load(directory, cache, registry)
+        Self::load(places, cache, registry, clock)
     }
 
     /// Fixed sites, watched nowhere: for what is configured without a directory, and for tests. A domain that is taken twice stays with
@@ -147,33 +168,39 @@ impl Sites {
         };
         Self {
             published: Arc::new(published),
-            watch: None,
+            store: None,
         }
     }
 
     fn load(
-        path: &Path,
+        places: Places<'_>,
         shares: Arc<impl Shares + 'static>,
         registry: &Registry,
+        clock: WallClock,
     ) -> Result<Self, StartError> {
-        let failed = |source| StartError::Directory {
-            path: path.display().to_string(),
-            source,
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |source| StartError::Directory { path, source }
         };
         let published = Arc::new(Published {
             table: ArcSwap::default(),
             problems: RwLock::default(),
             metrics: Metrics::register(registry)?,
         });
-        let mut directory = Directory::open(path, "toml").map_err(failed)?;
-        let mut loader = Loader::new(Arc::clone(&published), shares);
-        loader.apply(directory.look(Look::Changed));
-        let apply = move |changes| loader.apply(changes);
-        let watch = Watch::spawn("jet9-sites", directory, SETTLE, apply).map_err(failed)?;
+        let history = History::open(places.history).map_err(failed(places.history))?;
+        let loader = Loader::new(Arc::clone(&published), shares, history, clock);
+        let documents = places.documents;
+        let store = DirectoryStore::open(documents, Arc::clone(&published), loader)
+            .map_err(failed(documents))?;
         Ok(Self {
             published,
-            watch: Some(watch),
+            store: Some(Arc::new(store)),
         })
+    }
+
+    /// Where they come from and can be changed; `None` of fixed ones.
+    pub fn store(&self) -> Option<&Arc<dyn SiteStore>> {
+        self.store.as_ref()
     }
 
     /// The site that answers to a host (lower case, no port): exact names first, then `*.` names. Allocates only for the latter.
@@ -219,8 +246,8 @@ impl Sites {
 
     /// Reads every document again, changed or not, and waits until that is in force.
     pub async fn reload(&self) {
-        if let Some(watch) = &self.watch {
-            watch.reload().await;
+        if let Some(store) = &self.store {
+            store.reload().await;
         }
     }
 }

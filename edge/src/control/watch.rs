@@ -44,7 +44,17 @@ enum Wake {
     Name(String),
     Everything,
     Reload(oneshot::Sender<()>),
+    Job(Job),
     Stop,
+}
+
+/// Something that is done in the watch's thread, between two looks.
+struct Job(Box<dyn FnOnce(&mut Directory) + Send>);
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
 }
 
 impl Watch {
@@ -89,6 +99,25 @@ impl Watch {
             let _ = applied.await;
         }
     }
+
+    /// Does something in the watch's thread: no change is read or applied meanwhile. What it learns of a document by looking, it applies itself.
+    /// `None` when the thread has ended: the process is stopping.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Directory) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        let job = Job(Box::new(move |directory| {
+            // Whoever asked may have left; it is done all the same.
+            let _ = done.send(job(directory));
+        }));
+        let wakes = self.wakes.clone();
+        let sent = tokio::task::spawn_blocking(move || wakes.send(Wake::Job(job)).is_ok());
+        match sent.await {
+            Ok(true) => result.await.ok(),
+            Ok(false) | Err(_) => None,
+        }
+    }
 }
 
 impl Drop for Watch {
@@ -119,6 +148,7 @@ struct Round {
     everything: bool,
     stop: bool,
     reloads: Vec<oneshot::Sender<()>>,
+    jobs: Vec<Job>,
 }
 
 impl Round {
@@ -129,12 +159,13 @@ impl Round {
             }
             Wake::Everything => self.everything = true,
             Wake::Reload(done) => self.reloads.push(done),
+            Wake::Job(job) => self.jobs.push(job),
             Wake::Stop => self.stop = true,
         }
     }
 
     fn is_urgent(&self) -> bool {
-        self.stop || !self.reloads.is_empty()
+        self.stop || !self.reloads.is_empty() || !self.jobs.is_empty()
     }
 
     fn look(&mut self) -> Look {
@@ -167,6 +198,9 @@ impl<F: FnMut(Vec<Change>)> Seer<F> {
             (self.apply)(changes);
             for done in round.reloads {
                 let _ = done.send(());
+            }
+            for Job(job) in round.jobs {
+                job(&mut self.directory);
             }
         }
     }

@@ -192,7 +192,11 @@ fn parts(
         Arc::clone(&side_connections),
         registry,
     )?;
-    let sites = Sites::open(&state.join("sites"), Arc::clone(&cache), registry)?;
+    let places = sites::Places {
+        documents: &state.join("sites"),
+        history: &node.data_dir.join("history"),
+    };
+    let sites = Sites::open(places, Arc::clone(&cache), registry, clock.clone())?;
     let recorder = Recorder::open(&node.id, &node.zone, &node.log, limits.log_queue, registry)?;
     let drain = Drain::new();
     Ok(Edge {

@@ -32,6 +32,13 @@ impl Problem {
         problem
     }
 
+    /// Values of the body that contradict what others have.
+    pub(super) fn conflict(errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::new(StatusCode::CONFLICT, "nothing was done");
+        problem.errors = errors;
+        problem
+    }
+
     /// What is asked for is not there.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use super::access::Peer;
 use super::problem::Problem;
 use super::routes::{Effect, Route, Takes, route};
-use super::{Answer, Api, Call, access, metrics};
+use super::{Answer, Api, Call, Content, access, metrics};
 use crate::framework::listeners::AdminListener;
 
 /// Open connections of one listener. More wait in the listen queue.
@@ -148,6 +148,7 @@ async fn call(api: &Api, peer: Peer, request: Request<Incoming>) -> Result<Answe
         api,
         principal: &principal,
         name,
+        query: head.uri.query().unwrap_or_default(),
         fields: &head.headers,
         body: &body,
     };
@@ -230,7 +231,11 @@ async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
 }
 
 fn answered(answer: Answer) -> Response<Full<Bytes>> {
-    let mut response = json(&answer.body, "application/json");
+    let mut response = match answer.content {
+        Content::Nothing => Response::new(Full::default()),
+        Content::Json(body) => json(&body, "application/json"),
+        Content::Text(kind, text) => of_kind(text, kind),
+    };
     *response.status_mut() = answer.status;
     response.headers_mut().extend(answer.fields);
     response
@@ -246,6 +251,10 @@ fn refused(problem: &Problem) -> Response<Full<Bytes>> {
 fn json(body: &Value, kind: &'static str) -> Response<Full<Bytes>> {
     let mut text = body.to_string();
     text.push('\n');
+    of_kind(text, kind)
+}
+
+fn of_kind(text: String, kind: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(text.into()));
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -1,10 +1,11 @@
 //! Changed site documents to sites in force.
 //!
-//! Lives in the watch's thread (and, once, in the starting one). Each batch of changes becomes at most one new table. A document that is good in
-//! itself but wants a domain of another site waits, and is tried again when something changed.
+//! Lives in the watch's thread (and, once, in the starting one). Each batch of changes becomes at most one new table, judged as a whole
+//! ([`batch`]): two sites that swap a domain may. A document that is good in itself but wants a domain of another site waits, and is tried again when
+//! something changed. What comes into force, or is gone, goes into the [`History`].
 //! Invariant 6: what is refused leaves the older document in force; every refusal is logged and counted once, with its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jet9_cache::disk::admission::Policy;
@@ -12,15 +13,22 @@ use jet9_cache::purge::{Mode, Purge, PurgeError, What};
 use jet9_cache::{Cache, Partition};
 use jet9_config::site::{Admission, Site};
 use jet9_config::{Problem, Problems, check};
+use sha2::{Digest, Sha256};
 
+use super::history::{History, Version};
 use super::table::{Table, Taken};
-use super::{Published, SiteRuntime};
+use super::{Published, SiteRuntime, batch};
+use crate::clock::WallClock;
+use crate::control::durable::Durability;
 use crate::control::watch::{Change, Content};
+
+/// Who brought a document that was found in the directory.
+pub(super) const BY_HAND: &str = "file";
 
 /// What loading needs of the store.
 pub(super) trait Shares: Send + Sync {
-    /// The share of the site of this id.
-    fn partition(&self, id: &str) -> Result<Partition, PurgeError>;
+    /// The shares of the sites of these ids.
+    fn partitions(&self, ids: &[&str]) -> Result<Vec<Partition>, PurgeError>;
 
     /// What of a share is written to disk, from now on.
     fn write(&self, partition: Partition, wish: Admission);
@@ -30,8 +38,8 @@ pub(super) trait Shares: Send + Sync {
 }
 
 impl Shares for Cache {
-    fn partition(&self, id: &str) -> Result<Partition, PurgeError> {
-        Self::partition(self, id)
+    fn partitions(&self, ids: &[&str]) -> Result<Vec<Partition>, PurgeError> {
+        Self::partitions(self, ids)
     }
 
     fn write(&self, partition: Partition, wish: Admission) {
@@ -58,51 +66,115 @@ impl Shares for Cache {
 pub(super) struct Loader {
     published: Arc<Published>,
     shares: Arc<dyn Shares>,
+    pub(super) history: History,
+    clock: WallClock,
+    /// What is in force, by name.
+    standing: HashMap<String, Standing>,
     /// Good documents that are not in force yet, by name.
     waiting: BTreeMap<String, Waiting>,
-    /// Shares of sites that were removed and could not be emptied yet, by name.
-    full: BTreeMap<String, Partition>,
+    /// Sites that were removed and whose shares could not be emptied yet, by name, with the number that the removal has.
+    full: BTreeMap<String, Removed>,
 }
 
-struct Waiting {
+/// The document that is in force.
+struct Standing {
+    digest: [u8; 32],
+    version: u64,
+}
+
+pub(super) struct Waiting {
     file: String,
     text: String,
-    site: Site,
+    pub(super) site: Site,
+}
+
+struct Removed {
+    version: u64,
+    by: Arc<str>,
+}
+
+/// What a batch brings: changes, and who made them.
+pub(super) struct Brought<'a> {
+    pub(super) changes: Vec<Change>,
+    pub(super) by: &'a Arc<str>,
+    /// Whether the history must be on the disk when they are in force.
+    pub(super) durability: Durability,
 }
 
 impl Loader {
-    pub(super) fn new(published: Arc<Published>, shares: Arc<dyn Shares>) -> Self {
+    pub(super) fn new(
+        published: Arc<Published>,
+        shares: Arc<dyn Shares>,
+        history: History,
+        clock: WallClock,
+    ) -> Self {
         Self {
             published,
             shares,
+            history,
+            clock,
+            standing: HashMap::new(),
             waiting: BTreeMap::new(),
             full: BTreeMap::new(),
         }
     }
 
     /// Brings changes into force.
-    pub(super) fn apply(&mut self, changes: Vec<Change>) {
+    pub(super) fn apply(&mut self, brought: Brought<'_>) {
         self.empty_shares();
-        if changes.is_empty() && self.waiting.is_empty() {
+        if brought.changes.is_empty() && self.waiting.is_empty() {
             return;
         }
+        let Brought {
+            changes,
+            by,
+            durability,
+        } = brought;
         let mut table = Table::clone(&self.published.table.load());
         let generation = table.generation + 1;
-        let mut removed = Vec::new();
-        let mut changed = false;
+        let mut is_changed = false;
         for change in changes {
             if let Some(name) = self.read(change) {
-                removed.extend(table.remove(&name).map(|old| (name, old.partition)));
+                is_changed |= self.remove(&mut table, name, by);
             }
         }
-        while self.place_waiting(&mut table, generation) {
-            changed = true;
-        }
-        if changed || !removed.is_empty() {
+        let placed = self.place_waiting(&mut table, generation);
+        if is_changed || !placed.is_empty() {
             self.publish(table, generation);
         }
-        self.full.extend(removed);
+        for (name, version, text) in placed {
+            self.record(&name, version, Some(text), by, durability);
+        }
         self.empty_shares();
+    }
+
+    /// Drops what sites have stored that were removed while this node was down: those of the history that have no document. `there` are those
+    /// that have one, good or bad.
+    pub(super) fn forget_all_but(&mut self, there: &BTreeSet<String>) {
+        let known = self.history.sites().unwrap_or_else(|error| {
+            log::error!("the history of sites cannot be read: {error}");
+            Vec::new()
+        });
+        for name in known {
+            if there.contains(&name) {
+                continue;
+            }
+            if let Some((number, newest)) = self.history.newest(&name)
+                && newest.is_none_or(|version| version.text.is_some())
+            {
+                let removed = Removed {
+                    version: number + 1,
+                    by: BY_HAND.into(),
+                };
+                self.full.insert(name, removed);
+            }
+        }
+        self.empty_shares();
+    }
+
+    /// Whether all that a removed site has stored is dropped for ever.
+    pub(super) fn is_forgotten(&self, name: &str) -> bool {
+        !self.full.contains_key(name)
     }
 
     /// Reads one document into the waiting list; gives back the name when it is gone.
@@ -122,6 +194,9 @@ impl Loader {
             Content::Unreadable(error) => {
                 self.refuse(name, whole(&file, error.to_string()).into());
             }
+            Content::Bytes(bytes) if self.stands(&name, &bytes) => {
+                self.published.problems.write().remove(&name);
+            }
             Content::Bytes(bytes) => match parse(&file, &bytes) {
                 Ok((text, site)) => {
                     self.waiting.insert(name, Waiting { file, text, site });
@@ -132,54 +207,102 @@ impl Loader {
         None
     }
 
-    /// Tries each waiting document; whether one came into force, which may have freed what another waits for.
-    fn place_waiting(&mut self, table: &mut Table, generation: u64) -> bool {
-        let before = self.waiting.len();
-        let mut changed = false;
-        for (name, waiting) in std::mem::take(&mut self.waiting) {
-            match self.place(table, &name, &waiting, generation) {
-                Ok(placed) => {
-                    changed |= placed;
-                    self.published.problems.write().remove(&name);
-                }
-                Err(problems) => {
-                    self.refuse(name.clone(), problems);
-                    self.waiting.insert(name, waiting);
-                }
-            }
-        }
-        changed && self.waiting.len() < before
+    fn stands(&self, name: &str, text: &[u8]) -> bool {
+        let standing = self.standing.get(name);
+        standing.is_some_and(|standing| standing.digest == digest(text))
     }
 
+    /// Takes a site out of the table; whether it was there.
+    fn remove(&mut self, table: &mut Table, name: String, by: &Arc<str>) -> bool {
+        let standing = self.standing.remove(&name);
+        let Some(old) = table.remove(&name) else {
+            return false;
+        };
+        let version = standing.map_or(old.version, |standing| standing.version) + 1;
+        let by = Arc::clone(by);
+        self.full.insert(name, Removed { version, by });
+        true
+    }
+
+    /// Brings into force what can be, until nothing more can; what cannot is refused and goes on waiting.
+    fn place_waiting(&mut self, table: &mut Table, generation: u64) -> Vec<(String, u64, String)> {
+        let mut recorded = Vec::new();
+        loop {
+            let free = |name: &str| !self.full.contains_key(name);
+            let chosen = batch::consistent(table, &self.waiting, free);
+            if chosen.is_empty() {
+                break;
+            }
+            let names: Vec<&str> = chosen.iter().map(String::as_str).collect();
+            let partitions = match self.shares.partitions(&names) {
+                Ok(partitions) => partitions,
+                Err(error) => {
+                    self.refuse_waiting(table, Some(&error.to_string()));
+                    return recorded;
+                }
+            };
+            for name in &chosen {
+                table.remove(name);
+            }
+            for (name, partition) in chosen.into_iter().zip(partitions) {
+                recorded.extend(self.place(table, name, partition, generation));
+            }
+        }
+        self.refuse_waiting(table, None);
+        recorded
+    }
+
+    /// Puts one site into the table, whose domains are free; gives back what the history does not have yet.
     fn place(
-        &self,
+        &mut self,
         table: &mut Table,
-        name: &str,
-        waiting: &Waiting,
+        name: String,
+        partition: Partition,
         generation: u64,
-    ) -> Result<bool, Problems> {
-        let Waiting { file, text, site } = waiting;
-        if table.by_id(name).is_some_and(|old| old.site == *site) {
-            return Ok(false);
-        }
-        let taken = table.taken(site);
-        if !taken.is_empty() {
-            return Err(Problems(
-                taken.iter().map(|t| t.problem(file, text)).collect(),
-            ));
-        }
-        if self.full.contains_key(name) {
-            let message =
-                "what was stored of the site of this id, now removed, could not be dropped yet";
-            return Err(whole(file, message.into()).into());
-        }
-        let partition = self.shares.partition(name);
-        let partition = partition.map_err(|error| whole(file, error.to_string()))?;
+    ) -> Option<(String, u64, String)> {
+        let Waiting { text, site, .. } = self.waiting.remove(&name)?;
         self.shares.write(partition, site.cache.admission);
-        let site = SiteRuntime::new(site.clone(), partition, generation);
+        let (version, is_new) = self.number(&name, &text);
+        let mut site = SiteRuntime::new(site, partition, generation);
+        site.version = version;
         let placed = table.place(Arc::new(site));
         debug_assert!(placed.is_ok(), "whether domains are taken was asked before");
-        Ok(placed.is_ok())
+        self.published.problems.write().remove(&name);
+        let digest = digest(text.as_bytes());
+        let standing = Standing { digest, version };
+        self.standing.insert(name.clone(), standing);
+        is_new.then_some((name, version, text))
+    }
+
+    /// The number of a document that comes into force, and whether it is new: after a start it mostly is the last one of the history.
+    fn number(&self, name: &str, text: &str) -> (u64, bool) {
+        if let Some(standing) = self.standing.get(name) {
+            return (standing.version + 1, true);
+        }
+        match self.history.newest(name) {
+            None => (1, true),
+            Some((number, Some(newest))) if newest.text.as_deref() == Some(text) => (number, false),
+            Some((number, _)) => (number + 1, true),
+        }
+    }
+
+    fn record(
+        &self,
+        name: &str,
+        number: u64,
+        text: Option<String>,
+        by: &str,
+        durability: Durability,
+    ) {
+        let version = Version {
+            number,
+            unix_ms: self.clock.now().unix_millis(),
+            by: by.to_owned(),
+            text,
+        };
+        if let Err(error) = self.history.add(name, &version, durability) {
+            log::error!("site {name}: version {number} is not in the history: {error}");
+        }
     }
 
     fn publish(&self, mut table: Table, generation: u64) {
@@ -188,6 +311,24 @@ impl Loader {
         let shown = i64::try_from(generation).unwrap_or(i64::MAX);
         self.published.metrics.generation.set(shown);
         log::info!("sites: generation {generation} is in force");
+    }
+
+    /// Refuses what waits: for a domain, for the share of its removed namesake, or because shares cannot be had.
+    fn refuse_waiting(&self, table: &Table, failure: Option<&str>) {
+        for (name, waiting) in &self.waiting {
+            let Waiting { file, text, site } = waiting;
+            let taken = table.taken(site);
+            let problems = if !taken.is_empty() {
+                Problems(taken.iter().map(|t| t.problem(file, text)).collect())
+            } else if let Some(failure) = failure {
+                whole(file, failure.to_owned()).into()
+            } else {
+                let message =
+                    "what was stored of the site of this id, now removed, could not be dropped yet";
+                whole(file, message.into()).into()
+            };
+            self.refuse(name.clone(), problems);
+        }
     }
 
     /// Logs and counts a refusal, unless it is the one that stands already.
@@ -203,20 +344,29 @@ impl Loader {
         standing.insert(name, problems);
     }
 
+    /// Drops what removed sites have stored. Only then their end goes into the history: a crash in between makes the next start do it again.
     fn empty_shares(&mut self) {
-        self.full
-            .retain(|name, partition| match self.shares.empty(*partition) {
-                Ok(()) => false,
+        for (name, removed) in std::mem::take(&mut self.full) {
+            let shares = &self.shares;
+            let emptied = shares
+                .partitions(&[&name])
+                .and_then(|of| of.into_iter().try_for_each(|one| shares.empty(one)));
+            match emptied {
+                Ok(()) => {
+                    let Removed { version, by } = removed;
+                    self.record(&name, version, None, &by, Durability::Now);
+                }
                 Err(error) => {
                     log::error!("site {name}: what it stored is not dropped yet: {error}");
-                    true
+                    self.full.insert(name, removed);
                 }
-            });
+            }
+        }
     }
 }
 
 impl Taken {
-    fn problem(&self, file: &str, text: &str) -> Problem {
+    pub(super) fn problem(&self, file: &str, text: &str) -> Problem {
         let pointer = format!("/domains/{}", self.index);
         Problem {
             file: file.to_owned(),
@@ -225,6 +375,10 @@ impl Taken {
             message: format!("{} belongs to site `{}` already", self.domain, self.by),
         }
     }
+}
+
+fn digest(text: &[u8]) -> [u8; 32] {
+    Sha256::digest(text).into()
 }
 
 fn parse(file: &str, bytes: &[u8]) -> Result<(String, Site), Problems> {

@@ -81,7 +81,8 @@ impl Table {
         site.domains.iter().enumerate().filter_map(taken).collect()
     }
 
-    fn owner(&self, domain: &Domain) -> Option<&Arc<SiteRuntime>> {
+    /// The site that has a domain.
+    pub(super) fn owner(&self, domain: &Domain) -> Option<&Arc<SiteRuntime>> {
         match domain {
             Domain::Exact(name) => self.shard(name.as_str()).exact.get(name.as_str()),
             Domain::Wildcard(name) => self.shard(name.as_str()).wildcards.get(name.as_str()),

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod changes;
+
 /// Partitions as the store gives them, and a record of what was wished and emptied.
 #[derive(Default)]
 struct Store {
@@ -32,11 +34,15 @@ impl Store {
 }
 
 impl Shares for Store {
-    fn partition(&self, id: &str) -> Result<Partition, PurgeError> {
+    fn partitions(&self, ids: &[&str]) -> Result<Vec<Partition>, PurgeError> {
         let mut partitions = self.partitions.lock();
-        let next = u32::try_from(partitions.len() + 1).expect("few");
-        let partition = *partitions.entry(id.to_owned()).or_insert(next);
-        self.answer(Partition(partition))
+        let mut given = Vec::new();
+        for id in ids {
+            let next = u32::try_from(partitions.len() + 1).expect("few");
+            let partition = *partitions.entry((*id).to_owned()).or_insert(next);
+            given.push(Partition(partition));
+        }
+        self.answer(given)
     }
 
     fn write(&self, partition: Partition, wish: Admission) {
@@ -66,18 +72,36 @@ impl Place {
     }
 
     fn write(&self, id: &str, text: &str) {
-        let temporary = self.directory.path().join(format!(".{id}.tmp"));
+        fs::create_dir_all(self.documents()).expect("a directory");
+        let temporary = self.documents().join(format!(".{id}.tmp"));
         fs::write(&temporary, text).expect("write");
         fs::rename(temporary, self.file(id)).expect("rename");
     }
 
     fn file(&self, id: &str) -> std::path::PathBuf {
-        self.directory.path().join(format!("{id}.toml"))
+        self.documents().join(format!("{id}.toml"))
+    }
+
+    fn documents(&self) -> std::path::PathBuf {
+        self.directory.path().join("sites")
     }
 
     fn start(&self) -> Sites {
+        self.start_with(&self.registry)
+    }
+
+    /// Another process of the same node.
+    fn restart(&self) -> Sites {
+        self.start_with(&Registry::new())
+    }
+
+    fn start_with(&self, registry: &Registry) -> Sites {
         let store = Arc::clone(&self.store);
-        Sites::load(self.directory.path(), store, &self.registry).expect("start")
+        let places = Places {
+            documents: &self.documents(),
+            history: &self.directory.path().join("history"),
+        };
+        Sites::load(places, store, registry, WallClock::System).expect("start")
     }
 
     fn rejected(&self) -> f64 {

@@ -107,6 +107,11 @@ impl Directory {
         self.extension
     }
 
+    /// Whether it could not be read at the last look around.
+    pub const fn is_failing(&self) -> bool {
+        self.failing
+    }
+
     /// Whether another directory has taken its place since this was last asked.
     pub(super) fn was_replaced(&mut self) -> bool {
         let Ok(metadata) = fs::metadata(&self.path) else {
