@@ -30,6 +30,7 @@ mod nodes;
 mod openapi;
 mod purges;
 mod sites;
+mod tokens;
 
 mod metrics;
 mod problem;

@@ -2,8 +2,10 @@
 //!
 //! Asked by `control::api` for calls over TCP, and by `control::purge` for purges on a site's own names. The first start writes an admin token of
 //! 256 random bits to `<data_dir>/admin.token`, readable by its owner only; later starts read it. In memory only its SHA-256 is kept, so that
-//! a token is found neither in a dump nor by timing: digests are compared, and in constant time. What a principal may: [`principal`].
+//! a token is found neither in a dump nor by timing: digests are compared, and in constant time. Further tokens with scopes are made and withdrawn
+//! through the API ([`kept`]). What a principal may: [`principal`].
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -13,10 +15,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 
+mod kept;
 mod principal;
 
+pub use kept::Token;
 pub use principal::{Principal, Right, Scope, ScopeError};
 
 /// The file of the admin token in the data directory.
@@ -31,6 +36,30 @@ const TOKEN_MIN: usize = 16;
 /// The tokens of this node.
 pub struct Tokens {
     admin: [u8; 32],
+    named: RwLock<Named>,
+    /// `None`: they are not kept, so none can be made.
+    file: Option<kept::File>,
+}
+
+/// The tokens that were made, by the digest of their secrets. A digest tells nothing about others near it, so finding it needs no constant time.
+#[derive(Default)]
+struct Named(HashMap<[u8; 32], (Token, Principal)>);
+
+/// Why a token was not made or withdrawn.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is one of this name.
+    #[error("there is a token of this name")]
+    Exists,
+    /// There is none of this name.
+    #[error("there is no token of this name")]
+    Missing,
+    /// There are too many, or it would have too many scopes.
+    #[error("at most {0} {1}")]
+    TooMany(usize, &'static str),
+    /// The file could not be written; nothing is changed.
+    #[error("the tokens cannot be written: {0}")]
+    Write(#[from] io::Error),
 }
 
 /// The token cannot be had.
@@ -54,27 +83,81 @@ impl Tokens {
             io::ErrorKind::NotFound => create(&path),
             _ => Err(error),
         });
-        match token {
-            Ok(token) => Ok(Self::of(&token)),
-            Err(source) => Err(TokenError { path, source }),
-        }
+        let token = token.map_err(|source| TokenError { path, source })?;
+        let (file, tokens) = kept::File::read(data_dir);
+        let mut opened = Self::of(&token);
+        opened
+            .named
+            .get_mut()
+            .0
+            .extend(tokens.into_iter().map(entry));
+        opened.file = Some(file);
+        Ok(opened)
     }
 
     /// The tokens of a node with this admin token.
     pub fn of(admin: &str) -> Self {
         Self {
-            admin: Sha256::digest(admin.as_bytes()).into(),
+            admin: digest(admin),
+            named: RwLock::default(),
+            file: None,
         }
+    }
+
+    /// Makes a token and gives its secret, which is told this once.
+    ///
+    /// # Errors
+    /// When it was not made.
+    pub fn make(&self, name: &str, scopes: Vec<Scope>, now_ms: u64) -> Result<String, ChangeError> {
+        if scopes.len() > kept::SCOPES_MAX {
+            return Err(ChangeError::TooMany(kept::SCOPES_MAX, "scopes"));
+        }
+        let mut named = self.named.write();
+        if named.find(name).is_some() {
+            return Err(ChangeError::Exists);
+        }
+        if named.0.len() >= kept::TOKENS_MAX {
+            return Err(ChangeError::TooMany(kept::TOKENS_MAX, "tokens"));
+        }
+        let secret = random()?;
+        let token = Token {
+            name: name.to_owned(),
+            scopes,
+            made_unix_ms: now_ms,
+            digest: digest(&secret),
+        };
+        self.write(named.tokens().chain([&token]))?;
+        named.0.extend([entry(token)]);
+        Ok(secret)
+    }
+
+    /// Withdraws a token.
+    ///
+    /// # Errors
+    /// When there is none, or it could not be.
+    pub fn withdraw(&self, name: &str) -> Result<(), ChangeError> {
+        let mut named = self.named.write();
+        let found = named.find(name).ok_or(ChangeError::Missing)?;
+        self.write(named.tokens().filter(|token| token.digest != found))?;
+        named.0.remove(&found);
+        Ok(())
+    }
+
+    /// All tokens but the admin's, by name.
+    pub fn list(&self) -> Vec<Token> {
+        let mut tokens: Vec<Token> = self.named.read().tokens().cloned().collect();
+        tokens.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        tokens
+    }
+
+    fn write<'t>(&self, tokens: impl Iterator<Item = &'t Token>) -> Result<(), ChangeError> {
+        let unkept = || io::Error::other("this node keeps none");
+        Ok(self.file.as_ref().ok_or_else(unkept)?.write(tokens)?)
     }
 
     /// Whether this is the admin token.
     pub fn is_admin(&self, token: &str) -> bool {
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let differing = digest
-            .iter()
-            .zip(&self.admin)
-            .fold(0, |sum, (a, b)| sum | (a ^ b));
-        std::hint::black_box(differing) == 0
+        is_same(&digest(token), &self.admin)
     }
 
     /// Who a request comes from, by the token that it carries: as a bearer token (RFC 6750), or as the password of Basic credentials (RFC
@@ -85,8 +168,42 @@ impl Tokens {
             return None;
         };
         let token = value.to_str().ok().and_then(token_of)?;
-        self.is_admin(&token).then(|| Principal::admin("admin"))
+        if self.is_admin(&token) {
+            return Some(Principal::admin("admin"));
+        }
+        let digest = digest(&token);
+        let named = self.named.read();
+        let (token, principal) = named.0.get(&digest)?;
+        is_same(&token.digest, &digest).then(|| principal.clone())
     }
+}
+
+impl Named {
+    fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.0.values().map(|(token, _)| token)
+    }
+
+    fn find(&self, name: &str) -> Option<[u8; 32]> {
+        let mut tokens = self.tokens();
+        tokens.find(|token| token.name == name).map(|t| t.digest)
+    }
+}
+
+fn entry(token: Token) -> ([u8; 32], (Token, Principal)) {
+    let name = format!("token:{}", token.name);
+    let principal = Principal::new(name, token.scopes.clone());
+    (token.digest, (token, principal))
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Compares in a time that does not tell where they differ.
+fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    let bytes = one.iter().zip(other);
+    let differing = bytes.fold(0, |sum, (a, b)| sum | (a ^ b));
+    std::hint::black_box(differing) == 0
 }
 
 impl std::fmt::Debug for Tokens {
@@ -152,7 +269,7 @@ fn create(path: &Path) -> io::Result<String> {
 fn random() -> io::Result<String> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(kept::hex(&bytes))
 }
 
 #[cfg(test)]
@@ -191,6 +308,36 @@ mod tests {
         check("", 0o600, "too short");
         check("short\n", 0o600, "too short");
         check(TOKEN, 0o644, "others may read it");
+    }
+
+    #[test]
+    fn a_token_that_was_made_opens_its_scopes_until_it_is_withdrawn() {
+        let place = tempfile::tempdir().expect("a directory");
+        let tokens = Tokens::open(place.path()).expect("open");
+        let scopes = || vec![Scope::parse("site:a:purge").expect("a scope")];
+        let secret = tokens.make("shop", scopes(), 5).expect("made");
+        let again = tokens.make("shop", scopes(), 5);
+        assert!(matches!(again, Err(ChangeError::Exists)), "{again:?}");
+        let check = |tokens: &Tokens, expected: bool| {
+            let mut fields = HeaderMap::new();
+            let value = HeaderValue::try_from(format!("Bearer {secret}"));
+            fields.insert(AUTHORIZATION, value.expect("a value"));
+            let principal = tokens.principal(&fields);
+            assert_eq!(principal.is_some(), expected);
+            let may = |right| principal.as_ref().is_some_and(|who| who.may(right));
+            assert_eq!(may(Right::Purge("a")), expected);
+            assert!(!may(Right::Purge("b")) && !may(Right::Admin));
+        };
+        check(&tokens, true);
+        let kept = std::fs::read_to_string(place.path().join("tokens.json")).expect("kept");
+        assert!(!kept.contains(&secret));
+        let reopened = Tokens::open(place.path()).expect("open");
+        check(&reopened, true);
+        reopened.withdraw("shop").expect("withdrawn");
+        check(&reopened, false);
+        let again = reopened.withdraw("shop");
+        assert!(matches!(again, Err(ChangeError::Missing)), "{again:?}");
+        check(&Tokens::open(place.path()).expect("open"), false);
     }
 
     #[test]

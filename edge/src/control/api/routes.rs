@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use jet9_config::limits::Limits;
 
 use super::problem::Problem;
-use super::{Handler, clusters, nodes, openapi, purges, sites};
+use super::{Handler, clusters, nodes, openapi, purges, sites, tokens};
 use crate::control::tokens::Right;
 
 /// One thing that can be called.
@@ -37,6 +37,7 @@ pub(super) const ALWAYS: &[u16] = &[400, 401, 403, 405, 408, 413, 415, 429, 500,
 pub(super) enum Needs {
     /// To be known. Where that is not enough, the content tells what more, and the handler asks for it: `Call::require`.
     Known,
+    Admin,
     Read,
     ReadSite,
     Write,
@@ -51,6 +52,7 @@ impl Needs {
     pub(super) const fn right(self, name: &str) -> Option<Right<'_>> {
         match self {
             Self::Known => None,
+            Self::Admin => Some(Right::Admin),
             Self::Read => Some(Right::Read),
             Self::ReadSite => Some(Right::ReadSite(name)),
             Self::Write => Some(Right::Write(name)),
@@ -226,6 +228,39 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/v1/tokens",
+        summary: "Lists the tokens, without their secrets",
+        needs: Needs::Admin,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200],
+        handler: |call| Box::pin(tokens::list(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/v1/tokens",
+        summary: "Makes a token with scopes; its secret is in this answer only",
+        needs: Needs::Admin,
+        effect: Effect::Writes,
+        takes: JSON,
+        query: &[],
+        answers: &[201, 409, 422],
+        handler: |call| Box::pin(tokens::make(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/v1/tokens/{name}",
+        summary: "Withdraws a token",
+        needs: Needs::Admin,
+        effect: Effect::Writes,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[204, 404],
+        handler: |call| Box::pin(tokens::withdraw(call)),
+    },
+    Route {
+        method: Method::GET,
         path: "/v1/openapi.json",
         summary: "Describes this API",
         needs: Needs::Known,
@@ -316,7 +351,7 @@ mod tests {
     #[test]
     fn every_route_is_reached_by_its_own_path_and_says_all() {
         for expected in ROUTES {
-            let path = expected.path.replace("{id}", "x");
+            let path = expected.path.replace(['{', '}'], "");
             let (found, _) = route(&expected.method, &path).expect("it is there");
             assert_eq!(
                 (found.path, &found.method),

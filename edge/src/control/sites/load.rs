@@ -93,6 +93,15 @@ struct Removed {
     by: Arc<str>,
 }
 
+/// A document that came into force.
+struct Placed {
+    name: String,
+    version: u64,
+    text: String,
+    /// Whether the history does not have it yet.
+    is_new: bool,
+}
+
 /// What a batch brings: changes, and who made them.
 pub(super) struct Brought<'a> {
     pub(super) changes: Vec<Change>,
@@ -142,8 +151,9 @@ impl Loader {
         if is_changed || !placed.is_empty() {
             self.publish(table, generation);
         }
-        for (name, version, text) in placed {
-            self.record(&name, version, Some(text), by, durability);
+        for placed in placed.into_iter().filter(|placed| placed.is_new) {
+            let text = Some(placed.text);
+            self.record(&placed.name, placed.version, text, by, durability);
         }
         self.empty_shares();
     }
@@ -225,8 +235,8 @@ impl Loader {
     }
 
     /// Brings into force what can be, until nothing more can; what cannot is refused and goes on waiting.
-    fn place_waiting(&mut self, table: &mut Table, generation: u64) -> Vec<(String, u64, String)> {
-        let mut recorded = Vec::new();
+    fn place_waiting(&mut self, table: &mut Table, generation: u64) -> Vec<Placed> {
+        let mut placed = Vec::new();
         loop {
             let free = |name: &str| !self.full.contains_key(name);
             let chosen = batch::consistent(table, &self.waiting, free);
@@ -238,28 +248,28 @@ impl Loader {
                 Ok(partitions) => partitions,
                 Err(error) => {
                     self.refuse_waiting(table, Some(&error.to_string()));
-                    return recorded;
+                    return placed;
                 }
             };
             for name in &chosen {
                 table.remove(name);
             }
             for (name, partition) in chosen.into_iter().zip(partitions) {
-                recorded.extend(self.place(table, name, partition, generation));
+                placed.extend(self.place(table, name, partition, generation));
             }
         }
         self.refuse_waiting(table, None);
-        recorded
+        placed
     }
 
-    /// Puts one site into the table, whose domains are free; gives back what the history does not have yet.
+    /// Puts one site into the table, whose domains are free; nothing when none of this name waits.
     fn place(
         &mut self,
         table: &mut Table,
         name: String,
         partition: Partition,
         generation: u64,
-    ) -> Option<(String, u64, String)> {
+    ) -> Option<Placed> {
         let Waiting { text, site, .. } = self.waiting.remove(&name)?;
         self.shares.write(partition, site.cache.admission);
         let (version, is_new) = self.number(&name, &text);
@@ -271,7 +281,12 @@ impl Loader {
         let digest = digest(text.as_bytes());
         let standing = Standing { digest, version };
         self.standing.insert(name.clone(), standing);
-        is_new.then_some((name, version, text))
+        Some(Placed {
+            name,
+            version,
+            text,
+            is_new,
+        })
     }
 
     /// The number of a document that comes into force, and whether it is new: after a start it mostly is the last one of the history.

@@ -71,7 +71,7 @@ impl Place {
         }
     }
 
-    fn write(&self, id: &str, text: &str) {
+    fn write(&self, id: &str, text: impl AsRef<[u8]>) {
         fs::create_dir_all(self.documents()).expect("a directory");
         let temporary = self.documents().join(format!(".{id}.tmp"));
         fs::write(&temporary, text).expect("write");
@@ -189,7 +189,7 @@ async fn a_bad_document_never_replaces_a_good_one() {
         check(&sites, &[("one.test", Some("one"))]);
         assert!(sites.problems_of("one").is_some(), "{bad:?}");
     }
-    fs::write(place.file("one"), b"id = \"one\"\n# \xff").expect("write");
+    place.write("one", b"id = \"one\"\n# \xff");
     sites.reload().await;
     let problems = sites.problems_of("one").expect("not UTF-8").to_string();
     assert!(problems.ends_with("one.toml:2:1: not UTF-8"), "{problems}");

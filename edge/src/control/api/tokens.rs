@@ -1,0 +1,102 @@
+//! `/v1/tokens`: tokens with scopes, made, listed and withdrawn. For who has `admin`.
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+use super::{Answer, Call};
+use crate::control::purge::FieldError;
+use crate::control::tokens::{ChangeError, Scope, Token};
+
+/// Characters of a token's name.
+const NAME_MAX: usize = 64;
+
+/// `GET /v1/tokens`.
+pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
+    let tokens = call.api.edge.tokens.list();
+    let listed: Vec<Value> = tokens.iter().map(describe).collect();
+    Ok(Answer::ok(json!({ "tokens": listed })))
+}
+
+/// `POST /v1/tokens` `{name, scopes}`.
+pub(super) async fn make(call: Call<'_>) -> Result<Answer, Problem> {
+    let (name, scopes) = read(call.body)?;
+    let edge = &call.api.edge;
+    let now = edge.clock.now().unix_millis();
+    let shown: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+    let secret = edge.tokens.make(&name, scopes, now).map_err(refusal)?;
+    let body = json!({ "name": name, "scopes": shown, "token": secret });
+    Ok(Answer::of(StatusCode::CREATED, body))
+}
+
+/// `DELETE /v1/tokens/{name}`.
+pub(super) async fn withdraw(call: Call<'_>) -> Result<Answer, Problem> {
+    let withdrawn = call.api.edge.tokens.withdraw(call.name);
+    withdrawn.map_err(refusal)?;
+    Ok(Answer::nothing())
+}
+
+fn describe(token: &Token) -> Value {
+    let scopes = token.scopes.iter().map(ToString::to_string);
+    json!({
+        "name": token.name,
+        "scopes": scopes.collect::<Vec<_>>(),
+        "made_unix_ms": token.made_unix_ms,
+    })
+}
+
+fn read(json: &[u8]) -> Result<(String, Vec<Scope>), Problem> {
+    let value: Value = serde_json::from_slice(json)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let none = Map::new();
+    let mut errors = Vec::new();
+    let mut wrong = |pointer: String, message: String| {
+        errors.push(FieldError { pointer, message });
+    };
+    for name in value.as_object().unwrap_or(&none).keys() {
+        if !matches!(name.as_str(), "name" | "scopes") {
+            let token = name.replace('~', "~0").replace('/', "~1");
+            wrong(format!("/{token}"), "unknown member".into());
+        }
+    }
+    let name = value["name"].as_str().unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(is_plain) {
+        let message = format!("expected 1 to {NAME_MAX} of letters, digits, `.`, `_`, `-`");
+        wrong("/name".into(), message);
+    }
+    let mut scopes = Vec::new();
+    for (index, scope) in value["scopes"].as_array().into_iter().flatten().enumerate() {
+        match Scope::parse(scope.as_str().unwrap_or_default()) {
+            Ok(scope) => scopes.push(scope),
+            Err(error) => wrong(format!("/scopes/{index}"), error.to_string()),
+        }
+    }
+    if value["scopes"].as_array().is_none_or(Vec::is_empty) {
+        wrong("/scopes".into(), "expected an array of scopes".into());
+    }
+    if errors.is_empty() {
+        Ok((name.to_owned(), scopes))
+    } else {
+        Err(Problem::unprocessable(errors))
+    }
+}
+
+fn refusal(error: ChangeError) -> Problem {
+    let told = error.to_string();
+    match error {
+        ChangeError::Exists => Problem::new(StatusCode::CONFLICT, told),
+        ChangeError::Missing => Problem::not_found(told),
+        ChangeError::TooMany(..) => {
+            let pointer = String::new();
+            Problem::unprocessable(vec![FieldError {
+                pointer,
+                message: told,
+            }])
+        }
+        ChangeError::Write(_) => {
+            log::error!("{told}");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, told)
+        }
+    }
+}
