@@ -362,4 +362,48 @@ mod tests {
             assert!(may_write || found.effect == Effect::Reads, "{path}");
         }
     }
+
+    #[test]
+    fn each_scope_reaches_its_own_calls_and_nothing_of_another() {
+        use crate::control::tokens::{Principal, Scope};
+        let reached = |scope: &str, name: &str| -> Vec<String> {
+            let principal = Principal::new("x", [Scope::parse(scope).expect("a scope")]);
+            let may = |route: &&Route| {
+                let right = route.needs.right(name);
+                right.is_none_or(|right| principal.may(right))
+            };
+            let shown = |route: &Route| format!("{} {}", route.method, route.path);
+            ROUTES.iter().filter(may).map(shown).collect()
+        };
+        // Their handlers ask for more where it is needed.
+        let always = ["POST /v1/purges", "GET /v1/openapi.json"];
+        let check = |scope: &str, own: &[&str], another: &[&str]| {
+            for (name, expected) in [("x-1", own), ("x-2", another)] {
+                let mut expected: Vec<&str> = expected.iter().chain(&always).copied().collect();
+                let mut found = reached(scope, name);
+                expected.sort_unstable();
+                found.sort_unstable();
+                assert_eq!(found, expected, "{scope} at {name}");
+            }
+        };
+        let site = ["GET /v1/sites/{id}", "GET /v1/sites/{id}/versions"];
+        let write = [
+            "PUT /v1/sites/{id}",
+            "DELETE /v1/sites/{id}",
+            "POST /v1/sites/{id}/rollback",
+        ];
+        let read = [
+            "GET /v1/sites",
+            "GET /v1/clusters",
+            "GET /v1/clusters/{id}",
+            "GET /v1/nodes",
+        ];
+        let read = [&site[..], &read].concat();
+        check("read", &read, &read);
+        check("site:x-1:purge", &site, &[]);
+        check("site:x-1:write", &[&site[..], &write].concat(), &[]);
+        let cluster = ["GET /v1/clusters/{id}", "PUT /v1/clusters/{id}"];
+        check("cluster:x-1:publish", &cluster, &[]);
+        assert_eq!(reached("admin", "x-1").len(), ROUTES.len());
+    }
 }

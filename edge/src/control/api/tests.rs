@@ -154,6 +154,47 @@ async fn over_tcp_only_the_token_opens() {
 }
 
 #[tokio::test]
+async fn a_token_for_one_site_purges_it_and_no_other() {
+    let served = Served::start().await;
+    let wish = json!({"name": "shop", "scopes": ["site:s-1:purge"]});
+    let make = async |body: &Value| {
+        let ask = Ask::send(Method::POST, "/v1/tokens", body);
+        served.socket.call(&ask).await
+    };
+    let made = make(&wish).await.expect("made").body;
+    let token = made["token"].as_str().expect("a secret").to_owned();
+    let client = Client::of(Address::Tcp(served.tcp.clone()), Some(token));
+    let purge = async |site: &str| {
+        let body = json!({"site": site, "all": true});
+        let ask = Ask::send(Method::POST, "/v1/purges", &body);
+        client.call(&ask).await.map_err(|failure| failure.message)
+    };
+    purge("s-1").await.expect("its own");
+    for other in ["s-2", "s-1 ", ""] {
+        let refused = purge(other).await.expect_err(other);
+        assert!(refused.starts_with("Forbidden"), "{other}: {refused}");
+    }
+    let tokens = client.call(&Ask::get("/v1/tokens")).await;
+    assert!(tokens.is_err(), "{tokens:?}");
+    let listed = served.get("/v1/tokens").await.expect("for the admin");
+    assert_eq!(listed["tokens"][0]["scopes"], json!(["site:s-1:purge"]));
+    assert!(listed["tokens"][0].get("token").is_none());
+    let again = make(&wish).await.expect_err("twice");
+    assert_eq!(again.code, Code::Conflict);
+    let bad = json!({"name": "", "scopes": ["site:*:purge"], "for": 5});
+    let told = make(&bad).await.expect_err("bad").message;
+    for pointer in ["/name: ", "/scopes/0: ", "/for: "] {
+        assert!(told.contains(pointer), "{told}");
+    }
+    let path = "/v1/tokens/shop";
+    let mut ask = Ask::get(path);
+    ask.method = Method::DELETE;
+    served.socket.call(&ask).await.expect("withdrawn");
+    let refused = purge("s-1").await.expect_err("withdrawn");
+    assert!(refused.starts_with("Unauthorized"), "{refused}");
+}
+
+#[tokio::test]
 async fn sites_clusters_and_nodes_are_shown_as_they_are() {
     let served = Served::start().await;
     let sites = served.get("/v1/sites").await.expect("sites");

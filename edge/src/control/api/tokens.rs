@@ -24,7 +24,10 @@ pub(super) async fn make(call: Call<'_>) -> Result<Answer, Problem> {
     let edge = &call.api.edge;
     let now = edge.clock.now().unix_millis();
     let shown: Vec<String> = scopes.iter().map(ToString::to_string).collect();
-    let secret = edge.tokens.make(&name, scopes, now).map_err(refusal)?;
+    let secret = edge
+        .tokens
+        .make(&name, scopes, now)
+        .map_err(|error| refusal(&error))?;
     let body = json!({ "name": name, "scopes": shown, "token": secret });
     Ok(Answer::of(StatusCode::CREATED, body))
 }
@@ -32,7 +35,7 @@ pub(super) async fn make(call: Call<'_>) -> Result<Answer, Problem> {
 /// `DELETE /v1/tokens/{name}`.
 pub(super) async fn withdraw(call: Call<'_>) -> Result<Answer, Problem> {
     let withdrawn = call.api.edge.tokens.withdraw(call.name);
-    withdrawn.map_err(refusal)?;
+    withdrawn.map_err(|error| refusal(&error))?;
     Ok(Answer::nothing())
 }
 
@@ -82,7 +85,7 @@ fn read(json: &[u8]) -> Result<(String, Vec<Scope>), Problem> {
     }
 }
 
-fn refusal(error: ChangeError) -> Problem {
+fn refusal(error: &ChangeError) -> Problem {
     let told = error.to_string();
     match error {
         ChangeError::Exists => Problem::new(StatusCode::CONFLICT, told),
