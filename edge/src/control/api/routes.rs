@@ -37,14 +37,13 @@ pub(super) const ALWAYS: &[u16] = &[400, 401, 403, 405, 408, 413, 415, 429, 500,
 pub(super) enum Needs {
     /// To be known. Where that is not enough, the content tells what more, and the handler asks for it: `Call::require`.
     Known,
+    /// For what makes others powerful, or gives up a protection.
     Admin,
     Read,
     ReadSite,
     Write,
     ReadCluster,
     Publish,
-    /// For what gives up a protection.
-    Admin,
 }
 
 impl Needs {
@@ -58,7 +57,6 @@ impl Needs {
             Self::Write => Some(Right::Write(name)),
             Self::ReadCluster => Some(Right::ReadCluster(name)),
             Self::Publish => Some(Right::Publish(name)),
-            Self::Admin => Some(Right::Admin),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Place {
         }
     }
 
-    fn write(&self, id: &str, text: impl AsRef<[u8]>) {
+    fn write(&self, id: &str, text: &(impl AsRef<[u8]> + ?Sized)) {
         fs::create_dir_all(self.documents()).expect("a directory");
         let temporary = self.documents().join(format!(".{id}.tmp"));
         fs::write(&temporary, text).expect("write");
