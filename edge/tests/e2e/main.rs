@@ -13,6 +13,7 @@ mod support;
 mod bad_input;
 #[cfg(test)]
 mod collapsing;
+mod control;
 #[cfg(test)]
 mod dialects;
 #[cfg(test)]

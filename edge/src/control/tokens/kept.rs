@@ -128,7 +128,7 @@ mod tests {
         };
         file.write([&token].into_iter()).expect("written");
         let (_, read) = File::read(place.path());
-        assert_eq!(read, [token.clone()]);
+        assert_eq!(read, std::slice::from_ref(&token));
         let path = place.path().join(FILE);
         std::fs::write(&path, "{\"tokens\": [{\"name\": \"x\"}]}").expect("write");
         let (file, none) = File::read(place.path());
