@@ -34,11 +34,15 @@ impl Lease {
     }
 
     /// The guard of a side said, to a question sent at this moment, that the side is master in this epoch for `ttl_ms` more.
-    pub(crate) fn guarded(&mut self, side: Side, epoch: Epoch, sent: Instant, ttl_ms: u64) {
+    /// Says whether that is news.
+    pub(crate) fn guarded(&mut self, side: Side, epoch: Epoch, sent: Instant, ttl_ms: u64) -> bool {
         let until = Instant(sent.0.saturating_add(ttl_ms));
         let known = (self.guard).filter(|known| (known.side, known.epoch) == (side, epoch));
-        let until = known.map_or(until, |known| known.until.max(until));
+        if known.is_some_and(|known| known.until >= until) {
+            return false;
+        }
         self.guard = Some(Guarded { side, epoch, until });
+        true
     }
 
     /// The first moment in which this side must not be sent to; `None`: nothing ever vouched for it.

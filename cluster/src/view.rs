@@ -205,9 +205,18 @@ impl View {
         }
     }
 
-    /// The guard of a side answered, to a question sent at this moment, that the side is master in `epoch` for `ttl_ms` more.
-    pub fn guarded(&mut self, side: Side, epoch: Epoch, sent: Instant, ttl_ms: u64) {
-        self.lease.guarded(side, epoch, sent, ttl_ms);
+    /// The guard of a side answered, to a question sent at this moment, that the side is master in `epoch` for `ttl_ms` more. Believed of
+    /// the master in force where its document names a guard, and no longer than the lease of that document, which is what a publisher waits
+    /// for. Says whether anything was renewed.
+    pub fn guarded(&mut self, side: Side, epoch: Epoch, sent: Instant, ttl_ms: u64) -> bool {
+        let Some(document) = self.document() else {
+            return false;
+        };
+        let vouched = document.epoch == epoch
+            && document.phase.master() == Some(side)
+            && document.side(side).guard.is_some();
+        let ttl_ms = ttl_ms.min(document.edge_lease_ms);
+        vouched && self.lease.guarded(side, epoch, sent, ttl_ms)
     }
 
     /// The store says that the document was deleted by compare-and-swap on this epoch: a re-created cluster may begin anew. A deletion of

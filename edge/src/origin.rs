@@ -2,6 +2,7 @@
 
 pub mod breakers;
 pub mod connect;
+pub mod guard;
 pub mod hold;
 pub mod master;
 

@@ -12,7 +12,7 @@ use jet9_cache::fill::Filling;
 use jet9_cache::semantics::freshness::{self, Freshness};
 use jet9_cache::semantics::request::{ReadMethod, RequestPolicy};
 use jet9_cache::store::{Body, Purging};
-use jet9_cluster::Mastership;
+use jet9_cluster::{Epoch, Mastership};
 use tokio::time::timeout;
 
 use crate::clock;
@@ -322,7 +322,7 @@ impl Story<'_> {
 
     /// Waits until there is a live master, then leaves the rest to `HttpProxy`.
     async fn pass_through(&mut self, site: &SiteRuntime) -> Result<Answer, Fault> {
-        let route = origin::master::route(self.edge, site, self.exchange).await;
+        let route = origin::master::route(self.edge, site, self.exchange, Epoch(0)).await;
         route
             .and_then(|route| origin::master::spare(self.edge, site, &route))
             .map_err(Fault::Cluster)?;

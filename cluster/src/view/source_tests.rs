@@ -27,6 +27,13 @@ fn leased(epoch: u64, what: &str) -> Document {
     fenced(Fencing::Lease, doc(epoch, what))
 }
 
+/// The same, and side a has a guard.
+fn leased_with_guard(epoch: u64, what: &str) -> Document {
+    let mut document = leased(epoch, what);
+    document.a.guard = Some(([192, 0, 2, 1], 8443).into());
+    document
+}
+
 /// Runs the steps, each at its moment, and compares the answer after each: `a7 until 3500` is side a, live at epoch 7 until then.
 fn check(steps: Vec<(u64, Step, &str)>) {
     let mut view = View::default();
@@ -44,7 +51,7 @@ fn check(steps: Vec<(u64, Step, &str)>) {
                 epoch,
                 sent,
                 ttl_ms,
-            } => view.guarded(side, Epoch(epoch), Instant(sent), ttl_ms),
+            } => drop(view.guarded(side, Epoch(epoch), Instant(sent), ttl_ms)),
             Deleted(epoch) => {
                 view.deleted(Epoch(epoch));
             }
@@ -117,12 +124,34 @@ fn the_guard_of_the_live_side_vouches_without_any_store() {
         ttl_ms: 1_000,
     };
     check(vec![
-        (0, Watch(leased(1, "a")), "no-lease"),
+        (0, Watch(leased_with_guard(1, "a")), "no-lease"),
         (100, guard(Side::A, 1, 50), "a1 until 1050"),
-        (200, guard(Side::B, 1, 150), "no-lease"),
-        (300, guard(Side::A, 2, 250), "no-lease"),
+        (200, guard(Side::B, 1, 150), "a1 until 1050"),
+        (300, guard(Side::A, 2, 250), "a1 until 1050"),
         (400, guard(Side::A, 1, 350), "a1 until 1350"),
+        (500, guard(Side::A, 1, 300), "a1 until 1350"),
         (1_350, Nothing, "lease-expired"),
+        (1_400, Watch(leased_with_guard(2, "b")), "no-lease"),
+        (1_500, guard(Side::B, 2, 1_450), "no-lease"),
+    ]);
+}
+
+#[test]
+fn a_guard_that_no_document_names_vouches_for_nothing_and_none_for_longer_than_the_lease() {
+    let guard = |ttl_ms| Guard {
+        side: Side::A,
+        epoch: 1,
+        sent: 50,
+        ttl_ms,
+    };
+    check(vec![
+        (0, guard(1_000), "unknown"),
+        (1, Watch(leased(1, "a")), "no-lease"),
+        (100, guard(1_000), "no-lease"),
+    ]);
+    check(vec![
+        (0, Watch(leased_with_guard(1, "a")), "no-lease"),
+        (100, guard(u64::MAX), "a1 until 3050"),
     ]);
 }
 

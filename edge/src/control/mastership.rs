@@ -30,6 +30,7 @@ mod epochs;
 mod etcd;
 mod follow;
 mod kept;
+mod leases;
 mod metrics;
 mod publish;
 mod store;
@@ -196,6 +197,7 @@ impl Masters {
         let follower = Follower::new(Arc::clone(&clusters), epochs, kept, end, metrics);
         let owned = Arc::new(Mutex::new(follower.map_err(StartError::Thread)?));
         let follower = Arc::downgrade(&owned);
+        leases::watch(&owned).map_err(StartError::Thread)?;
         let feed = match source {
             ClusterSource::Directory(path) => Feed::directory(path, owned),
             ClusterSource::Etcd(config) => Feed::etcd(config, owned),
@@ -403,13 +405,20 @@ impl Cluster {
         }
     }
 
-    /// Changes what is known, by the one thread that may, and wakes those who wait.
+    /// Changes what is known, by the one follower that may, and wakes those who wait.
     fn set(&self, change: impl FnOnce(&mut Known)) {
+        self.set_quietly(change);
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Cluster {
+    /// The same where nobody waits for it.
+    fn set_quietly(&self, change: impl FnOnce(&mut Known)) {
         let mut known = Known::clone(&self.known.load());
         change(&mut known);
         self.known.store(Arc::new(known));
-        self.changes
-            .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

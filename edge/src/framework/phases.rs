@@ -23,13 +23,14 @@ use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::clock::WallClock;
+use crate::clock::{self, WallClock};
 use crate::control::purge;
 use crate::exchange::Exchange;
 use crate::framework::front::FrontStream;
 use crate::framework::http2;
 use crate::message::{Content, Framing, Protocol, Request};
 use crate::origin::forward::{self, Facts, For};
+use crate::origin::guard::{self, Said};
 use crate::origin::master;
 use crate::origin::receive::{self, Asked};
 use crate::parts::Edge;
@@ -168,8 +169,9 @@ impl ProxyHttp for Phases {
         ctx: &mut Passage,
     ) -> Result<Box<HttpPeer>> {
         ctx.pause().await;
+        let at_least = ctx.at_least();
         let (passing, site) = ctx.parts()?;
-        match master::route(&self.edge, &site, &mut passing.exchange).await {
+        match master::route(&self.edge, &site, &mut passing.exchange, at_least).await {
             Ok(route) => ctx.begin_attempt(route, &site.site.origin),
             Err(why) => Err(ctx.fail(Fault::Cluster(why))),
         }
@@ -202,7 +204,7 @@ impl ProxyHttp for Phases {
             head.insert_header(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
         }
         // Read before the last look at the epoch, as for a fetch.
-        let now = WallClock::System.now();
+        let now = (WallClock::System.now(), clock::boottime());
         if !master::recheck(&self.edge, &route) {
             return Err(ctx.fail(Fault::Origin(OriginFault::EpochEnded)));
         }
@@ -240,9 +242,11 @@ impl ProxyHttp for Phases {
         head: &mut ResponseHeader,
         ctx: &mut Passage,
     ) -> Result<()> {
+        ctx.heard(head.status, Said::of(&head.headers))?;
         ctx.answered(head.status);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            head.remove_header("jet9-epoch");
+            head.remove_header(&guard::EPOCH);
+            head.remove_header(&guard::NOT_PROCESSED);
             return Ok(());
         }
         let posted = ctx.posted.take_if(|_| !head.status.is_informational());

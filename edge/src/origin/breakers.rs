@@ -53,7 +53,7 @@ impl Ended {
     /// What a fault says; `None`: nothing, because it is another's.
     pub const fn by(fault: &Fault) -> Option<Self> {
         match fault {
-            Fault::Origin(OriginFault::EpochEnded) => None,
+            Fault::Origin(OriginFault::EpochEnded | OriginFault::Refused(_)) => None,
             Fault::Origin(_) => Some(Self::Failed),
             Fault::Client(_) | Fault::Cluster(_) | Fault::Edge(_) => None,
         }

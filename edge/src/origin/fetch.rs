@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jet9_cache::Timestamp;
-use jet9_cluster::Epoch;
+use jet9_cluster::{Epoch, Instant};
 use jet9_config::limits::Limits;
 use jet9_config::site::Origin;
 use jet9_config::{ClusterId, Side};
@@ -25,6 +25,7 @@ use crate::exchange::{Attempt, Exchange};
 use crate::origin::breakers::{Breakers, Ended};
 use crate::origin::connect::{Group, SIDE_IDLE, SideConnections};
 use crate::origin::forward::{self, Facts, For, Outgoing};
+use crate::origin::guard::{Refusal, Said};
 use crate::origin::hold::Holds;
 use crate::origin::master::{self, Route};
 use crate::origin::receive::{Asked, Framing, Received, Reuse};
@@ -171,6 +172,7 @@ impl OriginBody {
             framing,
             length: None,
             reuse: Reuse::Refused,
+            said: Said::default(),
         };
         crate::origin::testing::provider();
         let limits = Limits::default();
@@ -284,7 +286,7 @@ pub async fn fetch(
     loop {
         let route = tokio::select! {
             biased;
-            route = master::route(edge, site, exchange) => route.map_err(Fault::Cluster)?,
+            route = master::route(edge, site, exchange, tries.at_least()) => route.map_err(Fault::Cluster)?,
             () = &mut purpose.unwanted => return Err(Fault::Client(ClientFault::Left)),
         };
         if !may_go {
@@ -306,6 +308,7 @@ pub async fn fetch(
             origin,
             clock: &edge.clock,
             is_live: &|| master::recheck(edge, &route),
+            heard: &|said, sent| master::heard(edge, &route, said, sent),
         };
         let answer = attempt(
             &means,
@@ -347,6 +350,8 @@ struct Means<'a> {
     origin: &'a Origin,
     clock: &'a WallClock,
     is_live: &'a (dyn Fn() -> bool + Sync),
+    /// Told what the guard of the side said to a request that was sent at this moment.
+    heard: &'a (dyn Fn(Said, Instant) + Sync),
 }
 
 /// An attempt that gave no answer.
@@ -384,7 +389,9 @@ async fn attempt(
     };
     let answer = exchange(means, route, outgoing, tell, &mut tried).await;
     tried.took = clock::monotonic().duration_since(began);
-    tried.status = answer.as_ref().ok().map(|answer| answer.status.as_u16());
+    if let Ok(answer) = &answer {
+        tried.status = Some(answer.status.as_u16());
+    }
     attempts.push(tried);
     answer
 }
@@ -402,6 +409,7 @@ async fn exchange(
     })?;
     // Read before the last look at the epoch: a thread that is put aside after the look must not seem to have sent later than it decided.
     let (request_time, sent_at) = (means.clock.now(), WallClock::System.now());
+    let asked = clock::boottime();
     if !(means.is_live)() {
         return Err(Failed {
             fault: OriginFault::EpochEnded,
@@ -419,6 +427,14 @@ async fn exchange(
                 failed
             }
         })?;
+    if let Some(refusal) = received.said.refusal(received.status, route.epoch) {
+        tried.status = Some(received.status.as_u16());
+        return Err(Failed {
+            fault: OriginFault::Refused(refusal),
+            reached: Reached::Nothing,
+        });
+    }
+    (means.heard)(received.said, asked);
     Ok(answer(means, route, connection, received, request_time))
 }
 
@@ -541,6 +557,7 @@ pub(crate) struct Tries {
     after_sent: u32,
     connect_pauses: std::array::IntoIter<Duration, 3>,
     epoch_turns: u32,
+    at_least: Epoch,
 }
 
 impl Tries {
@@ -549,14 +566,25 @@ impl Tries {
             after_sent,
             connect_pauses: CONNECT_PAUSES.into_iter(),
             epoch_turns: EPOCH_TURNS,
+            at_least: Epoch::default(),
         }
     }
 
-    /// The table of retries: the epoch ended (follow it, whatever was sent: the method is safe), no connection (pause), closed without an
-    /// answer (as often as the site allows); nothing else, and nothing once an answer had begun.
+    /// The highest epoch that a side's guard has told of: no attempt is made under a lower one.
+    pub(crate) const fn at_least(&self) -> Epoch {
+        self.at_least
+    }
+
+    /// The table of retries: the epoch ended (follow it, whatever was sent: the method is safe), the side is at a higher one (follow it), no
+    /// connection or a side at a lower epoch (pause), closed without an answer (as often as the site allows); nothing else, and nothing once
+    /// an answer had begun.
     pub(crate) fn after(&mut self, failed: Failed) -> Next {
         match (failed.fault, failed.reached) {
             (OriginFault::EpochEnded, _) => take_one(&mut self.epoch_turns),
+            (OriginFault::Refused(Refusal::Ahead(epoch)), _) => {
+                self.at_least = self.at_least.max(epoch);
+                take_one(&mut self.epoch_turns)
+            }
             (_, Reached::Nothing) => self.connect_pauses.next().map_or(Next::GiveUp, Next::Again),
             (OriginFault::Closed, Reached::Sent) => take_one(&mut self.after_sent),
             _ => Next::GiveUp,

@@ -15,6 +15,7 @@ use jet9_cluster::Epoch;
 use jet9_config::site::{OriginHost, Site};
 
 use crate::message::{Framing, Protocol, Request, Upgrade};
+use crate::origin::guard;
 use crate::request::key;
 
 /// The head that a side gets.
@@ -271,10 +272,7 @@ fn speak_for_the_edge(
         HeaderName::from_static("x-request-id"),
         facts.request_id,
     );
-    fields.insert(
-        HeaderName::from_static("jet9-epoch"),
-        HeaderValue::from(facts.epoch.0),
-    );
+    fields.insert(guard::EPOCH, HeaderValue::from(facts.epoch.0));
     append(fields, header::VIA, &via(request.protocol, facts.edge));
 }
 

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
 use crate::origin::breakers::Ended;
+use crate::origin::guard::Said;
 use crate::parts::Edge;
 use crate::record::metrics::Outcome;
 
@@ -54,7 +55,8 @@ pub enum NoRoute {
 /// The route for a site's request, waiting for a live master while the cluster switches, within the site's, the cluster's and the node's
 /// limits. Drop the future when the client leaves: its place is free again. Adds the time held to the exchange; what was held before
 /// counts, so that a request that meets several switches is held no longer than one that meets one. Who was held goes when it is its turn:
-/// that comes on top, and is less than a second for a thousand.
+/// that comes on top, and is less than a second for a thousand. No route is under a lower epoch than `at_least`, of which a side has told: it
+/// is waited for as for any switch.
 ///
 /// # Errors
 /// Says why there is none.
@@ -62,10 +64,12 @@ pub async fn route(
     edge: &Edge,
     site: &SiteRuntime,
     exchange: &mut Exchange,
+    at_least: Epoch,
 ) -> Result<Route, NoRoute> {
     let origin = &site.site.origin;
     let cluster = &origin.cluster;
-    let up_to = match decide(edge.masters.current(cluster), origin) {
+    let decide = || decide(edge.masters.current(cluster), origin, at_least);
+    let up_to = match decide() {
         Decision::Send(route) => return Ok(route),
         Decision::Refuse(why) => return Err(why),
         Decision::Hold(up_to) => up_to.saturating_sub(exchange.held),
@@ -78,7 +82,6 @@ pub async fn route(
     let _held = HeldTime::begin(exchange);
     let by = tokio::time::Instant::now() + up_to;
     loop {
-        let decide = || decide(edge.masters.current(cluster), origin);
         let decided = until_decided(decide, edge.masters.changed(cluster));
         let route = timeout_at(by, decided)
             .await
@@ -162,6 +165,19 @@ pub fn admits(edge: &Edge, route: &Route) -> bool {
     edge.masters.admits(&route.cluster, route.epoch)
 }
 
+/// A side's guard said this in its answer to a request that was sent on this route at this moment: it may renew the lease of the side.
+pub fn heard(edge: &Edge, route: &Route, said: Said, sent: Instant) {
+    if let Some(ttl_ms) = said.vouches_ms(route.epoch) {
+        let Route {
+            cluster,
+            side,
+            epoch,
+            ..
+        } = route;
+        edge.masters.guarded(cluster, *side, *epoch, sent, ttl_ms);
+    }
+}
+
 /// Counts an attempt on a route that has ended, and raises the alarm if it was sent where it must not go (invariant 1).
 pub fn ended(edge: &Edge, route: &Route, sent: Option<Timestamp>, outcome: Outcome) {
     let counted = edge.recorder.origin();
@@ -191,8 +207,9 @@ enum Decision {
     Refuse(NoRoute),
 }
 
-fn decide(mastership: Mastership, origin: &Origin) -> Decision {
+fn decide(mastership: Mastership, origin: &Origin, at_least: Epoch) -> Decision {
     match mastership {
+        Mastership::Live { epoch, .. } if epoch < at_least => Decision::Hold(origin.hold_max),
         Mastership::Live {
             side, epoch, addrs, ..
         } => Decision::Send(Route {
@@ -304,7 +321,7 @@ mod tests {
     fn each_state_of_a_cluster_has_its_decision() {
         let check = |mastership: Mastership, port: u16, expected: Decision| {
             assert_eq!(
-                decide(mastership.clone(), &origin(port)),
+                decide(mastership.clone(), &origin(port), Epoch(3)),
                 expected,
                 "{mastership:?}"
             );
@@ -327,6 +344,7 @@ mod tests {
             8080,
             Decision::Send(route(Side::B, 3, "192.0.2.10:8080")),
         );
+        check(live(Side::A, 2), 0, Decision::Hold(Duration::from_secs(15)));
         check(
             switching(10_000),
             0,
@@ -372,7 +390,10 @@ mod tests {
             epoch: Epoch(2),
             hold_ms: 10_000,
         });
-        let held = until_decided(|| decide(state.lock().clone(), &origin(0)), changes);
+        let held = until_decided(
+            || decide(state.lock().clone(), &origin(0), Epoch(0)),
+            changes,
+        );
         let switch = async {
             tokio::task::yield_now().await;
             tell.send_replace(1); // A change that changes nothing here: it goes on waiting.
@@ -391,7 +412,10 @@ mod tests {
             epoch: Epoch(2),
             hold_ms: 10_000,
         });
-        let held = until_decided(|| decide(state.lock().clone(), &origin(0)), changes);
+        let held = until_decided(
+            || decide(state.lock().clone(), &origin(0), Epoch(0)),
+            changes,
+        );
         let down = async {
             tokio::task::yield_now().await;
             *state.lock() = Mastership::Vacant {

@@ -9,6 +9,8 @@ use http::{Method, StatusCode, Version};
 use jet9_config::limits::Limits;
 use jet9_config::site::UnknownCoding;
 
+use crate::origin::guard::{self, Said};
+
 /// What a head answers, and what its site lets pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
@@ -31,6 +33,8 @@ pub struct Received {
     pub length: Option<u64>,
     /// Whether the connection may carry another request once the content ended.
     pub reuse: Reuse,
+    /// What the side's guard says.
+    pub said: Said,
 }
 
 /// How the content of an answer ends (RFC 9112 §6.3).
@@ -121,6 +125,7 @@ pub fn judge(
     }
     let framing = framing(status, asked.method, coding, length);
     let reuse = reuse(version, status, &fields, framing, coding, length);
+    let said = Said::of(&fields);
     for name in connection_fields(&fields) {
         fields.remove(name);
     }
@@ -131,6 +136,7 @@ pub fn judge(
         framing,
         length,
         reuse,
+        said,
     })
 }
 
@@ -269,7 +275,8 @@ pub fn connection_fields(fields: &HeaderMap) -> Vec<HeaderName> {
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),
         HeaderName::from_static("proxy-authentication-info"),
-        HeaderName::from_static("jet9-epoch"),
+        guard::EPOCH,
+        guard::NOT_PROCESSED,
     ];
     let named = options(fields)
         .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())

@@ -390,6 +390,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::origin::guard::Said;
 
     fn read_all(framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, bool, usize), OriginFault> {
         let received = Received {
@@ -398,6 +399,7 @@ mod tests {
             framing,
             length: None,
             reuse: Reuse::Allowed,
+            said: Said::default(),
         };
         let mut reader = ContentReader::new(&received, &Limits::default());
         let (mut read, mut content) = (BytesMut::new(), Vec::new());

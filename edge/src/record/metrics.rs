@@ -149,17 +149,20 @@ pub enum Outcome {
     Malformed,
     /// Its epoch ended.
     EpochEnded,
+    /// The side's guard refused it.
+    Refused,
 }
 
 impl Outcome {
     /// All outcomes, in the order of their indices.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Answered,
         Self::Connect,
         Self::NoAnswer,
         Self::Incomplete,
         Self::Malformed,
         Self::EpochEnded,
+        Self::Refused,
     ];
 
     /// The word.
@@ -171,6 +174,7 @@ impl Outcome {
             Self::Incomplete => "incomplete",
             Self::Malformed => "malformed",
             Self::EpochEnded => "epoch-ended",
+            Self::Refused => "refused",
         }
     }
 
@@ -184,6 +188,7 @@ impl Outcome {
             OriginFault::BodyTimeout | OriginFault::BodyIncomplete => Self::Incomplete,
             OriginFault::Malformed(_) => Self::Malformed,
             OriginFault::EpochEnded => Self::EpochEnded,
+            OriginFault::Refused(_) => Self::Refused,
         }
     }
 }

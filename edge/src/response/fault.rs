@@ -11,9 +11,10 @@ use log::{Level, log};
 
 use crate::exchange::Exchange;
 use crate::message::{Content, Head, Request, Response};
+use crate::origin::guard::Refusal;
 use crate::origin::master::NoRoute;
 use crate::parts::Edge;
-use crate::request::guard::Refusal;
+use crate::request::guard;
 use crate::response::deliver;
 
 /// `Proxy-Status` (RFC 9209).
@@ -36,7 +37,7 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientFault {
     /// The guard refused the head.
-    Refused(Refusal),
+    Refused(guard::Refusal),
     /// Nobody has this name.
     UnknownHost,
     /// The name belongs to another site than the one that TLS was for.
@@ -78,6 +79,8 @@ pub enum OriginFault {
     Malformed(&'static str),
     /// Its epoch ended while it was answering.
     EpochEnded,
+    /// Its guard refused the request: the side is at another epoch. Nothing was processed.
+    Refused(Refusal),
 }
 
 /// Our own fault.
@@ -144,7 +147,10 @@ fn reason(fault: &Fault) -> Option<Reason> {
         Fault::Cluster(NoRoute::Spared) => Some(Reason::Breaker),
         Fault::Cluster(_)
         | Fault::Origin(
-            OriginFault::ConnectRefused | OriginFault::ConnectTimeout | OriginFault::Tls,
+            OriginFault::ConnectRefused
+            | OriginFault::ConnectTimeout
+            | OriginFault::Tls
+            | OriginFault::Refused(_),
         ) => Some(Reason::OriginDown),
         Fault::Client(_) | Fault::Origin(_) | Fault::Edge(_) => None,
     }
@@ -268,12 +274,17 @@ fn show_origin(fault: OriginFault) -> Showing {
             "connection_terminated",
             "epoch-ended",
         ),
+        OriginFault::Refused(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "destination_unavailable",
+            "side-refused",
+        ),
     };
     Showing {
         status,
         proxy_error: Some(error),
         word,
-        retry_after: None,
+        retry_after: matches!(fault, OriginFault::Refused(_)).then_some(1),
         level: Level::Warn,
     }
 }

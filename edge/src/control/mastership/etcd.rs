@@ -7,7 +7,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,7 +119,6 @@ enum Next {
     Notice(Result<Notice, EtcdError>),
     Poll(Option<oneshot::Sender<()>>),
     Read(Member, Instant, Result<Range, EtcdError>),
-    LeaseEnd,
     Stop,
 }
 
@@ -157,26 +155,14 @@ impl Following {
             if !std::mem::replace(&mut self.answered, true) {
                 self.follower.lock().take_kept();
             }
-            self.ending_leases(sleep(PAUSE)).await;
+            sleep(PAUSE).await;
         }
         self.asked.is_closed()
     }
 
-    /// Goes through with something, and ends the leases that run out meanwhile.
-    async fn ending_leases<T>(&mut self, doing: impl Future<Output = T>) -> T {
-        let mut doing = pin!(doing);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut doing => return done,
-                () = until(self.next_lease_end()) => self.follower.lock().end_leases(),
-            }
-        }
-    }
-
     async fn follow(&mut self, member: usize) -> Ended {
         let (etcd, prefix) = (self.etcd.clone(), self.prefix.clone());
-        let opened = match self.ending_leases(open(&etcd, &prefix, member)).await {
+        let opened = match open(&etcd, &prefix, member).await {
             Ok(opened) => opened,
             Err(error) => return error.into(),
         };
@@ -203,17 +189,14 @@ impl Following {
         let mut reading = None;
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
-            let lease = self.next_lease_end();
             let next = tokio::select! {
                 biased;
                 notice = watching.next() => Next::Notice(notice),
                 (reader, sent, range) = async { running(&mut reading).await }, if reading.is_some() => Next::Read(reader, sent, range),
-                () = until(lease) => Next::LeaseEnd,
                 next = poll(&mut ticks, &mut self.asked), if reading.is_none() => next,
             };
             match next {
                 Next::Stop => return Ended::Stopped,
-                Next::LeaseEnd => self.follower.lock().end_leases(),
                 Next::Notice(Err(error)) => return error.into(),
                 Next::Notice(Ok(Notice::Compacted)) => return Ended::Compacted,
                 Next::Notice(Ok(Notice::Events { revision, events })) => {
@@ -319,10 +302,6 @@ impl Following {
         self.follower.lock().take(found);
     }
 
-    fn next_lease_end(&self) -> Option<Instant> {
-        self.follower.lock().next_lease_end()
-    }
-
     fn id_of(&self, key: &str) -> Option<ClusterId> {
         let name = key.strip_prefix(&self.prefix)?;
         ClusterId::parse(name)
@@ -372,18 +351,6 @@ async fn read(
 async fn running<F: Future + Unpin>(reading: &mut Option<F>) -> F::Output {
     match reading {
         Some(reading) => reading.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => {
-            sleep(Duration::from_millis(
-                moment.0.saturating_sub(clock::boottime().0),
-            ))
-            .await
-        }
         None => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::thread::Thread;
 
 use jet9_cache::Timestamp;
 use jet9_cluster::document::{Ended, Fencing};
@@ -40,6 +41,8 @@ pub(super) struct Follower {
     failing: bool,
     /// When the right to send ends, of the clusters where it does.
     leases: HashMap<ClusterId, Instant>,
+    /// Who ends them.
+    leases_end: Option<Thread>,
 }
 
 /// An epoch that is visible, and waits to be written down.
@@ -88,6 +91,7 @@ impl Follower {
             runtime: runtime.build()?,
             failing: false,
             leases: HashMap::new(),
+            leases_end: None,
         })
     }
 
@@ -211,37 +215,71 @@ impl Follower {
         self.end(id, before, Planned::No);
     }
 
-    /// The first moment in which a lease ends.
-    pub(super) fn next_lease_end(&self) -> Option<Instant> {
-        self.leases.values().min().copied()
+    /// Has this thread woken when a lease may end earlier than all that were known.
+    pub(super) fn wakes(&mut self, thread: Thread) {
+        self.leases_end = Some(thread);
     }
 
-    /// Cuts what goes to clusters whose lease is over.
-    pub(super) fn end_leases(&mut self) {
+    /// The guard of a side vouches for it. Nobody waits for what only goes on.
+    pub(super) fn guarded(
+        &mut self,
+        id: &ClusterId,
+        side: Side,
+        epoch: Epoch,
+        sent: Instant,
+        ttl_ms: u64,
+    ) {
+        let now = clock::boottime();
+        let cluster = self.clusters.of(id);
+        let goes_on = is_live(&cluster.known.load(), now);
+        let mut renewed = false;
+        let renew = |known: &mut Known| {
+            renewed = known.view.guarded(side, epoch, sent, ttl_ms);
+        };
+        if goes_on {
+            cluster.set_quietly(renew);
+        } else {
+            cluster.set(renew);
+        }
+        if renewed {
+            self.note_lease(id, now);
+        }
+    }
+
+    /// Cuts what goes to clusters whose lease is over. Gives the first moment in which another one ends.
+    pub(super) fn end_leases(&mut self) -> Option<Instant> {
         let now = clock::boottime();
         let over = self.leases.extract_if(|_, until| *until <= now);
         let over: Vec<_> = over.map(|(id, _)| id).collect();
         for id in over {
             let cluster = self.clusters.of(&id);
             let known = cluster.known.load_full();
-            if !is_live(&known, now) {
-                log::error!(
-                    "cluster {id}: the lease is over; nothing is sent until the store answers"
-                );
-                self.end(&id, &known, Planned::No);
-                cluster.set(|_| {});
+            if is_live(&known, now) {
+                self.note_lease(&id, now);
+                continue;
             }
+            log::error!("cluster {id}: the lease is over; nothing is sent until it is renewed");
+            self.end(&id, &known, Planned::No);
+            cluster.set(|_| {});
         }
+        self.leases.values().min().copied()
     }
 
     fn note_lease(&mut self, id: &ClusterId, now: Instant) {
         let known = self.clusters.of(id).known.load_full();
-        match known.mastership(now) {
-            Mastership::Live {
-                until: Some(until), ..
-            } => self.leases.insert(id.clone(), until),
-            _ => self.leases.remove(id),
+        let Mastership::Live {
+            until: Some(until), ..
+        } = known.mastership(now)
+        else {
+            self.leases.remove(id);
+            return;
         };
+        let before = self.leases.insert(id.clone(), until);
+        if before.is_none_or(|before| until < before)
+            && let Some(thread) = &self.leases_end
+        {
+            thread.unpark();
+        }
     }
 
     /// Takes one document; gives back the cluster when a higher epoch was adopted.

@@ -265,6 +265,39 @@ async fn nothing_is_sent_under_an_epoch_that_is_not_written_down_yet() {
 }
 
 #[tokio::test]
+async fn a_lease_that_the_guard_gave_ends_and_with_it_what_is_under_way() {
+    let mut place = Place::new();
+    let mut leased: serde_json::Value =
+        serde_json::from_str(&serving("c1", 42, "a")).expect("a document");
+    leased["fencing"] = "lease".into();
+    leased["edge_lease_ms"] = 3_000.into();
+    leased["sides"]["a"]["guard"] = "192.0.2.10:8443".into();
+    place.publish("c1", &leased.to_string());
+    let masters = place.start().expect("start");
+    let no_lease = Mastership::Doubtful(Doubt::NoLease);
+    assert_eq!(masters.current(&id("c1")), no_lease);
+    let guarded = |side, ttl_ms| {
+        masters.guarded(&id("c1"), side, Epoch(42), clock::boottime(), ttl_ms);
+    };
+    // It is not listened to in the moment in which something else is noted.
+    let until_live = |ttl_ms| {
+        while live(&masters, "c1") != Some((Side::A, 42)) {
+            guarded(Side::B, ttl_ms);
+            guarded(Side::A, ttl_ms);
+        }
+    };
+    until_live(500);
+    let is_over =
+        |masters: &Masters| masters.current(&id("c1")) == Mastership::Doubtful(Doubt::LeaseExpired);
+    until(&masters, "c1", is_over).await;
+    until(&masters, "c1", |_| {
+        *place.ended.lock() == [("c1".to_owned(), 42, Planned::No)]
+    })
+    .await;
+    until_live(60_000);
+}
+
+#[tokio::test]
 async fn a_document_is_published_only_over_the_epoch_that_it_was_made_for() {
     let mut place = Place::new();
     let masters = place.start().expect("start");

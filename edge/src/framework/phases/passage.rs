@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use jet9_cache::Timestamp;
 use jet9_cache::semantics::status::CacheStatus;
+use jet9_cluster::{Epoch, Instant as LeaseInstant};
 use jet9_config::site::Origin;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -22,6 +23,7 @@ use crate::exchange::Attempt;
 use crate::origin::breakers::Ended;
 use crate::origin::connect::Group;
 use crate::origin::fetch::{Failed, Next, Reached, Tries, connect_fault};
+use crate::origin::guard::Said;
 use crate::origin::master::{self, Route};
 use crate::parts::Edge;
 use crate::record::metrics::Outcome;
@@ -59,6 +61,8 @@ struct Underway {
     reached: Reached,
     began: Instant,
     sent: Option<Timestamp>,
+    /// The same by the clock of leases, taken before the last look at the epoch.
+    asked: Option<LeaseInstant>,
     described: Option<Described>,
 }
 
@@ -122,6 +126,7 @@ impl Passage {
     pub(super) fn begin_attempt(&mut self, route: Route, origin: &Origin) -> Result<Box<HttpPeer>> {
         self.end_attempt();
         self.fault = None;
+        self.content = 0; // sent again from its beginning
         let Some(addr) = route
             .addrs
             .get(self.next_addr % route.addrs.len().max(1))
@@ -150,6 +155,7 @@ impl Passage {
             reached: Reached::Nothing,
             began: clock::monotonic(),
             sent: None,
+            asked: None,
             described: None,
         });
         Ok(Box::new(peer))
@@ -158,7 +164,9 @@ impl Passage {
     /// Counts the attempt that was under way, if there was one.
     fn end_attempt(&mut self) {
         if let Some(underway) = self.attempt.take() {
+            let refused = matches!(self.fault, Some(Fault::Origin(OriginFault::Refused(_))));
             let outcome = match underway.reached {
+                Reached::Nothing if refused => Outcome::Refused,
                 Reached::Nothing => Outcome::Connect,
                 Reached::Sent => Outcome::NoAnswer,
                 Reached::Answered => Outcome::Answered,
@@ -175,10 +183,15 @@ impl Passage {
     }
 
     /// The head goes out now. `described`: what an answer to it, if it is a HEAD, will be about.
-    pub(super) fn sent(&mut self, now: Timestamp, described: Option<Described>) {
+    pub(super) fn sent(
+        &mut self,
+        (now, asked): (Timestamp, LeaseInstant),
+        described: Option<Described>,
+    ) {
         self.note(Reached::Sent, |attempt| attempt.sent = Some(now));
         if let Some(underway) = &mut self.attempt {
             underway.sent = Some(now);
+            underway.asked = Some(asked);
             underway.described = described;
         }
     }
@@ -186,6 +199,28 @@ impl Passage {
     /// What the answer to this HEAD is about.
     pub(super) fn take_described(&mut self) -> Option<Described> {
         self.attempt.as_mut()?.described.take()
+    }
+
+    /// The epoch below which no attempt is made.
+    pub(super) fn at_least(&self) -> Epoch {
+        self.tries.as_ref().map_or(Epoch(0), Tries::at_least)
+    }
+
+    /// What the side's guard said. An error when it refused the request: then nobody has seen it.
+    pub(super) fn heard(&mut self, status: StatusCode, said: Said) -> Result<()> {
+        let Some(underway) = &mut self.attempt else {
+            return Ok(());
+        };
+        let Some(refusal) = said.refusal(status, underway.route.epoch) else {
+            if let Some(asked) = underway.asked {
+                master::heard(&self.edge, &underway.route, said, asked);
+            }
+            return Ok(());
+        };
+        self.note(Reached::Nothing, |attempt| {
+            attempt.status = Some(status.as_u16())
+        });
+        Err(self.fail(Fault::Origin(OriginFault::Refused(refusal))))
     }
 
     /// The side answered, in the interim or finally.
@@ -287,10 +322,11 @@ impl Passage {
         let Some(passing) = &self.passing else {
             return false;
         };
-        let repeatable = passing.request.method.is_idempotent()
-            && passing.request.upgrade.is_none()
-            && !session.as_ref().retry_buffer_truncated();
-        session.response_written().is_none() && (reached == Some(Reached::Nothing) || repeatable)
+        let idempotent =
+            passing.request.method.is_idempotent() && passing.request.upgrade.is_none();
+        session.response_written().is_none()
+            && !session.as_ref().retry_buffer_truncated()
+            && (reached == Some(Reached::Nothing) || idempotent)
     }
 
     fn may_try(&mut self, fault: OriginFault) -> bool {
@@ -350,6 +386,7 @@ impl Passage {
         let status = status.and_then(|attempt| attempt.status);
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
         let how = match (status, &self.fault) {
+            (_, Some(Fault::Origin(OriginFault::Refused(_)))) => None,
             (Some(status), _) => Ended::with(status),
             (None, Some(fault)) => Ended::by(fault),
             (None, None) => None,

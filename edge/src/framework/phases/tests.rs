@@ -268,6 +268,65 @@ async fn a_post_under_way_when_its_epoch_ends_is_cut_and_not_sent_again() {
     assert!(new.requests().is_empty());
 }
 
+/// A guard's refusal by a side that is at epoch 9.
+const REFUSED: &str = "HTTP/1.1 421 Misdirected Request\r\nJet9-Epoch: 9\r\nJet9-Not-Processed: ?1\r\n\
+    Content-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn a_post_that_the_sides_guard_refused_is_sent_to_the_new_master() {
+    let (old, new) = (
+        ScriptedSide::play(vec![vec![Act::Answer(REFUSED)]]),
+        ScriptedSide::play(vec![vec![Act::Answer(OK)]]),
+    );
+    let node = TestNode::new(|_| {});
+    node.publish(7, &serving("a"), old.addr, new.addr).await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\n\r\n";
+    let switch = async {
+        while node.edge.origins.holds().held() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(old.seen(), 1);
+        node.publish(9, &serving("b"), old.addr, new.addr).await;
+    };
+    let (answer, ()) = tokio::join!(http1(&node, head, "hello"), switch);
+    assert_eq!(status(&answer), "200", "{answer}");
+    let request = new.requests().remove(0);
+    assert!(request.ends_with("\r\n\r\nhello"), "{request}");
+    assert!(
+        request.to_ascii_lowercase().contains("jet9-epoch: 9"),
+        "{request}"
+    );
+}
+
+#[tokio::test]
+async fn a_421_of_an_application_is_passed_on_and_its_post_not_repeated() {
+    let plain = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 2\r\n\r\nno";
+    let side = ScriptedSide::play(vec![vec![Act::Answer(plain)]]);
+    let node = TestNode::new(|_| {});
+    node.publish(7, &serving("a"), side.addr, nowhere()).await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 1\r\n\r\n";
+    let answer = http1(&node, head, "x").await;
+    assert_eq!(status(&answer), "421", "{answer}");
+    assert_eq!(side.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_side_that_refuses_to_the_last_is_told_of_as_away() {
+    const BEHIND: &str = "HTTP/1.1 421 Misdirected Request\r\nJet9-Epoch: 0\r\nJet9-Not-Processed: ?1\r\n\
+        Content-Length: 0\r\n\r\n";
+    let side = ScriptedSide::play(vec![vec![Act::Answer(BEHIND)]; 4]);
+    let node = TestNode::new(|_| {});
+    node.publish(7, &serving("a"), side.addr, nowhere()).await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 1\r\n\r\n";
+    let answer = http1(&node, head, "x").await;
+    assert_eq!(status(&answer), "503", "{answer}");
+    assert!(
+        answer.to_ascii_lowercase().contains("retry-after: 1"),
+        "{answer}"
+    );
+    assert_eq!(side.requests().len(), 4);
+}
+
 #[tokio::test]
 async fn more_content_than_the_site_takes_is_refused_while_it_comes() {
     let side = ScriptedSide::play(vec![vec![Act::Hang]]);

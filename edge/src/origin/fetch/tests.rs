@@ -19,6 +19,7 @@ struct Rig {
     live: AtomicBool,
     sent: AtomicUsize,
     interim: Mutex<Vec<u16>>,
+    said: Mutex<Option<Said>>,
 }
 
 impl Rig {
@@ -33,6 +34,7 @@ impl Rig {
             live: AtomicBool::new(true),
             sent: AtomicUsize::new(0),
             interim: Mutex::default(),
+            said: Mutex::default(),
         }
     }
 
@@ -53,6 +55,7 @@ impl Rig {
             origin: &self.origin,
             clock: &WallClock::System,
             is_live: &|| self.live.load(Ordering::Relaxed),
+            heard: &|said, _| *self.said.lock() = Some(said),
         };
         let outgoing = Outgoing {
             method,
@@ -409,6 +412,50 @@ fn retries_follow_the_table() {
             &[now, now, now, now, Next::GiveUp],
         );
     }
+}
+
+#[test]
+fn a_side_that_is_ahead_is_followed_and_one_that_is_behind_waited_for() {
+    let refused = |refusal| Failed {
+        fault: OriginFault::Refused(refusal),
+        reached: Reached::Nothing,
+    };
+    let mut tries = Tries::new(0);
+    for pause in CONNECT_PAUSES {
+        assert_eq!(tries.after(refused(Refusal::Behind)), Next::Again(pause));
+    }
+    assert_eq!(tries.after(refused(Refusal::Behind)), Next::GiveUp);
+    assert_eq!(tries.at_least(), Epoch(0));
+    for epoch in [9, 8, 7, 9] {
+        let next = tries.after(refused(Refusal::Ahead(Epoch(epoch))));
+        assert_eq!(next, Next::Again(Duration::ZERO));
+        assert_eq!(tries.at_least(), Epoch(9));
+    }
+    let next = tries.after(refused(Refusal::Ahead(Epoch(10))));
+    assert_eq!(next, Next::GiveUp);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_sides_guard_is_no_answer_and_a_421_of_an_application_is_one() {
+    const GUARDED: &str = "HTTP/1.1 421 Misdirected Request\r\nJet9-Epoch: 8\r\n\
+        Jet9-Not-Processed: ?1\r\nContent-Length: 0\r\n\r\n";
+    let refused = OriginFault::Refused(Refusal::Ahead(Epoch(8)));
+    assert_eq!(ask(Method::GET, Act::Answer(GUARDED)).await, Err(refused));
+    let plain = "HTTP/1.1 421 Misdirected Request\r\nJet9-Epoch: 8\r\nContent-Length: 2\r\n\r\nno";
+    let answer = ask(Method::GET, Act::Answer(plain)).await;
+    assert_eq!(answer, Ok((421, "no".to_owned())));
+}
+
+#[tokio::test]
+async fn what_the_guard_says_is_told_and_no_part_of_the_answer() {
+    let side = ScriptedSide::play(vec![vec![Act::Answer(
+        "HTTP/1.1 200 OK\r\nJet9-Epoch: 7;ttl=2000\r\nContent-Length: 2\r\n\r\nok",
+    )]]);
+    let rig = Rig::new();
+    let answer = rig.attempt(Method::GET, &[side.addr]).await.unwrap();
+    assert!(answer.fields.is_empty(), "{:?}", answer.fields);
+    let said = rig.said.lock().unwrap();
+    assert_eq!(said.vouches_ms(Epoch(7)), Some(2000));
 }
 
 #[tokio::test]

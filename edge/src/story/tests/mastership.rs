@@ -213,7 +213,7 @@ fn wants_route(scene: &Scene) -> JoinHandle<Result<std::time::Instant, NoRoute>>
         let id = edge.request_ids.next();
         let now = clock::monotonic();
         let mut exchange = Exchange::begin(Arc::new(Client::edge()), id, now, edge.clock.now());
-        let route = master::route(&edge, &site, &mut exchange).await;
+        let route = master::route(&edge, &site, &mut exchange, Epoch(0)).await;
         route.map(|_| clock::monotonic())
     })
 }
