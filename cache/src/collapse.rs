@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::fill::{Fill, FillWriter, Filling, Subject};
 use crate::key::{Key, KeyHasher};
+use crate::memory;
 use crate::prediction::Asker;
 use crate::purge::{Facts, Purges, Tick, Verdict};
 use crate::reason::Reason;
@@ -97,10 +98,9 @@ impl Lead {
     ) -> (FillWriter, Filling) {
         let kept = length.is_none_or(|length| length <= self.cache.kept_max());
         let (object, mount) = self.cache.place_for(&self.flight.key);
-        let tags = response.tags.iter();
         let fill = Arc::new(Fill::new(Subject {
             key: self.flight.key.clone(),
-            tags: tags.map(|tag| self.cache.purges().tag(tag)).collect(),
+            tags: memory::tags_of(&response, self.cache.purges()),
             response: Arc::new(response),
             variant,
             birth: self.flight.birth(),

@@ -286,31 +286,44 @@ impl Disk {
         matches!(decided, Admission::Write(_))
     }
 
-    /// Counts a hit in memory, and hands the response in when that makes it worth the disk; without waiting. `is_newest` is asked
-    /// before: whether it is what is in memory.
-    pub(crate) fn hit_in_memory(&self, variant: &Arc<Variant>, is_newest: impl FnOnce() -> bool) {
+    /// Counts a hit in memory of what is not on disk, and hands it in when that makes it worth the disk; without waiting. Whether it was
+    /// handed in.
+    pub(crate) fn hit_in_memory(&self, variant: &Arc<Variant>) -> bool {
         let (Some(hits), memory::Content::Whole(whole)) =
             (variant.on_disk.count_hit(), &variant.content)
         else {
-            return;
+            return false;
         };
         if hits < MEMORY_HITS {
-            return;
+            return false;
         }
         let Some(mount) = self.mount_of(variant.key.primary()) else {
-            return;
+            return false;
         };
         // A little later is early enough.
         if !mount.shelf.sink.has_room() {
-            return;
+            return false;
         }
         let (volume, filed) = (mount.volume(), self.filed(variant));
-        let Some(claim) = Claim::late(volume, filed, variant, is_newest) else {
-            return;
+        let Some(claim) = Claim::late(volume, filed, variant, || variant.is_held()) else {
+            return false;
         };
         let decided = self.decide(variant, &claim, Moment::MemoryHit(hits));
-        if matches!(decided, Admission::Write(_)) {
+        let is_admitted = matches!(decided, Admission::Write(_));
+        if is_admitted {
             self.put_whole(&mount.shelf, variant, whole, claim);
+        }
+        is_admitted
+    }
+
+    /// What is in memory and on disk was hit in memory, for the first time in a while: that counts for its record, and if that is gone, the
+    /// response may be written again.
+    pub(crate) fn hit_in_both(&self, variant: &Variant) {
+        let Some(mount) = self.mount_of(variant.key.primary()) else {
+            return;
+        };
+        if !mount.volume().catalog.count_hit_of(self.filed(variant)) {
+            variant.on_disk.lose();
         }
     }
 

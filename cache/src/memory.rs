@@ -1,23 +1,32 @@
 //! The memory tier: which variants of a key are in memory, and what do they weigh?
 //!
 //! Read by `store` on every look-up, written when a fill ends, a response is freshened, or a disk hit is worth keeping. One entry per
-//! primary key holds all its variants, newest first, and is replaced as a whole under moka's lock of that key, so that no insert is lost.
-//! Judges nothing: purges and freshness are the caller's. Invariant: an older version never replaces a newer one.
+//! primary key holds all its variants, newest first, and leaves as a whole, so that no older variant is found where a newer one was. What
+//! stays when it is full is decided by `queues`. Judges nothing: purges and freshness are the caller's. Invariants: an older version never
+//! replaces a newer one, and what is held never weighs more than the tier may take, everything counted.
 
-use std::mem::size_of;
+pub mod queues;
+mod shard;
+#[cfg(test)]
+mod tests;
+mod weight;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use moka::notification::RemovalCause;
-use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
+use parking_lot::Mutex;
 
+use crate::disk::ghost::Ghost;
 use crate::disk::{DiskContent, OnDisk};
 use crate::key::{Key, KeyHasher};
 use crate::metrics::Metrics;
-use crate::purge::{Facts, Tick};
+use crate::purge::{Facts, Purges, Tick};
 use crate::semantics::vary::{Selecting, SelectingFields};
 use crate::stored::StoredResponse;
+
+use queues::{Queue, Rules};
+use shard::{Held, Shard};
 
 /// Variants of one key; beyond, the oldest is given up.
 pub(crate) const VARIANTS_MAX: usize = 64;
@@ -27,10 +36,12 @@ const KEY_SHARE: u64 = 4;
 const CONTENT_SHARE: u64 = 8;
 /// Content that is held whole when there is a disk to read larger content from, in bytes.
 const CONTENT_WITH_DISK_MAX: u64 = 1 << 20;
-/// What moka takes for an entry, measured with a million of them, in bytes.
-const ENTRY_OVERHEAD: usize = 256;
-/// What one field takes in a `HeaderMap` besides the text of its value, in bytes.
-const FIELD_OVERHEAD: usize = 104;
+/// Memory that one lock guards, in bytes, up to [`SHARDS_MAX`] of them.
+const SHARD_BYTES: u64 = 64 << 20;
+/// Locks that keys are spread over.
+const SHARDS_MAX: u64 = 64;
+/// Keys that are remembered after they left, where there is no disk to remember them: one for so many bytes of memory. A key takes two.
+const BYTES_PER_GHOST: u64 = 4096;
 
 /// Which of two versions is newer: grows by one with every commit. Versions found on disk at the start are older than all commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +61,16 @@ pub(crate) struct Variant {
     pub(crate) tags: Arc<[u128]>,
     /// Where its head is on disk.
     pub(crate) on_disk: OnDisk,
+    /// Whether it is in memory: changed under the lock of its key, read without.
+    pub(crate) is_held: AtomicBool,
+}
+
+/// The hashes of a response's tags; nothing is allocated where there is none.
+pub(crate) fn tags_of(response: &StoredResponse, purges: &Purges) -> Arc<[u128]> {
+    if response.tags.is_empty() {
+        return Arc::default();
+    }
+    response.tags.iter().map(|tag| purges.tag(tag)).collect()
 }
 
 /// Where the content of a stored response is.
@@ -102,75 +123,45 @@ impl Variant {
         self.selected_by == other.selected_by && self.response.vary == other.response.vary
     }
 
+    /// Whether it is in memory, and thus the newest that answers its requests.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
+    }
+
+    /// Whether its head is on disk, or its content.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.content.is_on_disk() || self.on_disk.is_somewhere()
+    }
+
     /// Greater is newer. What was sent before a purge never replaces what was sent after it, whichever ends first.
     pub(crate) const fn recency(&self) -> (Tick, Version) {
         (self.birth, self.version)
     }
-
-    fn weight(&self) -> usize {
-        let response = &self.response;
-        let fields: usize = response
-            .fields
-            .values()
-            .map(|value| value.len() + FIELD_OVERHEAD)
-            .sum();
-        let in_memory = match &self.content {
-            Content::Whole(_) | Content::Pieces(_) => self.content.length(),
-            Content::OnDisk(content) => content.weight(),
-        };
-        size_of::<Self>()
-            + size_of::<StoredResponse>()
-            + fields
-            + response.http1_head.len()
-            + response
-                .tags
-                .iter()
-                .map(|tag| tag.len() + size_of::<(u128, Box<str>)>())
-                .sum::<usize>()
-            + self.key.path_and_query().len()
-            + usize::try_from(in_memory).unwrap_or(usize::MAX / 2)
-    }
 }
-
-/// The variants of one key, newest first; never empty.
-pub(crate) type Variants = Arc<[Arc<Variant>]>;
 
 /// What a look-up in memory found.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Variant(Arc<Variant>),
+    /// A variant; with it, whether this is the first hit since it came, or since its last round.
+    Variant(Arc<Variant>, bool),
     /// The key is known, but no variant is selected.
     OtherVariants,
     Nothing,
 }
 
-/// Finds the newest variant that the request selects.
-pub(crate) fn select(
-    variants: &[Arc<Variant>],
-    key: &Key,
-    selecting: &SelectingFields<'_>,
-    keys: &KeyHasher,
-) -> Found {
-    if !variants.first().is_some_and(|first| first.key.is_same(key)) {
-        return Found::Nothing;
-    }
-    let mut selecting = Selecting::new(*selecting, keys);
-    match variants
-        .iter()
-        .find(|variant| variant.is_selected(&mut selecting))
-    {
-        Some(variant) => Found::Variant(Arc::clone(variant)),
-        None => Found::OtherVariants,
-    }
-}
-
 /// The memory tier.
 #[derive(Debug)]
 pub(crate) struct MemoryTier {
-    entries: moka::sync::Cache<u128, Variants, Spread>,
+    shards: Box<[Mutex<Shard>]>,
+    /// What left lately; none where there is a disk, which remembers.
+    ghost: Option<Ghost>,
     keys: KeyHasher,
     metrics: Metrics,
+    used: AtomicU64,
+    responses: AtomicU64,
     capacity: u64,
+    /// What entries may take of the capacity.
+    room: u64,
     weight_max: u64,
     content_max: u64,
 }
@@ -178,32 +169,26 @@ pub(crate) struct MemoryTier {
 impl MemoryTier {
     /// A tier of `bytes`; `with_disk` tells whether larger content can live elsewhere.
     pub(crate) fn new(bytes: u64, with_disk: bool, keys: KeyHasher, metrics: Metrics) -> Self {
-        let evictions = metrics.evictions.clone();
-        let entries = moka::sync::Cache::builder()
-            .max_capacity(bytes)
-            .eviction_policy(EvictionPolicy::lru())
-            .weigher(|_, variants: &Variants| weight(variants))
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    evictions.with_label_values(&["memory", "capacity"]).inc();
-                }
-            })
-            .build_with_hasher(Spread);
         let share = bytes / CONTENT_SHARE;
-        let content_max = if with_disk {
-            share.min(CONTENT_WITH_DISK_MAX)
+        let (rules, content_max) = if with_disk {
+            (Rules::BEFORE_DISK, share.min(CONTENT_WITH_DISK_MAX))
         } else {
-            share
+            (Rules::ALONE, share)
         };
         let weight_max = (bytes / KEY_SHARE).min(u64::from(u32::MAX));
-        let content_max = content_max.min(weight_max / 2);
+        let shards = (bytes / SHARD_BYTES).clamp(1, SHARDS_MAX);
+        let ghost = (!with_disk).then(|| Ghost::new(bytes / BYTES_PER_GHOST));
         Self {
-            entries,
+            shards: (0..shards).map(|_| Mutex::new(Shard::new(rules))).collect(),
+            used: AtomicU64::new(0),
+            responses: AtomicU64::new(0),
+            capacity: bytes,
+            room: bytes.saturating_sub(ghost.as_ref().map_or(0, Ghost::bytes)),
+            ghost,
             keys,
             metrics,
-            capacity: bytes,
             weight_max,
-            content_max,
+            content_max: content_max.min(weight_max / 2),
         }
     }
 
@@ -217,62 +202,74 @@ impl MemoryTier {
         self.content_max
     }
 
-    /// The variants of a key, newest first.
-    pub(crate) fn variants(&self, primary: u128) -> Option<Variants> {
-        self.entries.get(&primary)
+    /// Whether anything is held under a primary key.
+    pub(crate) fn has(&self, primary: u128) -> bool {
+        self.newest(primary).is_some()
     }
 
-    /// The variant that a request selects.
+    /// The newest variant of a key. Not a hit.
+    pub(crate) fn newest(&self, primary: u128) -> Option<Arc<Variant>> {
+        let shard = self.shard(primary).lock();
+        shard.get(primary)?.list().first().cloned()
+    }
+
+    /// The newest variant that a request selects. Counts a hit.
     pub(crate) fn find(&self, key: &Key, selecting: &SelectingFields<'_>) -> Found {
-        match self.entries.get(&key.primary()) {
-            Some(variants) => select(&variants, key, selecting, &self.keys),
-            None => Found::Nothing,
+        // What selects is computed without the lock.
+        let hit = self.shard(key.primary()).lock().hit(key.primary());
+        let Some((held, is_first)) = hit else {
+            return Found::Nothing;
+        };
+        if !held.is_of(key) {
+            return Found::Nothing;
+        }
+        let mut selecting = Selecting::new(*selecting, &self.keys);
+        match held.find(|variant| variant.is_selected(&mut selecting)) {
+            Some(variant) => Found::Variant(variant, is_first),
+            None => Found::OtherVariants,
         }
     }
 
     /// Puts a variant in, unless a newer version of it is there or `allowed`, asked under the lock of the key, says no.
+    ///
+    /// Whoever holds this lock may take those of the disk's catalog; nobody takes it the other way round.
     pub(crate) fn insert(&self, variant: &Arc<Variant>, allowed: impl FnOnce() -> bool) -> bool {
-        let mut inserted = false;
-        self.entries
-            .entry(variant.key.primary())
-            .and_compute_with(|entry| {
-                let present = entry.map(moka::Entry::into_value);
-                if !allowed() {
-                    return Op::Nop;
-                }
-                match self.with_variant(present.as_deref(), variant) {
-                    Some(variants) => {
-                        inserted = true;
-                        Op::Put(variants)
-                    }
-                    None => Op::Nop,
-                }
-            });
+        let primary = variant.key.primary();
+        {
+            let mut shard = self.shard(primary).lock();
+            if !allowed() {
+                return false;
+            }
+            let before = shard.measure();
+            let Some(list) = self.with_variant(shard.get(primary), variant) else {
+                return false;
+            };
+            shard.put(primary, list, self.queue_for(variant));
+            self.count(before, shard.measure());
+            self.make_room(&mut shard, Some(primary));
+        }
+        self.make_room_elsewhere();
         self.measure();
-        inserted
+        true
+    }
+
+    /// A variant is on its way to the disk: its key makes room before what is nowhere else.
+    pub(crate) fn keep(&self, variant: &Variant) {
+        if variant.is_held() {
+            self.shard(variant.key.primary())
+                .lock()
+                .keep(variant.key.primary());
+        }
     }
 
     /// Takes out one version of one variant, if it is still there.
     pub(crate) fn remove(&self, variant: &Variant) {
-        self.entries
-            .entry(variant.key.primary())
-            .and_compute_with(|entry| {
-                let Some(present) = entry.map(moka::Entry::into_value) else {
-                    return Op::Nop;
-                };
-                let rest: Vec<_> = present
-                    .iter()
-                    .filter(|other| other.version != variant.version)
-                    .cloned()
-                    .collect();
-                if rest.len() == present.len() {
-                    Op::Nop
-                } else if rest.is_empty() {
-                    Op::Remove
-                } else {
-                    Op::Put(rest.into())
-                }
-            });
+        {
+            let mut shard = self.shard(variant.key.primary()).lock();
+            let before = shard.measure();
+            shard.remove_version(variant.key.primary(), variant.version);
+            self.count(before, shard.measure());
+        }
         self.measure();
     }
 
@@ -292,13 +289,10 @@ impl MemoryTier {
     }
 
     /// The list with `variant` in it; `None` when a newer version is there.
-    fn with_variant(
-        &self,
-        present: Option<&[Arc<Variant>]>,
-        variant: &Arc<Variant>,
-    ) -> Option<Variants> {
-        let same_key = present.filter(|list| list.iter().all(|v| v.key.is_same(&variant.key)));
-        let mut list: Vec<_> = same_key.unwrap_or_default().to_vec();
+    fn with_variant(&self, present: Option<&Held>, variant: &Arc<Variant>) -> Option<Held> {
+        let present = present.map_or(&[][..], Held::list);
+        let is_same_key = present.iter().all(|v| v.key.is_same(&variant.key));
+        let mut list: Vec<_> = if is_same_key { present } else { &[] }.to_vec();
         if list
             .iter()
             .any(|other| variant.replaces(other) && other.recency() > variant.recency())
@@ -309,64 +303,73 @@ impl MemoryTier {
         list.push(Arc::clone(variant));
         list.sort_by_key(|variant| std::cmp::Reverse(variant.recency()));
         list.truncate(VARIANTS_MAX);
-        while list.len() > 1 && u64::from(weight(&list)) > self.weight_max {
+        while list.len() > 1 && weight::of(&list) > self.weight_max {
             list.pop();
         }
-        list.iter()
-            .any(|kept| Arc::ptr_eq(kept, variant))
-            .then(|| list.into())
+        let is_in = list.iter().any(|kept| Arc::ptr_eq(kept, variant));
+        is_in.then(|| Held::of(list)).flatten()
+    }
+
+    /// Where a key goes that was not in.
+    fn queue_for(&self, variant: &Variant) -> Queue {
+        let is_recalled = || {
+            let ghost = self.ghost.as_ref();
+            ghost.is_some_and(|ghost| ghost.recall(variant.key.primary()))
+        };
+        if variant.is_on_disk() || is_recalled() {
+            Queue::Kept
+        } else {
+            Queue::Window
+        }
+    }
+
+    /// Evicts from a shard until everything fits or there is nothing else in it.
+    fn make_room(&self, shard: &mut Shard, spared: Option<u128>) {
+        while self.used.load(Ordering::Relaxed) > self.room {
+            let before = shard.measure();
+            let Some((primary, queue)) = shard.evict(spared) else {
+                return;
+            };
+            self.count(before, shard.measure());
+            if let (Queue::Window, Some(ghost)) = (queue, &self.ghost) {
+                ghost.remember(primary);
+            }
+            let evictions = &self.metrics.evictions;
+            evictions.with_label_values(&["memory", "capacity"]).inc();
+        }
+    }
+
+    /// The same in the other shards, where one had too little to give.
+    fn make_room_elsewhere(&self) {
+        for shard in &self.shards {
+            if self.used.load(Ordering::Relaxed) <= self.room {
+                return;
+            }
+            self.make_room(&mut shard.lock(), None);
+        }
+    }
+
+    fn count(&self, before: (u64, u64), after: (u64, u64)) {
+        // Wrapping: what goes down is added as its complement.
+        self.used
+            .fetch_add(after.0.wrapping_sub(before.0), Ordering::Relaxed);
+        self.responses
+            .fetch_add(after.1.wrapping_sub(before.1), Ordering::Relaxed);
     }
 
     fn measure(&self) {
-        let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        let bytes = count(self.entries.weighted_size());
-        self.metrics
-            .stored_bytes
-            .with_label_values(&["memory"])
-            .set(bytes);
-        let responses = count(self.entries.entry_count());
-        self.metrics
-            .stored_responses
-            .with_label_values(&["memory"])
-            .set(responses);
-    }
-}
-
-fn weight(variants: &[Arc<Variant>]) -> u32 {
-    let variants: usize = variants.iter().map(|variant| variant.weight()).sum();
-    u32::try_from(variants + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
-}
-
-/// Primary keys are keyed hashes already: their lower half spreads them as well as any hash could.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spread;
-
-impl std::hash::BuildHasher for Spread {
-    type Hasher = LowerHalf;
-
-    fn build_hasher(&self) -> LowerHalf {
-        LowerHalf(0)
-    }
-}
-
-/// The hasher of [`Spread`].
-#[derive(Clone, Copy, Debug)]
-struct LowerHalf(u64);
-
-impl std::hash::Hasher for LowerHalf {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_le_bytes(word);
+        let value = |of: &AtomicU64| i64::try_from(of.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let gauges = [
+            (&self.metrics.stored_bytes, &self.used),
+            (&self.metrics.stored_responses, &self.responses),
+        ];
+        for (gauge, of) in gauges {
+            gauge.with_label_values(&["memory"]).set(value(of));
         }
     }
 
-    fn write_u128(&mut self, hash: u128) {
-        self.0 = hash as u64;
+    fn shard(&self, primary: u128) -> &Mutex<Shard> {
+        // The upper half: the lower one spreads keys within the shard.
+        &self.shards[(primary >> 64) as usize % self.shards.len()]
     }
 }

@@ -5,7 +5,7 @@
 //! Invariant 4: whatever it returns is younger than every watermark that matches it, whichever tier it came from.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use crate::disk::shares::Quota;
 use crate::disk::{self, Claim, Disk, Mount, OnDisk};
 use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
-use crate::memory::{Content, Found, MemoryTier, Variant, Version};
+use crate::memory::{self, Content, Found, MemoryTier, Variant, Version};
 use crate::metrics::Metrics;
 use crate::posted::Postings;
 use crate::prediction::{Asker, Predictions};
@@ -301,17 +301,14 @@ impl Cache {
         }
         let variant = Arc::new(Variant {
             key: old.key.clone(),
-            tags: response
-                .tags
-                .iter()
-                .map(|tag| self.purges.tag(tag))
-                .collect(),
+            tags: memory::tags_of(&response, &self.purges),
             response: Arc::new(response),
             selected_by: old.selected_by,
             content: old.content.clone(),
             birth: handle.seen,
             version: self.next_version(),
             on_disk: OnDisk::default(),
+            is_held: AtomicBool::new(false),
         });
         let Some(stored) = self.keep(variant) else {
             return false;
@@ -337,9 +334,7 @@ impl Cache {
             let host = Arc::clone(key.host());
             let path = key.path_and_query().clone();
             let primary = self.keys.key(key.partition(), scheme, host, path).primary();
-            self.fills.has(primary)
-                || self.memory.variants(primary).is_some()
-                || self.disk.may_have(primary)
+            self.fills.has(primary) || self.memory.has(primary) || self.disk.may_have(primary)
         });
         if !is_stored && !self.postings.has(key.url()) {
             return Ok(None);
@@ -402,9 +397,7 @@ impl Cache {
 
     /// The selecting fields of the last answer for a key, as far as memory knows them.
     fn vary_of(&self, key: &Key) -> Arc<[Selector]> {
-        let stored = self.memory.variants(key.primary());
-        let newest = stored.as_ref().and_then(|variants| variants.first());
-        match newest {
+        match self.memory.newest(key.primary()) {
             Some(newest) => newest.response.vary.as_ref().into(),
             None => self.predictions.vary_of(key).unwrap_or_default(),
         }
@@ -451,6 +444,7 @@ impl Cache {
             version: self.next_version(),
             tags: Arc::clone(&fill.tags),
             on_disk: OnDisk::default(),
+            is_held: AtomicBool::new(false),
         }))
     }
 
@@ -461,6 +455,7 @@ impl Cache {
         if !self.disk.admits_fill(&variant, &claim) {
             return;
         }
+        self.memory.keep(&variant);
         let replaces = claim.replaces();
         let write = self.disk.write(&variant, claim);
         let written = tokio::time::timeout(STALLED_DISK_MAX, write).await;
@@ -489,16 +484,25 @@ impl Cache {
         match self.memory.find(key, selecting) {
             Found::Nothing => Lookup::Miss,
             Found::OtherVariants => Lookup::VaryMiss,
-            Found::Variant(variant) => match self.hit(variant, Tier::Memory) {
+            Found::Variant(variant, is_first) => match self.hit(variant, Tier::Memory) {
                 Some(hit) => {
                     self.metrics.hits_memory.inc();
-                    let variant = &hit.handle.variant;
-                    self.disk
-                        .hit_in_memory(variant, || self.is_in_memory(variant));
+                    self.note_hit(&hit.handle.variant, is_first);
                     Lookup::Hit(hit)
                 }
                 None => Lookup::Miss,
             },
+        }
+    }
+
+    /// Tells the disk of a hit in memory.
+    fn note_hit(&self, variant: &Arc<Variant>, is_first: bool) {
+        if variant.is_on_disk() {
+            if is_first {
+                self.disk.hit_in_both(variant);
+            }
+        } else if self.disk.hit_in_memory(variant) {
+            self.memory.keep(variant);
         }
     }
 
@@ -550,14 +554,7 @@ impl Cache {
 
     /// Whether exactly this version is what is stored.
     fn is_stored(&self, variant: &Variant) -> bool {
-        self.is_in_memory(variant) || self.disk.holds(variant)
-    }
-
-    /// Whether exactly this version is in memory.
-    fn is_in_memory(&self, variant: &Variant) -> bool {
-        let is_it = |other: &Arc<Variant>| other.version == variant.version;
-        let in_memory = self.memory.variants(variant.key.primary());
-        in_memory.is_some_and(|variants| variants.iter().any(is_it))
+        variant.is_held() || self.disk.holds(variant)
     }
 
     /// Whether a response that the request would select is stored which it has not seen.
@@ -568,7 +565,7 @@ impl Cache {
         seen: Option<Version>,
     ) -> bool {
         match self.memory.find(key, selecting) {
-            Found::Variant(variant) => {
+            Found::Variant(variant, _) => {
                 seen != Some(variant.version)
                     && self.purges.judge(&variant.facts(), variant.birth) != Verdict::Dead
             }

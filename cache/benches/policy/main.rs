@@ -1,7 +1,7 @@
 //! What do admission, ghost and reinsertion do to hit ratio and flash writes? Two tiers over recorded traces, beside plain S3-FIFO.
 //!
 //! `cargo bench -p jet9-cache --bench policy -- <directory of traces>`: every `*.txt.gz` in it, one object number a line. The decisions
-//! are the store's own code; memory is moka as the store builds it. Objects weigh one each. Writes count after the ring has wrapped.
+//! are the store's own code, and so are the queues of memory. Objects weigh one each. Writes count after the ring has wrapped.
 //! Prints a table for `docs/performance.md`, asserts nothing.
 
 mod s3fifo;
@@ -10,12 +10,14 @@ mod tiers;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use tiers::{Memory, Outcome, Settings};
+use tiers::{Outcome, Settings};
 
 /// Both tiers together, in percent of the objects of the trace.
 const SIZES: [usize; 3] = [5, 10, 20];
 /// Memory in percent of both tiers.
 const MEMORY: [usize; 2] = [2, 10];
+/// Memory without a disk, in percent of the objects of the trace.
+const ALONE: [usize; 4] = [1, 5, 10, 20];
 
 fn main() -> ExitCode {
     // cargo itself adds `--bench`.
@@ -68,39 +70,49 @@ fn read(path: &Path) -> std::io::Result<Vec<u32>> {
 }
 
 fn print(traces: &[(String, Vec<u32>)]) {
-    println!(
-        "| trace | both tiers | memory | S3-FIFO | admit all | LRU memory | writes | TinyLFU memory | writes |"
-    );
-    println!("| --- | --: | --: | --: | --: | --: | --: | --: | --: |");
+    println!("| trace | both tiers | memory | S3-FIFO | admit all | both | from memory | writes |");
+    println!("| --- | --: | --: | --: | --: | --: | --: | --: |");
     for (name, trace) in traces {
-        let objects = trace.iter().collect::<std::collections::HashSet<_>>().len();
         for (percent, memory) in SIZES
             .iter()
             .flat_map(|size| MEMORY.map(|memory| (*size, memory)))
         {
-            let total = objects * percent / 100;
-            let run = |memory_policy, all| {
-                let memory_objects = (total * memory / 100).max(1);
+            let total = objects(trace) * percent / 100;
+            let memory_objects = (total * memory / 100).max(1);
+            let run = |all| {
                 let settings = Settings {
                     memory: memory_objects,
                     disk: total - memory_objects,
-                    memory_policy,
                     all,
                 };
                 tiers::run(trace, &settings)
             };
-            let yardstick = s3fifo::hit_ratio(trace, total);
-            let all = run(Memory::Lru, true);
-            let [lru, tiny] = [run(Memory::Lru, false), run(Memory::TinyLfu, false)];
-            let writes = |outcome: &Outcome| outcome.writes as f64 / all.writes.max(1) as f64;
+            let (all, used): (Outcome, Outcome) = (run(true), run(false));
             println!(
-                "| {name} | {percent} % | {memory} % | {yardstick:.4} | {:.4} | {:.4} | {:.2} | {:.4} | {:.2} |",
+                "| {name} | {percent} % | {memory} % | {:.4} | {:.4} | {:.4} | {:.2} | {:.2} |",
+                s3fifo::hit_ratio(trace, total),
                 all.hit_ratio,
-                lru.hit_ratio,
-                writes(&lru),
-                tiny.hit_ratio,
-                writes(&tiny),
+                used.hit_ratio,
+                used.from_memory,
+                used.writes as f64 / all.writes.max(1) as f64,
             );
         }
     }
+    println!("\n| trace | memory alone | S3-FIFO | memory |");
+    println!("| --- | --: | --: | --: |");
+    for (name, trace) in traces {
+        for percent in ALONE {
+            let total = objects(trace) * percent / 100;
+            println!(
+                "| {name} | {percent} % | {:.4} | {:.4} |",
+                s3fifo::hit_ratio(trace, total),
+                tiers::run_alone(trace, total),
+            );
+        }
+    }
+}
+
+fn objects(trace: &[u32]) -> usize {
+    let objects: std::collections::HashSet<_> = trace.iter().collect();
+    objects.len()
 }

@@ -1,7 +1,6 @@
-//! Memory before a ring of segments, driven by the store's own decisions.
+//! Memory before a ring of segments, driven by the store's own decisions; and memory alone.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::HashMap;
 
 use jet9_cache::disk::admission::{self, Admission, Moment, Policy, WhyNot};
 use jet9_cache::disk::ghost::Ghost;
@@ -9,27 +8,19 @@ use jet9_cache::disk::index::slot::{Address, Birth, SizeClass, Slot};
 use jet9_cache::disk::index::table::Table;
 use jet9_cache::disk::reinsertion::{self, Candidate};
 use jet9_cache::disk::shares::Standing;
+use jet9_cache::memory::queues::{Id, Queue, Queues, Rules};
 use jet9_cache::{KeyHasher, Partition};
-use moka::policy::EvictionPolicy;
 
 /// Segments of the ring; real rings have hundreds.
 const SEGMENTS: usize = 64;
 /// Objects of the smallest segment.
 const SEGMENT_MIN: usize = 4;
 
-/// What memory keeps when it is full.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Memory {
-    Lru,
-    TinyLfu,
-}
-
 /// Sizes in objects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) memory: usize,
     pub(crate) disk: usize,
-    pub(crate) memory_policy: Memory,
     /// Everything fetched is written.
     pub(crate) all: bool,
 }
@@ -38,14 +29,30 @@ pub(crate) struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) hit_ratio: f64,
+    /// The share of requests that memory answered.
+    pub(crate) from_memory: f64,
     /// Objects written after the ring had wrapped.
     pub(crate) writes: u64,
 }
 
 struct Tiers {
-    memory: moka::sync::Cache<u32, Arc<AtomicU8>>,
+    memory: Memory,
     disk: Ring,
     policy: Policy,
+}
+
+/// Memory, full of objects of weight one.
+struct Memory {
+    queues: Queues<u32>,
+    held: HashMap<u32, Held>,
+    capacity: u64,
+}
+
+/// What the store knows of a response in memory.
+struct Held {
+    id: Id,
+    hits: u8,
+    is_on_disk: bool,
 }
 
 /// The disk: what was written to each place of each segment.
@@ -66,20 +73,13 @@ pub(crate) fn run(trace: &[u32], settings: &Settings) -> Outcome {
     let segments = settings.disk / segment_max;
     // What does not fill a segment is given to memory: the sum stays.
     let memory = settings.memory + settings.disk - segments * segment_max;
-    let eviction = match settings.memory_policy {
-        Memory::Lru => EvictionPolicy::lru(),
-        Memory::TinyLfu => EvictionPolicy::tiny_lfu(),
-    };
     let records = (segments * segment_max) as u64;
     let mut tiers = Tiers {
-        memory: moka::sync::Cache::builder()
-            .max_capacity(memory as u64)
-            .eviction_policy(eviction)
-            .build(),
+        memory: Memory::new(Rules::BEFORE_DISK, memory),
         disk: Ring {
             keys: KeyHasher::new([7; 16]),
             table: Table::new(records),
-            ghost: Ghost::new(records),
+            ghost: Ghost::of_records(records),
             segments: vec![Vec::new(); segments],
             open: 0,
             segment_max,
@@ -92,37 +92,119 @@ pub(crate) fn run(trace: &[u32], settings: &Settings) -> Outcome {
             Policy::Used
         },
     };
-    let hits = trace
-        .iter()
-        .filter(|object| tiers.request(**object))
-        .count();
+    let mut from_memory = 0;
+    let mut hits = 0;
+    for object in trace {
+        from_memory += u32::from(tiers.memory.held.contains_key(object));
+        hits += u32::from(tiers.request(*object));
+    }
+    let share = |count| f64::from(count) / trace.len() as f64;
     Outcome {
-        hit_ratio: hits as f64 / trace.len() as f64,
+        hit_ratio: share(hits),
+        from_memory: share(from_memory),
         writes: tiers.disk.writes,
+    }
+}
+
+/// The hit ratio of memory without a disk, for `capacity` objects.
+pub(crate) fn run_alone(trace: &[u32], capacity: usize) -> f64 {
+    let keys = KeyHasher::new([7; 16]);
+    let hash = |object: u32| keys.hash(&object.to_le_bytes());
+    let ghost = Ghost::new(capacity as u64);
+    let mut memory = Memory::new(Rules::ALONE, capacity);
+    let mut hits = 0;
+    for object in trace {
+        if let Some(held) = memory.held.get(object) {
+            memory.queues.hit(held.id);
+            hits += 1;
+            continue;
+        }
+        let queue = if ghost.recall(hash(*object)) {
+            Queue::Kept
+        } else {
+            Queue::Window
+        };
+        memory.insert(*object, queue, |gone, from| {
+            if from == Queue::Window {
+                ghost.remember(hash(gone));
+            }
+        });
+    }
+    f64::from(hits) / trace.len() as f64
+}
+
+impl Memory {
+    fn new(rules: Rules, capacity: usize) -> Self {
+        Self {
+            queues: Queues::new(rules),
+            held: HashMap::new(),
+            capacity: capacity as u64,
+        }
+    }
+
+    fn insert(&mut self, object: u32, queue: Queue, mut told: impl FnMut(u32, Queue)) {
+        let id = self.queues.insert(object, 1, queue);
+        let held = Held {
+            id,
+            hits: 0,
+            is_on_disk: queue == Queue::Kept,
+        };
+        self.held.insert(object, held);
+        while self.queues.weight() > self.capacity {
+            let Some((gone, from)) = self.queues.evict(Some(id)) else {
+                return;
+            };
+            self.held.remove(&gone);
+            told(gone, from);
+        }
+    }
+
+    /// It is on its way to the disk.
+    fn keep(&mut self, object: u32) {
+        if let Some(held) = self.held.get_mut(&object) {
+            held.is_on_disk = true;
+            self.queues.keep(held.id);
+        }
     }
 }
 
 impl Tiers {
     fn request(&mut self, object: u32) -> bool {
-        if let Some(hits) = self.memory.get(&object) {
-            let hits = hits.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-            if self.disk.find(object).is_none() {
-                self.consider(object, Moment::MemoryHit(hits));
-            }
+        if self.hit_in_memory(object) {
             return true;
         }
-        let on_disk = self.disk.find(object);
-        if let Some(slot) = on_disk {
+        if let Some(slot) = self.disk.find(object) {
             self.disk
                 .table
                 .count_hit(self.disk.hash(object), slot.address);
-        } else {
-            let is_recalled = self.disk.ghost.recall(self.disk.hash(object));
-            self.consider(object, Moment::Fill { is_recalled });
+            self.memory.insert(object, Queue::Kept, |_, _| {});
+            return true;
         }
-        self.memory.insert(object, Arc::default());
-        self.memory.run_pending_tasks();
-        on_disk.is_some()
+        let is_recalled = self.disk.ghost.recall(self.disk.hash(object));
+        self.memory.insert(object, Queue::Window, |_, _| {});
+        self.consider(object, Moment::Fill { is_recalled });
+        false
+    }
+
+    fn hit_in_memory(&mut self, object: u32) -> bool {
+        let Some(held) = self.memory.held.get_mut(&object) else {
+            return false;
+        };
+        let is_first = self.memory.queues.hit(held.id);
+        if !held.is_on_disk {
+            held.hits = held.hits.saturating_add(1);
+            let moment = Moment::MemoryHit(held.hits);
+            self.consider(object, moment);
+        } else if is_first {
+            match self.disk.find(object) {
+                Some(slot) => {
+                    let hash = self.disk.hash(object);
+                    self.disk.table.count_hit(hash, slot.address);
+                }
+                None => (held.is_on_disk, held.hits) = (false, 0),
+            }
+        }
+        true
     }
 
     fn consider(&mut self, object: u32, moment: Moment) {
@@ -135,7 +217,10 @@ impl Tiers {
             chance: 0,
         });
         match (admission, moment) {
-            (Admission::Write(_), _) => self.disk.write(object, 0),
+            (Admission::Write(_), _) => {
+                self.disk.write(object, 0);
+                self.memory.keep(object);
+            }
             (Admission::Leave(WhyNot::Unused), Moment::Fill { .. }) => {
                 self.disk.ghost.remember(self.disk.hash(object));
             }
@@ -150,7 +235,7 @@ impl Ring {
     }
 
     fn find(&self, object: u32) -> Option<Slot> {
-        let slot = self.table.find(self.hash(object)).next()?;
+        let slot = self.table.find(self.hash(object))?;
         // The record has the last word.
         (self.object_at(slot.address) == Some(object)).then_some(slot)
     }

@@ -42,7 +42,7 @@ impl Catalog {
             lists: Lists::default(),
             pending: Pending::new(),
             forgotten,
-            ghost: Ghost::new(records),
+            ghost: Ghost::of_records(records),
             shares,
         }
     }
@@ -100,6 +100,15 @@ impl Catalog {
     /// Counts a hit of a record.
     pub(super) fn count_hit(&self, filed: Filed, address: Address) {
         self.table.count_hit(filed.hash(), address);
+    }
+
+    /// Counts a hit of the record of a response, wherever it is; `false` when there is none.
+    pub(super) fn count_hit_of(&self, filed: Filed) -> bool {
+        let slot = self.table.find(filed.hash());
+        if let Some(slot) = slot {
+            self.table.count_hit(filed.hash(), slot.address);
+        }
+        slot.is_some()
     }
 
     /// A version is committed: nothing older is found any more. `None` when a newer one was; else whether an older one may be on disk.

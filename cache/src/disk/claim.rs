@@ -30,6 +30,16 @@ impl OnDisk {
         self.0.load(Ordering::Acquire)
     }
 
+    /// Whether it is on disk.
+    pub(crate) fn is_somewhere(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > HITS_MAX
+    }
+
+    /// It is not on disk any more: its hits are counted again.
+    pub(super) fn lose(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+
     /// Counts a hit in memory; `None` when it is on disk.
     pub(super) fn count_hit(&self) -> Option<u8> {
         let value = self.0.load(Ordering::Relaxed);

@@ -4,5 +4,6 @@
 //! invent.
 
 mod bucket;
+mod moves;
 pub mod slot;
 pub mod table;

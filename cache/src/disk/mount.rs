@@ -142,16 +142,16 @@ impl Mount {
             let content = DiskContent::new(Arc::downgrade(self), facts.primary, meta.place);
             memory::Content::OnDisk(Arc::new(content))
         };
-        let tags = meta.response.tags.iter();
         Variant {
             key: meta.key,
-            tags: tags.map(|tag| purges.tag(tag)).collect(),
+            tags: memory::tags_of(&meta.response, purges),
             response: Arc::new(meta.response),
             selected_by: facts.selected_by,
             content,
             birth: facts.birth,
             version: facts.version,
             on_disk: OnDisk::at(slot.address.offset()),
+            is_held: AtomicBool::new(false),
         }
     }
 

@@ -10,10 +10,10 @@ use crate::key::Partition;
 /// Records begin at multiples of this many bytes, and an [`Address`] counts in them.
 pub const UNIT: u64 = 512;
 /// How often a slot can be hit before it counts no further.
-pub const FREQUENCY_MAX: u8 = 3;
+pub const FREQUENCY_MAX: u8 = 7;
 
-const ADDRESS_BITS: u32 = 40;
-const FREQUENCY_BITS: u32 = 2;
+const ADDRESS_BITS: u32 = 39;
+const FREQUENCY_BITS: u32 = 3;
 const TAG_BITS: u32 = 22;
 const SIZE_BITS: u32 = 8;
 const PARTITION_BITS: u32 = 24;
@@ -33,7 +33,7 @@ const FREQUENCY_MASK: u64 = FREQUENCY_MAX as u64;
 /// The first word of an empty slot.
 pub(super) const EMPTY: u64 = 0;
 
-/// Where a record begins on its volume, in units of [`UNIT`] bytes; never 0, below 2^40 (512 TiB).
+/// Where a record begins on its volume, in units of [`UNIT`] bytes; never 0, below 2^39 (256 TiB).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(u64);
 
@@ -211,8 +211,8 @@ mod tests {
             (511, false),
             (512, true),
             (513, false),
-            ((1 << 49) - 512, true),
-            (1 << 49, false),
+            ((1 << 48) - 512, true),
+            (1 << 48, false),
         ] {
             assert_eq!(
                 Address::of_offset(offset).map(Address::offset),
@@ -225,7 +225,7 @@ mod tests {
         #[test]
         fn what_is_packed_is_unpacked(
             (units, size, partition, birth, frequency) in
-                (1..1_u64 << 40, any::<u8>(), 0..1_u32 << 24, any::<u32>(), 0..=FREQUENCY_MAX),
+                (1..1_u64 << 39, any::<u8>(), 0..1_u32 << 24, any::<u32>(), 0..=FREQUENCY_MAX),
             hash: u128,
         ) {
             let slot = Slot {

@@ -1,26 +1,30 @@
 //! The index of one volume: a table of fixed size that finds the record of a key. 16 bytes a slot, nothing allocated by an insert.
 //!
-//! A key's hash names two buckets of eight slots; a record goes into the emptier one. When both are full, one of their records moves to its
-//! other bucket, which follows from its tag; when none can, the one goes that was not hit and would be overwritten next. Look-ups take no
-//! lock; changes take the locks of both buckets, in their order. It is allowed to forget, never to invent: a slot says where a record with the same tag may be, and the record itself has the last word. Each volume has
-//! its own table, so that one that fails or goes takes its slots along. Judges no purge, reads no clock, does no I/O.
+//! A key's hash names two buckets of four slots, a cache line each; a record goes into the emptier one. When both are full, one of their
+//! records moves to its other bucket, which follows from its tag; when none can, the one goes that was not hit and would be overwritten
+//! next. Look-ups take no lock and miss nothing that moves meanwhile; changes take the locks of both buckets, in their order. It is allowed
+//! to forget, never to invent: a slot says where a record with the same tag may be, and the record itself has the last word. Each volume
+//! has its own table, so that one that fails or goes takes its slots along. Judges no purge, reads no clock, does no I/O.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::bucket::{Bucket, SLOTS, positions};
+use super::bucket::{Bucket, SLOTS, matching, positions};
+use super::moves::Moves;
 use super::slot::{Address, Slot, identity, tag_of};
 
 /// Locks that buckets are spread over.
 const LOCKS: usize = 4096;
 /// The lowest bits of a hash that may differ among what shares its buckets: the caller tells variants of a key apart by them.
 pub const VARIANT_BITS: u32 = 8;
-/// Buckets that are allocated at once, when the first of them is written: 1 MiB.
-const REGION: usize = 8192;
+/// Buckets that are allocated at once, when the first of them is written: 32 MiB, so that the system can use large pages.
+const REGION: usize = 1 << 19;
 /// Of a hundred slots, how many the expected records take. None is displaced before 95 (measured in `benches/index.rs`).
-const FULL_PERCENT: u64 = 90;
+const FULL_PERCENT: u64 = 92;
+/// How many records move, one after the other, to make room for one.
+const MOVES_MAX: u32 = 3;
 
 /// The index of one volume.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub struct Table {
     head: AtomicU64,
     records: AtomicU64,
     displaced: AtomicU64,
+    moves: Moves,
 }
 
 /// What became of a record that was put in.
@@ -45,6 +50,13 @@ pub enum Put {
     Displacing(Slot),
     /// It is not in: only younger and hotter ones are there.
     Not,
+}
+
+/// The locks that a thread holds.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    lock: usize,
+    others: Option<&'a Self>,
 }
 
 /// The two buckets of a key, locked against other writers.
@@ -68,6 +80,7 @@ impl Table {
             head: AtomicU64::new(0),
             records: AtomicU64::new(0),
             displaced: AtomicU64::new(0),
+            moves: Moves::default(),
         }
     }
 
@@ -107,20 +120,28 @@ impl Table {
         self.head.store(head.offset(), Ordering::Relaxed);
     }
 
-    /// The records that may be those of a key: mostly none or one, rarely another's with the same tag. No lock, no allocation; what is
-    /// being changed at this moment may be missing.
-    pub fn find(&self, hash: u128) -> impl Iterator<Item = Slot> + '_ {
-        let tag = tag_of(hash);
-        let buckets = self.buckets_of(hash).map(|number| self.bucket(number));
-        let [first, second] = buckets.map(|bucket| bucket.map_or(0, |bucket| bucket.matches(tag)));
-        let is_pair = !same(buckets);
-        let found = positions(first | if is_pair { second << SLOTS } else { 0 });
-        found.filter_map(move |at| buckets[at / SLOTS]?.read(at % SLOTS, tag))
+    /// The record that may be that of a key; rarely it is another's with the same tag. No lock, no allocation. What is replaced at this
+    /// moment may be missing; what is moved is not.
+    pub fn find(&self, hash: u128) -> Option<Slot> {
+        let (tag, numbers) = (tag_of(hash), self.buckets_of(hash));
+        self.moves.watched(|| {
+            let buckets = numbers.map(|number| self.bucket(number));
+            matching(buckets, tag)
+        })
     }
 
-    /// The record of a key at an address, if it is still the one there.
+    /// Makes what is put in soon cheaper: the cache misses of a batch overlap. Some dozens at a time are best.
+    pub fn warm(&self, hashes: impl IntoIterator<Item = u128>) {
+        let buckets = hashes.into_iter().flat_map(|hash| self.buckets_of(hash));
+        let touched = buckets.map(|number| self.bucket(number).map_or(0, Bucket::rooms));
+        std::hint::black_box(touched.fold(0, |all, rooms| all | rooms));
+    }
+
+    /// The record of a key at an address, if it is still the one there. Exact, since it waits for whoever changes its buckets.
     pub fn get(&self, hash: u128, address: Address) -> Option<Slot> {
-        self.find(hash).find(|slot| slot.address == address)
+        let pair = self.lock(hash);
+        let (bucket, at) = pair.position(identity(tag_of(hash), address))?;
+        bucket.read_any(at)
     }
 
     /// Counts a hit of a record, if it is still there.
@@ -216,23 +237,39 @@ impl Table {
         }
     }
 
-    /// Moves one record of a full pair to its other bucket, if that has room and nobody is changing it; where it was is free then.
-    fn make_room<'a>(&self, pair: &Pair<'a>) -> Option<(&'a Bucket, usize)> {
-        pair.slots().find_map(|(bucket, at)| {
-            let number = pair.number_of(bucket);
+    /// Frees a slot of a full pair by moving records to their other buckets: as few as it takes.
+    fn make_room<'a>(&'a self, pair: &Pair<'a>) -> Option<(&'a Bucket, usize)> {
+        let [first, second] = pair.numbers.map(lock_of);
+        let first = Held::only(first);
+        let held = first.and(second);
+        (1..=MOVES_MAX).find_map(|moves| {
+            let mut buckets = distinct(pair.numbers).zip(pair.buckets);
+            buckets.find_map(|(number, bucket)| Some((bucket, self.vacate(number, moves, &held)?)))
+        })
+    }
+
+    /// Frees a slot of a full bucket, whose lock is held, by up to `moves` moves.
+    fn vacate(&self, number: u64, moves: u32, held: &Held<'_>) -> Option<usize> {
+        let bucket = self.bucket_or_new(number);
+        (0..SLOTS).find_map(|at| {
             let other = self.partner(number, bucket.tag(at));
+            let lock = lock_of(other);
             // Never waited for: this thread holds locks already.
-            let _lock = if pair.holds(lock_of(other)) {
+            let _lock = if held.has(lock) {
                 None
             } else {
-                Some(self.locks[lock_of(other)].try_lock()?)
+                Some(self.locks[lock].try_lock()?)
             };
             let target = self.bucket_or_new(other);
-            let room = positions(target.rooms()).next();
-            // First there, then gone here: a look-up meanwhile sees it twice rather than never.
-            target.write(room?, bucket.words(at));
-            bucket.clear(at);
-            Some((bucket, at))
+            let deeper = || {
+                (moves > 1)
+                    .then(|| self.vacate(other, moves - 1, &held.and(lock)))
+                    .flatten()
+            };
+            let room = positions(target.rooms()).next().or_else(deeper)?;
+            self.moves
+                .note(|| target.write(room, bucket.words(at)), || bucket.clear(at));
+            Some(at)
         })
     }
 
@@ -281,9 +318,10 @@ impl Table {
     }
 
     fn bucket_or_new(&self, number: u64) -> &Bucket {
-        let region = self.regions[number as usize / REGION]
-            .get_or_init(|| (0..REGION).map(|_| Bucket::default()).collect());
-        &region[number as usize % REGION]
+        let (region, at) = (number as usize / REGION, number as usize % REGION);
+        let after = self.buckets as usize - region * REGION;
+        let new = || (0..after.min(REGION)).map(|_| Bucket::default()).collect();
+        &self.regions[region].get_or_init(new)[at]
     }
 }
 
@@ -320,18 +358,23 @@ impl<'a> Pair<'a> {
         };
         positions(rooms).next().map(|at| (bucket, at))
     }
-
-    fn number_of(&self, bucket: &Bucket) -> u64 {
-        self.numbers[usize::from(!std::ptr::eq(bucket, self.buckets[0]))]
-    }
-
-    fn holds(&self, lock: usize) -> bool {
-        self.numbers.map(lock_of).contains(&lock)
-    }
 }
 
-fn same([first, second]: [Option<&Bucket>; 2]) -> bool {
-    matches!((first, second), (Some(first), Some(second)) if std::ptr::eq(first, second))
+impl<'a> Held<'a> {
+    const fn only(lock: usize) -> Self {
+        Self { lock, others: None }
+    }
+
+    const fn and(&'a self, lock: usize) -> Self {
+        Self {
+            lock,
+            others: Some(self),
+        }
+    }
+
+    fn has(&self, lock: usize) -> bool {
+        self.lock == lock || self.others.is_some_and(|others| others.has(lock))
+    }
 }
 
 /// Both numbers, or the one that they are.
