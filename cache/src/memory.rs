@@ -40,6 +40,8 @@ const CONTENT_WITH_DISK_MAX: u64 = 1 << 20;
 const SHARD_BYTES: u64 = 64 << 20;
 /// Locks that keys are spread over.
 const SHARDS_MAX: u64 = 64;
+/// Keys that are looked at under one lock when all are.
+const SWEPT_TOGETHER: usize = 256;
 /// Keys that are remembered after they left, where there is no disk to remember them: one for so many bytes of memory. A key takes two.
 const BYTES_PER_GHOST: u64 = 4096;
 
@@ -276,13 +278,18 @@ impl MemoryTier {
     /// Goes through everything and takes out what `is_dead`; the birth of the oldest that stays, [`Tick::FOREVER`] when nothing does.
     pub(crate) fn sweep(&self, is_dead: impl Fn(&Variant) -> bool) -> Tick {
         let mut oldest = Tick::FOREVER;
-        for (_, variants) in &self.entries {
-            for variant in &*variants {
-                if is_dead(variant) {
-                    self.remove(variant);
-                } else {
-                    oldest = oldest.min(variant.birth);
+        for shard in &self.shards {
+            let mut from = 0;
+            // Judged without the lock. What comes meanwhile where one has been looked already is passed over.
+            while let Some(some) = { shard.lock().some_from(from, SWEPT_TOGETHER) } {
+                for variant in some.iter().flat_map(Held::list) {
+                    if is_dead(variant) {
+                        self.remove(variant);
+                    } else {
+                        oldest = oldest.min(variant.birth);
+                    }
                 }
+                from += SWEPT_TOGETHER;
             }
         }
         oldest

@@ -132,6 +132,13 @@ impl<T> Queues<T> {
         self.entries.get(id.0 as usize)?.value.as_ref()
     }
 
+    /// What is at `count` places from one on; `None` beyond the last. An entry never changes its place.
+    pub fn places(&self, place: usize, count: usize) -> Option<impl Iterator<Item = &T>> {
+        let rest = self.entries.get(place..).filter(|rest| !rest.is_empty())?;
+        let some = rest.iter().take(count);
+        Some(some.filter_map(|entry| entry.value.as_ref()))
+    }
+
     /// The queue that an entry is in.
     pub fn queue(&self, id: Id) -> Option<Queue> {
         let entry = self.entries.get(id.0 as usize)?;

@@ -156,6 +156,12 @@ impl Shard {
         Some((primary, queue))
     }
 
+    /// What is held at `count` places from one on; `None` beyond the last. An entry never changes its place.
+    pub(super) fn some_from(&self, place: usize, count: usize) -> Option<Vec<Held>> {
+        let some = self.queues.places(place, count)?;
+        Some(some.cloned().collect())
+    }
+
     /// The entry of exactly this key.
     fn id(&self, primary: u128) -> Option<Id> {
         let id = *self.ids.get(&half(primary))?;

@@ -148,6 +148,23 @@ fn alone_it_remembers_what_left_and_keeps_it_when_it_comes_back() {
 }
 
 #[test]
+fn a_sweep_looks_at_everything_and_takes_out_what_is_dead() {
+    let tier = tier(64 * MIB, true);
+    let all: Vec<_> = (0..2000).map(|n| plain(&format!("/{n}"), n, 10)).collect();
+    for variant in &all {
+        tier.insert(variant, || true);
+    }
+    let is_dead = |variant: &Variant| variant.version.0.is_multiple_of(2);
+    assert_eq!(tier.sweep(is_dead), Tick(1));
+    assert!(
+        all.iter()
+            .all(|variant| variant.is_held() != is_dead(variant))
+    );
+    assert_eq!(tier.sweep(|_| true), Tick::FOREVER);
+    assert!(all.iter().all(|variant| !variant.is_held()));
+}
+
+#[test]
 fn a_tier_of_many_shards_holds_what_one_of_one_would() {
     let tier = tier(8 * SHARD_BYTES, true);
     assert_eq!(tier.shards.len(), 8);
