@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::fill::{Fill, FillWriter, Filling, Subject};
 use crate::key::{Key, KeyHasher};
+use crate::lock::Lock;
 use crate::memory;
 use crate::prediction::Asker;
 use crate::purge::{Facts, Purges, Tick, Verdict};
@@ -311,12 +312,12 @@ pub(crate) fn facts_of(key: &Key) -> Facts<'_> {
     }
 }
 
-type Flights = HashMap<u128, Vec<Arc<Flight>>>;
+pub(crate) type Flights = HashMap<u128, Vec<Arc<Flight>>>;
 
 /// The fetches under way, by primary key.
 #[derive(Debug)]
-pub(crate) struct InFlight {
-    shards: Box<[Mutex<Flights>]>,
+pub(crate) struct InFlight<L = Mutex<Flights>> {
+    shards: Box<[L]>,
     /// What all fills together keep in memory, in bytes.
     charged: AtomicU64,
 }
@@ -329,9 +330,9 @@ pub(crate) enum Seat {
     Stored,
 }
 
-impl InFlight {
+impl<L: Lock<Flights>> InFlight<L> {
     pub(crate) fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let shards = (0..SHARDS).map(|_| L::around(Flights::new())).collect();
         Self {
             shards,
             charged: AtomicU64::new(0),
@@ -394,7 +395,7 @@ impl InFlight {
 
     /// The birth of the oldest that is under way, [`Tick::FOREVER`] when nothing is.
     pub(crate) fn oldest(&self) -> Tick {
-        let of_shard = |shard: &Mutex<Flights>| {
+        let of_shard = |shard: &L| {
             let shard = shard.lock();
             let births = shard.values().flatten().map(|flight| flight.birth());
             births.min()
@@ -417,10 +418,12 @@ impl InFlight {
         self.shard(primary).lock().contains_key(&primary)
     }
 
-    fn shard(&self, primary: u128) -> &Mutex<Flights> {
+    fn shard(&self, primary: u128) -> &L {
         &self.shards[primary as usize % SHARDS]
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

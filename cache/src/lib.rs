@@ -23,6 +23,7 @@ mod device;
 pub mod disk;
 pub mod fill;
 pub mod io;
+mod lock;
 pub mod memory;
 pub mod metrics;
 pub mod posted;

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::disk::{Location, Mount};
 use crate::key::Key;
+use crate::lock::Lock;
 use crate::memory::Version;
 use crate::purge::{Facts, Tick};
 use crate::stored::StoredResponse;
@@ -40,16 +41,16 @@ pub(crate) struct Subject {
 
 /// A fill in flight.
 #[derive(Debug)]
-pub(crate) struct Fill {
+pub(crate) struct Fill<L = Mutex<State>> {
     subject: Subject,
-    state: Mutex<State>,
+    state: L,
     /// Told whenever there is more to read, or an end.
     progress: watch::Sender<()>,
     /// Told whenever a reader moved on or left.
     relief: Notify,
 }
 
-impl std::ops::Deref for Fill {
+impl<L> std::ops::Deref for Fill<L> {
     type Target = Subject;
 
     fn deref(&self) -> &Subject {
@@ -57,8 +58,9 @@ impl std::ops::Deref for Fill {
     }
 }
 
+/// What changes of a fill.
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     sealed: Vec<Piece>,
     /// What came after the last sealed piece, with the offset of each in it.
     tail: Vec<(usize, Bytes)>,
@@ -115,7 +117,7 @@ pub(crate) enum At {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place(u64);
 
-impl Fill {
+impl<L: Lock<State>> Fill<L> {
     pub(crate) fn new(subject: Subject) -> Self {
         let state = State {
             sealed: Vec::new(),
@@ -130,7 +132,7 @@ impl Fill {
         };
         Self {
             subject,
-            state: Mutex::new(state),
+            state: L::around(state),
             progress: watch::Sender::new(()),
             relief: Notify::new(),
         }
@@ -423,3 +425,6 @@ fn join_up(parts: &[(usize, Bytes)], length: usize) -> Bytes {
     }
     whole.freeze()
 }
+
+#[cfg(test)]
+mod model;
