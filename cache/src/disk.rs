@@ -17,6 +17,7 @@ pub mod inspect;
 mod keeper;
 mod mount;
 mod pending;
+mod piece;
 mod record;
 mod recovery;
 pub mod reinsertion;
@@ -47,7 +48,7 @@ use crate::store::VolumeConfig;
 
 use admission::{Admission, MEMORY_HITS, Moment, Policy, WhyNot};
 pub(crate) use claim::{Claim, OnDisk};
-pub(crate) use content::{DiskContent, Pinned};
+pub(crate) use content::{DiskContent, DiskReader, Pinned};
 use index::slot::Address;
 use keeper::{Bell, Keeper, Mounts};
 pub(crate) use mount::Mount;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::collapse::Flight;
-use crate::disk::{DiskContent, Pinned};
+use crate::disk::{DiskContent, DiskReader, Pinned};
 use crate::memory::Content;
 use crate::store::Cache;
 use crate::stored::StoredResponse;
@@ -286,7 +286,7 @@ enum Source {
     /// All of it, in pieces of [`PIECE`] bytes.
     Memory(Arc<[Bytes]>),
     /// On disk; its segments stay while it is read.
-    Disk(Pinned),
+    Disk(DiskReader),
     Fill {
         fill: Arc<Fill>,
         place: Place,
@@ -310,7 +310,7 @@ impl BodyReader {
 
     /// Reads content that is on disk.
     pub(crate) const fn of_disk(content: Pinned) -> Self {
-        Self::new(Source::Disk(content))
+        Self::new(Source::Disk(DiskReader::new(content)))
     }
 
     /// How many bytes there are in all, where known; what [`Self::restrict`] asked for does not change it.
@@ -358,7 +358,7 @@ impl BodyReader {
         }
         let found = match &mut self.source {
             Source::Memory(pieces) => Ok(slice_at(pieces, self.position)),
-            Source::Disk(content) => content.at(self.position).await,
+            Source::Disk(content) => content.at(self.position, self.end).await,
             Source::Fill {
                 fill,
                 place,

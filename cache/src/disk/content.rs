@@ -3,7 +3,9 @@
 //! Held by variants in memory and by the readers of long content. A reader pins the segments that it reads from, which delays their reuse
 //! for a while; if that is not enough, its transfer breaks, and never goes on with other bytes (invariant 3).
 
+use std::collections::VecDeque;
 use std::mem::size_of;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -12,7 +14,15 @@ use crate::fill::{PIECE, ReadError};
 use crate::memory::Version;
 
 use super::Mount;
+use super::piece::{PartOfPiece, Piece};
 use super::record::{Location, Place};
+use super::volume::{Unread, Volume};
+
+/// What a reader asks for at once: whole blocks, a part of a piece.
+const PART_BYTES: usize = 512 << 10;
+/// Parts that a reader has asked for, the one that it waits for among them. With the one that it has handed out, and the buffers' own
+/// waste, it keeps less than 2 MiB.
+const AHEAD: usize = 2;
 
 /// Where the content of one stored response is.
 #[derive(Debug)]
@@ -115,14 +125,98 @@ impl DiskContent {
         }
     }
 
-    /// What is at `position`, up to the end of its piece; `None` at the end.
-    pub(crate) async fn at(&self, position: u64) -> Result<Option<Bytes>, ReadError> {
-        if position >= self.place.length {
+    /// Begins to read what is at `position`, up to `end` and to the end of its part.
+    fn begin(&self, volume: &Volume, position: u64, end: u64) -> Result<PartOfPiece, Unread> {
+        let number = position / PIECE as u64;
+        let start = number * PIECE as u64;
+        let within = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
+        let length = within(self.place.length).min(PIECE);
+        let first = within(position);
+        let last = within(end).min((first / PART_BYTES + 1) * PART_BYTES);
+        let number = u32::try_from(number).map_err(|_| Unread::Corrupt)?;
+        let at = self.place.chunks.get(number as usize);
+        let piece = Piece {
+            at: *at.ok_or(Unread::Corrupt)?,
+            owner: (self.primary, self.place.object),
+            number,
+        };
+        piece.begin(volume, first..last.min(length))
+    }
+}
+
+/// Reads content front to back, or from wherever it is told, a little ahead of whoever asks.
+#[derive(Debug)]
+pub(crate) struct DiskReader {
+    content: Pinned,
+    ahead: VecDeque<Ahead>,
+}
+
+/// What is being read already.
+#[derive(Debug)]
+struct Ahead {
+    /// Where in the whole content it begins and ends.
+    range: Range<u64>,
+    part: PartOfPiece,
+}
+
+impl DiskReader {
+    pub(crate) const fn new(content: Pinned) -> Self {
+        Self {
+            content,
+            ahead: VecDeque::new(),
+        }
+    }
+
+    /// Bytes of the whole content.
+    pub(crate) fn length(&self) -> u64 {
+        self.content.length()
+    }
+
+    /// What is at `position`, as much as is read at once; `None` at the end. Nothing behind `end` is wanted: what is read there is not
+    /// more than the rest of a block. Safe to cancel.
+    ///
+    /// # Errors
+    /// When it is gone, or not as it was written.
+    pub(crate) async fn at(
+        &mut self,
+        position: u64,
+        end: Option<u64>,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let length = self.content.length();
+        let end = end.map_or(length, |end| end.min(length));
+        if position >= end {
             return Ok(None);
         }
-        let number = u32::try_from(position / PIECE as u64).map_err(|_| ReadError::Disk)?;
-        let within = usize::try_from(position % PIECE as u64).map_err(|_| ReadError::Disk)?;
-        Ok(Some(self.piece(number).await?.slice(within..)))
+        let mount = self.content.mount().ok_or(ReadError::Disk)?;
+        let next = self.ahead.front();
+        if next.is_some_and(|next| !next.range.contains(&position)) {
+            self.ahead.clear();
+        }
+        self.read_ahead(mount.volume(), position, end);
+        // Nothing could be begun.
+        let next = self.ahead.pop_front().ok_or(ReadError::Disk)?;
+        let read = next.part.done(mount.volume()).await;
+        let read = read.map_err(|_| ReadError::Disk)?;
+        let skipped = usize::try_from(position - next.range.start);
+        let skipped = skipped.map_err(|_| ReadError::Disk)?;
+        Ok(Some(read.slice(skipped..)))
+    }
+
+    /// Begins to read as much as may be held.
+    fn read_ahead(&mut self, volume: &Volume, position: u64, end: u64) {
+        while self.ahead.len() < AHEAD {
+            let start = self.ahead.back().map_or(position, |last| last.range.end);
+            if start >= end {
+                return;
+            }
+            let Ok(part) = self.content.begin(volume, start, end) else {
+                return;
+            };
+            let within = part.range();
+            let piece = start - start % PIECE as u64;
+            let range = piece + within.start as u64..piece + within.end as u64;
+            self.ahead.push_back(Ahead { range, part });
+        }
     }
 }
 

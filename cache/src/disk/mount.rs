@@ -17,6 +17,7 @@ use crate::purge::{Purges, Tick};
 use super::claim::{Claim, OnDisk};
 use super::content::DiskContent;
 use super::index::slot::Slot;
+use super::piece::Piece;
 use super::record::{Draft, Facts, Header, Kind, Location, Meta, Place};
 use super::recovery::{self, Loaded};
 use super::score;
@@ -177,17 +178,13 @@ impl Mount {
         owner: (u128, Version),
         number: u32,
     ) -> Result<Bytes, ReadError> {
-        let volume = self.volume();
-        let read = volume.read(&location).await;
-        let (header, record) = read.map_err(|_| ReadError::Disk)?;
-        let content = header.meta(&record).and_then(|_| header.content(&record));
-        match content {
-            Some(content) if is_piece(&header, owner, number) => Ok(content),
-            _ => {
-                volume.corrupt();
-                Err(ReadError::Disk)
-            }
-        }
+        let piece = Piece {
+            at: location,
+            owner,
+            number,
+        };
+        let read = piece.whole(self.volume()).await;
+        read.map_err(|_| ReadError::Disk)
     }
 }
 
@@ -199,12 +196,6 @@ pub(super) enum Head {
     IsNot,
     /// It could not be read in time.
     Unknown,
-}
-
-fn is_piece(header: &Header, owner: (u128, Version), number: u32) -> bool {
-    let facts = &header.facts;
-    facts.kind == Kind::Chunk
-        && (facts.primary, facts.version, facts.chunk) == (owner.0, owner.1, number)
 }
 
 impl Drop for Mount {

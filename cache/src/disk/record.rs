@@ -4,6 +4,7 @@
 //! identity and covers the record's own offset and its segment's lap, so that leftovers of an earlier lap, of an emptied volume, or at
 //! a wrong place are nothing. Integers are little-endian. Pure: no file. Invariant 3: what decodes is what was encoded.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -287,6 +288,25 @@ impl Header {
             .chunks(BLOCK_BYTES)
             .all(|block| table.u32() == Some(crc32c::crc32c(block)))
     }
+}
+
+/// Where in a piece of content of so many bytes the blocks begin and end that hold a part of it: what is checked is read whole.
+pub(super) fn blocks_around(part: Range<usize>, content: usize) -> Range<usize> {
+    let start = part.start - part.start % BLOCK_BYTES;
+    start..part.end.next_multiple_of(BLOCK_BYTES).min(content)
+}
+
+/// The number of the block of content that begins at an offset.
+pub(super) const fn block_at(offset: usize) -> usize {
+    offset / BLOCK_BYTES
+}
+
+/// How a record of so many bytes that describes nothing but its content is divided: what stands before the content, and the content.
+pub(super) const fn parts_of_piece(record: usize) -> (usize, usize) {
+    let rest = record.saturating_sub(HEADER_BYTES);
+    let table = rest.div_ceil(BLOCK_BYTES + 4) * 4;
+    let content = rest.saturating_sub(table);
+    (record - content, content)
 }
 
 /// A record's length with the padding after it.

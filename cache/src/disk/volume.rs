@@ -305,16 +305,6 @@ impl Volume {
         self.is_online() && segment.is_some_and(|s| s.lap.load(Ordering::Acquire) == location.lap)
     }
 
-    /// Reads a record.
-    pub(super) async fn read(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
-        let (header, record) = self.read_up_to(location).await?;
-        if header.record_bytes() == record.len() {
-            Ok((header, record))
-        } else {
-            Err(self.corrupt())
-        }
-    }
-
     /// Reads the record that a slot names.
     pub(super) async fn read_slot(&self, slot: &Slot) -> Result<(Header, Bytes), Unread> {
         let offset = slot.address.offset();

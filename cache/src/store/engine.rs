@@ -219,6 +219,64 @@ async fn a_volume_tells_what_is_in_it_and_what_is_damaged() {
     assert!(inspect(&place.path().join("data"), Depth::Heads, now).is_err());
 }
 
+/// A range of what is stored on disk; `None` when the transfer breaks.
+async fn range(bench: &Bench, path: &str, start: usize, length: usize) -> Option<Vec<u8>> {
+    let Body::Stream(mut reader) = bench.hit(path).await.unwrap().body else {
+        panic!("{path} is in memory");
+    };
+    reader.restrict(start as u64, length as u64);
+    let mut read = Vec::new();
+    while let Some(part) = reader.next().await.ok()? {
+        read.extend_from_slice(&part);
+    }
+    Some(read)
+}
+
+#[tokio::test]
+async fn a_range_of_long_content_needs_the_blocks_that_it_touches_alone() {
+    const LENGTH: usize = (2 << 20) + 300_001;
+    const BLOCK: usize = 64 << 10;
+    let place = directory();
+    let whole = content(7, LENGTH);
+    let bench = open(place.path(), &["disk"]).await;
+    store(&bench, "/long", 7, LENGTH).await;
+    let ranges = [
+        (0, 1),
+        (BLOCK - 1, 2),
+        (500_000, 100_000),
+        ((1 << 20) - 1, 2),
+        (1_300_000, 10),
+        (LENGTH - 1, 1),
+        (0, LENGTH),
+        (700_000, LENGTH - 700_000),
+    ];
+    for (start, length) in ranges {
+        let read = range(&bench, "/long", start, length).await.unwrap();
+        assert!(read == whole[start..start + length], "{length} at {start}");
+    }
+    let reads = || bench.cache.metrics.disk_read_duration.get_sample_count();
+    let before = reads();
+    range(&bench, "/long", 1_300_000, 10).await.unwrap();
+    // The block, and the head that proves it; the response's own head is in memory.
+    assert_eq!(reads() - before, 2);
+    bench.cache.close().await;
+    drop(bench);
+    let volume = place.path().join("disk/jet9.volume");
+    let piece = places_of(&volume, &whole[..64])[0];
+    let file = std::fs::OpenOptions::new().write(true).open(&volume);
+    let rotten = 10 * BLOCK + 5;
+    file.unwrap()
+        .write_all_at(&[0xff, 0], piece + rotten as u64)
+        .unwrap();
+    let bench = open(place.path(), &["disk"]).await;
+    for (start, length) in ranges {
+        let is_hit = start < 11 * BLOCK && start + length > 10 * BLOCK;
+        let read = range(&bench, "/long", start, length).await;
+        let expected = (!is_hit).then(|| whole[start..start + length].to_vec());
+        assert!(read == expected, "{length} at {start}");
+    }
+}
+
 #[tokio::test]
 async fn a_lap_that_is_lost_empties_the_volume() {
     let place = directory();

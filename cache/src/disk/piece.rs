@@ -1,0 +1,105 @@
+//! A part of one piece of long content on its way into memory: the blocks that hold it, and what proves them.
+//!
+//! Begun and awaited by the readers of `content`. A range of a body costs the blocks of 64 KiB that it touches, and the head of their
+//! record, which is read beside them unless it stands right before them. Nothing is given that its checksum does not prove (invariant 3).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::memory::Version;
+
+use super::record::{Header, Kind, Location, block_at, blocks_around, parts_of_piece};
+use super::volume::{Reading, Unread, Volume};
+
+/// Which piece it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) at: Location,
+    /// The key and the version that it belongs to.
+    pub(super) owner: (u128, Version),
+    pub(super) number: u32,
+}
+
+/// A part of it that is being read.
+#[derive(Debug)]
+pub(super) struct PartOfPiece {
+    piece: Piece,
+    /// The blocks, by where they begin and end in the content.
+    blocks: Range<usize>,
+    /// Of the record's head, where it is not read with the blocks.
+    head: Option<Reading>,
+    body: Reading,
+}
+
+impl Piece {
+    /// Bytes of its content.
+    pub(super) const fn length(&self) -> usize {
+        parts_of_piece(self.at.bytes as usize).1
+    }
+
+    /// Reads all of it.
+    pub(super) async fn whole(self, volume: &Volume) -> Result<Bytes, Unread> {
+        self.begin(volume, 0..self.length())?.done(volume).await
+    }
+
+    /// Begins to read the blocks that hold a part of the content.
+    pub(super) fn begin(self, volume: &Volume, part: Range<usize>) -> Result<PartOfPiece, Unread> {
+        let (described, length) = parts_of_piece(self.at.bytes as usize);
+        if part.end > length {
+            return Err(Unread::Corrupt);
+        }
+        let blocks = blocks_around(part, length);
+        let (head, start) = if blocks.start == 0 {
+            (None, 0)
+        } else {
+            let head = volume.begin_read(&self.at, 0..described)?;
+            (Some(head), described + blocks.start)
+        };
+        let body = volume.begin_read(&self.at, start..described + blocks.end)?;
+        Ok(PartOfPiece {
+            piece: self,
+            blocks,
+            head,
+            body,
+        })
+    }
+
+    fn is(&self, header: &Header) -> bool {
+        let facts = &header.facts;
+        facts.kind == Kind::Chunk
+            && (facts.primary, facts.version, facts.chunk)
+                == (self.owner.0, self.owner.1, self.number)
+            && (header.content_bytes as usize, header.meta_bytes) == (self.length(), 0)
+    }
+}
+
+impl PartOfPiece {
+    /// Where in the content it begins and ends: where blocks do.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.blocks.clone()
+    }
+
+    /// The blocks, when they are as they were written.
+    pub(super) async fn done(self, volume: &Volume) -> Result<Bytes, Unread> {
+        let body = self.body.done(volume).await?;
+        let (described, _) = parts_of_piece(self.piece.at.bytes as usize);
+        let (head, content) = match self.head {
+            Some(head) => (head.done(volume).await?, body.bytes),
+            None => {
+                let content = body.bytes.slice(described..);
+                (body, content)
+            }
+        };
+        let header = volume.header_in(&head, &self.piece.at)?;
+        let described = &head.bytes[..described];
+        let is_proven = self.piece.is(&header)
+            && header.meta(described).is_some()
+            && header.checks(described, block_at(self.blocks.start), &content);
+        if is_proven {
+            Ok(content)
+        } else {
+            Err(volume.corrupt())
+        }
+    }
+}
