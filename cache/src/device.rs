@@ -121,22 +121,9 @@ impl Opener for RealFiles {
     }
 
     fn open_volume(&self, path: &Path) -> io::Result<Arc<dyn Device>> {
-        let file = match open(path, OFlags::DIRECT) {
-            Err(error) if is_unknown(&error) => return self.open_locked(path),
-            file => file?,
-        };
-        lock(&file)?;
-        let is_in_memory =
-            fstatfs(&file).is_ok_and(|system| u64::try_from(system.f_type) == Ok(TMPFS_MAGIC));
-        let mode = if is_in_memory {
-            Mode::Buffered
-        } else {
-            Mode::Direct
-        };
-        Ok(Arc::new(RealFile {
-            mode,
-            ..RealFile::new(file)
-        }))
+        let file = open_direct(path)?;
+        lock(&file.file)?;
+        Ok(Arc::new(file))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -154,6 +141,30 @@ impl Opener for RealFiles {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
     }
+}
+
+/// Opens a file without the page cache where the file system can do that; locks nothing.
+fn open_direct(path: &Path) -> io::Result<RealFile> {
+    let file = match open(path, OFlags::DIRECT) {
+        Err(error) if is_unknown(&error) => return Ok(RealFile::new(open(path, OFlags::empty())?)),
+        file => file?,
+    };
+    let is_in_memory =
+        fstatfs(&file).is_ok_and(|system| u64::try_from(system.f_type) == Ok(TMPFS_MAGIC));
+    let mode = if is_in_memory {
+        Mode::Buffered
+    } else {
+        Mode::Direct
+    };
+    Ok(RealFile {
+        mode,
+        ..RealFile::new(file)
+    })
+}
+
+/// The same for a bench, beside a store that has it open.
+pub(crate) fn open_beside(path: &Path) -> io::Result<Arc<dyn Device>> {
+    Ok(Arc::new(open_direct(path)?))
 }
 
 /// Whether a file system says that it knows no direct I/O.

@@ -21,6 +21,8 @@ mod piece;
 mod record;
 mod recovery;
 pub mod reinsertion;
+#[doc(hidden)]
+pub mod sample;
 mod segment;
 pub mod shares;
 mod superblock;

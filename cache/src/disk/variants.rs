@@ -103,9 +103,12 @@ struct List {
 impl Lists {
     /// Whether a list is known; none is.
     pub(super) fn knows(&self, partition: Partition, vary: u32) -> bool {
-        let lists = self.of_partition.read();
+        if vary == 0 {
+            return true;
+        }
         let has = |lists: &Vec<List>| lists.iter().any(|list| list.vary == vary);
-        vary == 0 || lists.get(&partition).is_some_and(has)
+        let lists = self.of_partition.read();
+        lists.get(&partition).is_some_and(has)
     }
 
     /// Notes a list.

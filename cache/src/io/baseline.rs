@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::device::{Device, Opener, RealFiles};
+use crate::device::open_beside;
 
 use super::buffer::Pool;
 use super::uring::{Bell, KernelRing, Request, Ring};
@@ -22,7 +22,7 @@ pub fn read(
     offsets: impl IntoIterator<Item = u64>,
     mut done: impl FnMut(),
 ) -> io::Result<u64> {
-    let device: Arc<dyn Device> = RealFiles.open_volume(path)?;
+    let device = open_beside(path)?;
     let pool = Arc::new(Pool::default());
     let bell = Arc::new(Bell::new()?);
     let mut ring = KernelRing::start(&device, &bell, depth)?;

@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 use jet9_cache::io::{BLOCK, Backend, Options, VolumeFile, Want, baseline};
 use jet9_cache::metrics::Metrics;
 
+mod store;
+#[path = "../support/mod.rs"]
+mod support;
+
 /// The file: longer than the caches of most disks would make pointless, short enough to write in seconds.
 const FILE_BYTES: u64 = 1 << 30;
 const HIT_BYTES: usize = 16 << 10;
@@ -32,7 +36,7 @@ fn main() {
     let directory = directory();
     let path = directory.path().join("jet9.volume");
     fill(&path);
-    println!("{}", machine());
+    println!("{}", support::machine());
     println!("| reads | bare ring | io_uring | threads | io_uring / bare | threads / bare |");
     println!("| --- | --: | --: | --: | --: | --: |");
     hits(&path, DEPTH);
@@ -42,6 +46,8 @@ fn main() {
     println!("| 16 KiB hits, 4 at once | p50 | p99 | p99 / read-only |");
     println!("| --- | --: | --: | --: |");
     beside_writes(&path);
+    println!();
+    store::measure(&directory.path().join("store"));
 }
 
 fn directory() -> tempfile::TempDir {
@@ -54,18 +60,6 @@ fn seconds() -> Duration {
     let seconds = std::env::var("JET9_BENCH_SECONDS").ok();
     let seconds = seconds.and_then(|seconds| seconds.parse().ok());
     Duration::from_secs_f64(seconds.unwrap_or(2.0))
-}
-
-fn machine() -> String {
-    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let models = processors.lines().filter_map(|line| {
-        let model = line.strip_prefix("model name")?;
-        Some(model.trim_start_matches([' ', '\t', ':']))
-    });
-    let models: Vec<&str> = models.collect();
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let model = models.first().copied().unwrap_or("processors");
-    format!("{} × {model}, Linux {}", models.len(), kernel.trim())
 }
 
 fn open(path: &Path, want: Want) -> Arc<VolumeFile> {
@@ -91,12 +85,16 @@ fn fill(path: &Path) {
 }
 
 /// Places of records, which begin at multiples of 512.
-fn places(mut seed: u64) -> impl Iterator<Item = u64> {
+fn places(seed: u64) -> impl Iterator<Item = u64> {
+    places_in(seed, FILE_BYTES)
+}
+
+fn places_in(mut seed: u64, end: u64) -> impl Iterator<Item = u64> {
     std::iter::repeat_with(move || {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
-        seed % ((FILE_BYTES - HIT_BYTES as u64) / 512) * 512
+        seed % ((end - HIT_BYTES as u64) / 512) * 512
     })
 }
 
@@ -107,9 +105,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Hits a second from a bare ring.
 fn bare_hits(path: &Path, depth: usize, seed: u64) -> f64 {
+    bare_hits_in(path, depth, seed, FILE_BYTES)
+}
+
+/// The same from the first part of a file.
+fn bare_hits_in(path: &Path, depth: usize, seed: u64, end: u64) -> f64 {
     let (began, limit) = (Instant::now(), seconds());
     let mut count = 0_u64;
-    let places = places(seed).take_while(|_| began.elapsed() < limit);
+    let places = places_in(seed, end).take_while(|_| began.elapsed() < limit);
     baseline::read(path, HIT_BYTES, depth, places, || count += 1).unwrap();
     count as f64 / began.elapsed().as_secs_f64()
 }

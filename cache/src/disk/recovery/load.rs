@@ -1,0 +1,243 @@
+//! Puts what the footers list into the index, oldest lap first, as fast as the disk and the processors allow.
+//!
+//! One thread reads footers ahead and decodes them; several put entries in, each those of its own keys: so the order of one key's records
+//! is kept, which is all that counts. While a segment is taken in it cannot be reused.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use bytes::Bytes;
+use log::info;
+
+use crate::io::Pending;
+use crate::purge::{Purges, Tick};
+
+use super::super::footer::Entry;
+use super::super::record::{Header, Kind, Meta};
+use super::super::superblock::{Emptied, Peer};
+use super::super::variants::Filed;
+use super::super::volume::Volume;
+use super::{Source, TAIL_BYTES, entries_by};
+
+/// Ends of segments that are read ahead: 2 MiB.
+const TAILS_AHEAD: usize = 8;
+/// Threads that put entries in: more would wait for memory.
+const THREADS_MAX: usize = 4;
+/// Segments below which one thread does it all.
+const SEGMENTS_MIN: usize = 64;
+
+/// How much of a volume was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::disk) enum Loaded {
+    All,
+    /// Newer versions of what was loaded may be missing: nothing of it may be served.
+    InPart,
+}
+
+/// Puts everything that was written up to a lap into the index. `score` tells which volume has a key. Stops when `closing`.
+///
+/// # Errors
+/// When what is there cannot be believed.
+pub(in crate::disk) fn load(
+    volume: &Volume,
+    last_lap: u64,
+    closing: &AtomicBool,
+    score: fn(u128, u64) -> u64,
+) -> Result<Loaded, Emptied> {
+    let laps = laps(volume, last_lap);
+    let threads = match std::thread::available_parallelism() {
+        Ok(processors) if laps.len() >= SEGMENTS_MIN => processors.get().min(THREADS_MAX),
+        _ => 1,
+    };
+    let loaded = load_with(threads, volume, &laps, closing, score)?;
+    if loaded == Loaded::All {
+        let records = volume.catalog.len();
+        let path = volume.path().display();
+        info!("{path}: {records} stored responses found");
+    }
+    Ok(loaded)
+}
+
+fn load_with(
+    threads: usize,
+    volume: &Volume,
+    laps: &[(u64, u32)],
+    closing: &AtomicBool,
+    score: fn(u128, u64) -> u64,
+) -> Result<Loaded, Emptied> {
+    let intake = Intake {
+        volume,
+        now: volume.shared.purges.now(),
+        peers: volume.peers(),
+        score,
+    };
+    std::thread::scope(|scope| {
+        let (told, done) = mpsc::channel();
+        let mut crew = Crew {
+            helpers: Vec::new(),
+            done,
+        };
+        for number in 1..threads {
+            let (sender, batches) = mpsc::channel();
+            crew.helpers.push(sender);
+            let (intake, told) = (&intake, told.clone());
+            scope.spawn(move || {
+                for batch in batches {
+                    if told.send(intake.take(&batch, number, threads)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(told);
+        intake.take_all(laps, closing, &crew)
+    })
+}
+
+/// The laps that segments are in, oldest first.
+fn laps(volume: &Volume, last: u64) -> Vec<(u64, u32)> {
+    let mut laps: Vec<(u64, u32)> = (0..)
+        .zip(&volume.segments)
+        .map(|(number, segment)| (segment.lap.load(Ordering::Acquire), number))
+        .filter(|(lap, _)| (1..=last).contains(lap))
+        .collect();
+    laps.sort_unstable();
+    laps
+}
+
+/// The records of one lap of one segment.
+struct Batch {
+    segment: u32,
+    lap: u64,
+    entries: Vec<Entry>,
+}
+
+/// The threads that help, and where they tell that they are done.
+struct Crew {
+    helpers: Vec<mpsc::Sender<Arc<Batch>>>,
+    done: mpsc::Receiver<Result<(), Emptied>>,
+}
+
+impl Crew {
+    fn begin(&self, batch: &Arc<Batch>) {
+        for helper in &self.helpers {
+            // One that is gone is missed when it should have told that it is done.
+            let _ = helper.send(Arc::clone(batch));
+        }
+    }
+
+    fn finish(&self) -> Result<(), Emptied> {
+        let mut all = Ok(());
+        for _ in &self.helpers {
+            let one = self.done.recv();
+            all = all.and(one.unwrap_or(Err(Emptied::Gap)));
+        }
+        all
+    }
+}
+
+/// What entries are judged by, and where they go.
+struct Intake<'a> {
+    volume: &'a Volume,
+    now: Tick,
+    peers: Vec<Peer>,
+    score: fn(u128, u64) -> u64,
+}
+
+impl Intake<'_> {
+    fn take_all(
+        &self,
+        laps: &[(u64, u32)],
+        closing: &AtomicBool,
+        crew: &Crew,
+    ) -> Result<Loaded, Emptied> {
+        let mut rest = laps.iter().map(|&lap| (lap, self.begin(lap.1)));
+        let mut ahead: VecDeque<_> = rest.by_ref().take(TAILS_AHEAD).collect();
+        while let Some(((lap, segment), pending)) = ahead.pop_front() {
+            if closing.load(Ordering::Acquire) {
+                return Ok(Loaded::InPart);
+            }
+            ahead.extend(rest.next());
+            let tail = self.volume.noted(pending.wait()).ok();
+            let entries = entries_by(self.volume, segment, lap, tail)?;
+            let batch = Batch {
+                segment,
+                lap,
+                entries,
+            };
+            // Either the segment is still in this lap, and stays so, or nothing of it counts.
+            let _reuse = self.volume.hold_reuse();
+            let of_segment = &self.volume.segments[segment as usize];
+            if of_segment.lap.load(Ordering::Acquire) == lap {
+                self.take_with(crew, batch)?;
+            }
+        }
+        Ok(Loaded::All)
+    }
+
+    fn begin(&self, segment: u32) -> Pending<Bytes> {
+        let start = self.volume.geometry.end_of(segment) - TAIL_BYTES;
+        self.volume.file.read_patiently(start, TAIL_BYTES as usize)
+    }
+
+    fn take_with(&self, crew: &Crew, batch: Batch) -> Result<(), Emptied> {
+        let batch = Arc::new(batch);
+        crew.begin(&batch);
+        let own = self.take(&batch, 0, crew.helpers.len() + 1);
+        crew.finish().and(own)
+    }
+
+    /// Takes in the entries whose keys are those of thread `number` of `threads`.
+    fn take(&self, batch: &Batch, number: usize, threads: usize) -> Result<(), Emptied> {
+        let is_mine = |entry: &&Entry| (entry.primary >> 32) as usize % threads == number;
+        for entry in batch.entries.iter().filter(is_mine) {
+            if entry.birth > self.now {
+                return Err(Emptied::Future);
+            }
+            if entry.kind == Kind::Head && self.is_own(entry.primary, batch.lap) {
+                load_entry(self.volume, batch.segment, entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a key that another volume would have had, what was written before that one joined may be old.
+    fn is_own(&self, primary: u128, lap: u64) -> bool {
+        let own = (self.score)(primary, self.volume.name);
+        let mut later = self.peers.iter().filter(|peer| peer.joined >= lap);
+        later.all(|peer| (self.score)(primary, peer.name) <= own)
+    }
+}
+
+fn load_entry(volume: &Volume, segment: u32, entry: &Entry) {
+    let purges = &volume.shared.purges;
+    let offset = volume.geometry.start_of(segment) + entry.within();
+    let slot = Volume::slot_of(offset, entry.bytes.into(), entry.partition, entry.birth);
+    let Some(slot) = slot else { return };
+    if !volume.catalog.knows(entry.partition, entry.vary) {
+        learn(volume, offset, entry, purges);
+    }
+    let filed = Filed {
+        primary: entry.primary,
+        variant: entry.variant,
+    };
+    volume.catalog.load(filed, &slot);
+}
+
+/// Reads what responses vary by from one of them.
+fn learn(volume: &Volume, offset: u64, entry: &Entry, purges: &Purges) {
+    let Ok(record) = volume.bytes_at(offset, entry.bytes.into()) else {
+        return;
+    };
+    let header = Header::decode(&record, volume.identity, offset)
+        .filter(|header| header.facts.vary == entry.vary);
+    let meta = header
+        .as_ref()
+        .and_then(|header| header.meta(&record))
+        .and_then(|meta| Meta::decode(meta, entry.partition, purges.keys()));
+    if let Some(meta) = meta {
+        let names = &meta.response.vary;
+        volume.catalog.learn(entry.partition, entry.vary, names);
+    }
+}
