@@ -40,8 +40,7 @@ pub fn forge(directory: &Path, records: u32, hash: impl Fn(u64) -> u128) -> io::
     })
     .map_err(io::Error::other)?;
     let geometry = superblock.geometry;
-    let room = geometry.segment_bytes - PAGE_BYTES - footer_bytes(records as usize);
-    let step = room / u64::from(records) / ALIGNMENT * ALIGNMENT;
+    let bytes = u32::try_from(step(geometry, records)).unwrap_or(0);
     for segment in 0..geometry.segments {
         let lap = u64::from(segment) + 1;
         let entry = |n: u32| Entry {
@@ -51,8 +50,8 @@ pub fn forge(directory: &Path, records: u32, hash: impl Fn(u64) -> u128) -> io::
             variant: 0,
             birth: Tick(1),
             partition: Partition(1),
-            at: u32::try_from((PAGE_BYTES + u64::from(n) * step) / ALIGNMENT).unwrap_or(0),
-            bytes: u32::try_from(step).unwrap_or(0),
+            at: u32::try_from(within(geometry, records, n) / ALIGNMENT).unwrap_or(0),
+            bytes,
         };
         let entries: Vec<Entry> = (0..records).map(entry).collect();
         let footer = Seal::encode(superblock.identity, segment, lap, &entries);
@@ -73,4 +72,14 @@ pub fn forge(directory: &Path, records: u32, hash: impl Fn(u64) -> u128) -> io::
     }
     device.sync()?;
     Ok(u64::from(geometry.segments) * u64::from(records))
+}
+
+/// Where in a segment of so many records one of them begins.
+pub(super) fn within(geometry: Geometry, records: u32, number: u32) -> u64 {
+    PAGE_BYTES + u64::from(number) * step(geometry, records)
+}
+
+fn step(geometry: Geometry, records: u32) -> u64 {
+    let room = geometry.segment_bytes - PAGE_BYTES - footer_bytes(records as usize);
+    room / u64::from(records) / ALIGNMENT * ALIGNMENT
 }

@@ -130,8 +130,11 @@ impl Crew {
     fn finish(&self) -> Result<(), Emptied> {
         let mut all = Ok(());
         for _ in &self.helpers {
-            let one = self.done.recv();
-            all = all.and(one.unwrap_or(Err(Emptied::Gap)));
+            // A helper that panicked has taken nothing in for sure.
+            let Ok(one) = self.done.recv() else {
+                return Err(Emptied::Gap);
+            };
+            all = all.and(one);
         }
         all
     }
@@ -239,5 +242,68 @@ fn learn(volume: &Volume, offset: u64, entry: &Entry, purges: &Purges) {
     if let Some(meta) = meta {
         let names = &meta.response.vary;
         volume.catalog.learn(entry.partition, entry.vary, names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::index::slot::Address;
+    use super::super::super::{Disk, sample};
+    use crate::device::{Opener, RealFiles};
+    use crate::metrics::Metrics;
+    use crate::store::VolumeConfig;
+    use crate::test_support::directory;
+
+    use super::*;
+
+    /// More segments than one thread takes in alone.
+    const SEGMENTS: u64 = 70;
+    const SEGMENT_BYTES: u64 = 64 << 20;
+    const RECORDS: u32 = 100;
+    /// Fewer than there are records: each has some.
+    const KEYS: u64 = 3_000;
+
+    fn primary(n: u64) -> u128 {
+        u128::from((n % KEYS + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)) * 0x1_0000_0001_0000_0001
+    }
+
+    async fn opened(place: &std::path::Path, config: &VolumeConfig) -> Disk {
+        let files: Arc<dyn Opener> = Arc::new(RealFiles);
+        let metrics = Metrics::unregistered().unwrap();
+        let purges = Purges::open(place, Arc::clone(&files), metrics.clone());
+        let purges = Arc::new(purges.unwrap());
+        let configs = std::slice::from_ref(config);
+        let disk = Disk::open(configs, purges.session() + 1, &purges, &files, &metrics);
+        let disk = disk.unwrap();
+        disk.loaded().await;
+        disk
+    }
+
+    #[tokio::test]
+    async fn several_threads_find_the_newest_record_of_every_key() {
+        let place = directory();
+        let config = VolumeConfig {
+            path: place.path().join("disk"),
+            size: (1 << 20) + SEGMENTS * SEGMENT_BYTES,
+        };
+        sample::make_room(&config.path, config.size).unwrap();
+        drop(opened(place.path(), &config).await);
+        let all = sample::forge(&config.path, RECORDS, primary).unwrap();
+        assert_eq!(all, SEGMENTS * u64::from(RECORDS));
+        let disk = opened(place.path(), &config).await;
+        let mount = disk.mount_of(0).unwrap();
+        let (catalog, geometry) = (&mount.volume().catalog, mount.volume().geometry);
+        assert_eq!(catalog.len(), KEYS);
+        for n in all - KEYS..all {
+            let (segment, number) = (n / u64::from(RECORDS), n % u64::from(RECORDS));
+            let within = sample::within(geometry, RECORDS, number as u32);
+            let at = geometry.start_of(segment as u32) + within;
+            let filed = Filed {
+                primary: primary(n),
+                variant: 0,
+            };
+            let found = catalog.present(filed, Address::of_offset(at).unwrap());
+            assert!(found.is_some(), "{n}");
+        }
     }
 }
