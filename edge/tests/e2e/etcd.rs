@@ -17,15 +17,17 @@ mod publishing;
 mod secured;
 
 /// An etcd, two sides, and an edge that serves from the first of them.
-struct Stage {
-    etcd: Etcd,
+pub(crate) struct Stage {
+    pub(crate) etcd: Etcd,
+    pub(crate) a: Nginx,
+    pub(crate) b: Nginx,
     cluster: Cluster,
-    edge: Jet9,
+    pub(crate) edge: Jet9,
     asked: std::cell::Cell<usize>,
 }
 
 impl Stage {
-    fn set(scene: &Scene, fencing: &'static str) -> Self {
+    pub(crate) fn set(scene: &Scene, fencing: &'static str) -> Self {
         Self::set_with(scene, Etcd::start(scene), fencing)
     }
 
@@ -45,6 +47,8 @@ impl Stage {
             .start(scene);
         let stage = Self {
             etcd,
+            a,
+            b,
             cluster,
             edge,
             asked: std::cell::Cell::default(),
@@ -54,7 +58,7 @@ impl Stage {
     }
 
     /// Moves the master, through this member.
-    fn move_to(&mut self, side: Side, through: usize) {
+    pub(crate) fn move_to(&mut self, side: Side, through: usize) {
         self.cluster = self.cluster.switching();
         self.etcd.publish(through, &self.cluster);
         self.cluster = self.cluster.serving(side);
@@ -63,7 +67,7 @@ impl Stage {
     }
 
     /// What an uncached request gets.
-    fn ask(&self) -> (u16, String) {
+    pub(crate) fn ask(&self) -> (u16, String) {
         self.asked.set(self.asked.get() + 1);
         let target = format!("/dynamic/{}", self.asked.get());
         let answer = self.edge.get("site.test", &target);
@@ -73,7 +77,7 @@ impl Stage {
         )
     }
 
-    fn until_served_by(&self, side: Side) {
+    pub(crate) fn until_served_by(&self, side: Side) {
         let told = format!("of side {}\n", side.as_str());
         until_true(&format!("served by side {}", side.as_str()), || {
             let (status, content) = self.ask();
@@ -97,7 +101,7 @@ impl Stage {
         fs::write(&path, text).expect("a file");
     }
 
-    fn until_nothing_is_sent(&self) {
+    pub(crate) fn until_nothing_is_sent(&self) {
         until_true("the lease is over", || self.ask().0 == 503);
     }
 }

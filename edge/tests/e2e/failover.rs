@@ -17,6 +17,11 @@ use super::support::scene::scene;
 use super::support::setup::{Setup, Site};
 use super::support::wait::until_true;
 
+#[cfg(test)]
+mod nemesis;
+#[cfg(test)]
+mod outage;
+
 /// Moves of the master.
 const MOVES: usize = 20;
 

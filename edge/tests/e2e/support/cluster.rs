@@ -23,6 +23,8 @@ pub(crate) struct Cluster {
     pub(crate) a: SocketAddr,
     pub(crate) b: SocketAddr,
     pub(crate) fencing: &'static str,
+    /// How the master before ended.
+    pub(crate) ended: &'static str,
 }
 
 impl Side {
@@ -58,6 +60,7 @@ impl Cluster {
             a,
             b,
             fencing: "confirmed",
+            ended: "demoted",
         }
     }
 
@@ -81,7 +84,16 @@ impl Cluster {
         }
     }
 
-    /// The document. Every change is a planned one.
+    /// The same change after the master before ended in another way than by stepping down.
+    #[must_use]
+    pub(crate) fn after(&self, ended: &'static str) -> Self {
+        Self {
+            ended,
+            ..self.clone()
+        }
+    }
+
+    /// The document.
     pub(crate) fn document(&self) -> Value {
         json!({
             "v": 1, "cluster": self.id, "epoch": self.epoch,
@@ -92,8 +104,8 @@ impl Cluster {
                 "b": { "addrs": [self.b.to_string()] },
             },
             "fencing": self.fencing, "edge_lease_ms": 3000, "hold_ms": 10000,
-            "since_unix_ms": unix_ms(), "reason": "standby",
-            "prev": { "epoch": self.epoch.saturating_sub(1), "ended": "demoted" },
+            "since_unix_ms": unix_ms(), "reason": if self.ended == "demoted" { "standby" } else { "crash" },
+            "prev": { "epoch": self.epoch.saturating_sub(1), "ended": self.ended },
             "publisher": { "id": "tests", "seq": self.epoch },
         })
     }

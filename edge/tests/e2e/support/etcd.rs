@@ -5,11 +5,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::cluster::Cluster;
+use super::http1::Client;
 use super::nginx::free_address;
 use super::process::Process;
 use super::scene::{Scene, Stage};
@@ -21,6 +26,9 @@ pub(crate) const MEMBERS: usize = 3;
 
 /// How often other ports are tried when somebody took one meanwhile.
 const ATTEMPTS: usize = 5;
+
+/// How long a member may take for a document; a frozen one never answers.
+const PUT_WAIT: Duration = Duration::from_millis(1_500);
 
 /// Where a key begins in a file that has a certificate and its key.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----";
@@ -172,6 +180,28 @@ impl Etcd {
         let document = cluster.document().to_string();
         until_true("etcd takes the document", || {
             self.control(through, &["put", &key, &document])
+        });
+    }
+
+    /// Publishes through the members that answer, beginning with one of them, by etcd's JSON gateway: faster than its tool.
+    pub(crate) fn publish_fast(&self, from: usize, cluster: &Cluster) {
+        let key = STANDARD.encode(format!("/jet9/clusters/{}", cluster.id));
+        let value = STANDARD.encode(cluster.document().to_string());
+        let body = json!({"key": key, "value": value}).to_string();
+        let request = format!(
+            "POST /v3/kv/put HTTP/1.1\r\nHost: etcd\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut members = (from..).map(|member| member % MEMBERS);
+        until_true("etcd takes the document", || {
+            let member = members.next().expect("there is always a next one");
+            let client = Client::try_impatient(self.members[member].client, PUT_WAIT);
+            client.is_ok_and(|mut client| {
+                client.send(&request);
+                client
+                    .answer("POST")
+                    .is_ok_and(|answer| answer.status == 200)
+            })
         });
     }
 

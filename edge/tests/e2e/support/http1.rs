@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConnection, StreamOwned};
@@ -81,6 +82,13 @@ impl Client {
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(SOON)).expect("a timeout");
         Self::over(Wire::Clear(stream))
+    }
+
+    /// As [`Client::clear`], where it is expected that nobody may listen, or that nothing comes for this long.
+    pub(crate) fn try_impatient(address: SocketAddr, wait: Duration) -> std::io::Result<Self> {
+        let socket = try_connect(address)?;
+        socket.set_read_timeout(Some(wait))?;
+        Ok(Self::over(Wire::Clear(socket)))
     }
 
     /// Connects over TLS, trusting `roots`, asking for `name`.
@@ -441,12 +449,15 @@ pub(crate) fn get(host: &str, target: &str) -> String {
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect_timeout(&address, SOON)
-        .unwrap_or_else(|error| panic!("{address}: {error}"));
-    socket.set_read_timeout(Some(SOON)).expect("a timeout");
-    socket.set_write_timeout(Some(SOON)).expect("a timeout");
-    socket.set_nodelay(true).expect("a socket");
-    socket
+    try_connect(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+}
+
+fn try_connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&address, SOON)?;
+    socket.set_read_timeout(Some(SOON))?;
+    socket.set_write_timeout(Some(SOON))?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 fn method_of(request: &[u8]) -> String {

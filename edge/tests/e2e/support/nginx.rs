@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rustix::process::Signal;
+
 use super::process::Process;
-use super::scene::Scene;
+use super::scene::{Scene, Stage};
 use super::wait::{SOON, until};
 
 /// A running nginx.
 pub(crate) struct Nginx {
     pub(crate) address: SocketAddr,
-    log: PathBuf,
-    _process: Arc<Process>,
+    name: String,
+    dir: PathBuf,
+    process: Mutex<Arc<Process>>,
+    stage: Stage,
 }
 
 /// A line of its log.
@@ -29,6 +34,8 @@ pub(crate) struct Logged {
     pub(crate) request_id: String,
     pub(crate) method: String,
     pub(crate) target: String,
+    /// `Via`: through which edge it came.
+    pub(crate) via: String,
 }
 
 impl Nginx {
@@ -46,33 +53,61 @@ impl Nginx {
 
     fn try_start(scene: &Scene, name: &str, root: &Path, dir: &Path) -> Option<Self> {
         let address = free_address();
-        let (config, pid) = (dir.join("nginx.conf"), dir.join("pid"));
-        fs::write(&config, configuration(name, root, dir, address)).expect("a file");
-        let process = scene.spawn(
-            &format!("nginx {name}"),
-            Command::new("/usr/sbin/nginx")
-                .args(["-e", "stderr", "-p"])
-                .arg(dir)
-                .arg("-c")
-                .arg(&config),
-        );
-        // That somebody answers proves nothing: another process may have taken the port. The file is written once the port is ours.
-        let runs = until("nginx listens or ends", SOON, || {
-            let listens = fs::read_to_string(&pid).is_ok_and(|pid| !pid.is_empty());
-            (listens || process.ended().is_some()).then_some(listens)
-        });
-        runs.then(|| Self {
+        fs::write(dir.join(CONFIG), configuration(name, root, dir, address)).expect("a file");
+        let stage = scene.stage();
+        run(&stage, name, dir).map(|process| Self {
             address,
-            log: dir.join("access.log"),
-            _process: process,
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            process: Mutex::new(process),
+            stage,
         })
+    }
+
+    /// Ends it as a power failure would.
+    pub(crate) fn kill(&self) {
+        self.process.lock().kill();
+    }
+
+    /// Starts it again where it was; it must have been killed.
+    pub(crate) fn start_again(&self) {
+        fs::remove_file(self.dir.join(PID)).expect("it ran before");
+        let process = run(&self.stage, &self.name, &self.dir);
+        *self.process.lock() = process.expect("the port is still free");
+    }
+
+    /// Stops it as a debugger would: its connections stay.
+    pub(crate) fn freeze(&self) {
+        self.process.lock().signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.lock().signal(Signal::CONT);
     }
 
     /// What it has served.
     pub(crate) fn log(&self) -> Vec<Logged> {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let text = fs::read_to_string(self.dir.join("access.log")).unwrap_or_default();
         text.lines().map(parse).collect()
     }
+}
+
+fn run(stage: &Stage, name: &str, dir: &Path) -> Option<Arc<Process>> {
+    let process = stage.spawn(
+        &format!("nginx {name}"),
+        Command::new("/usr/sbin/nginx")
+            .args(["-e", "stderr", "-p"])
+            .arg(dir)
+            .arg("-c")
+            .arg(dir.join(CONFIG)),
+    );
+    // That somebody answers proves nothing: another process may have taken the port. The file is written once the port is ours.
+    let runs = until("nginx listens or ends", SOON, || {
+        let listens = fs::read_to_string(dir.join(PID)).is_ok_and(|pid| !pid.is_empty());
+        (listens || process.ended().is_some()).then_some(listens)
+    });
+    runs.then_some(process)
 }
 
 /// An address that was free a moment ago.
@@ -84,7 +119,7 @@ pub(crate) fn free_address() -> SocketAddr {
 
 fn parse(line: &str) -> Logged {
     let words: Vec<&str> = line.split('\t').collect();
-    let [ended, took, epoch, request_id, method, target] = words[..] else {
+    let [ended, took, epoch, request_id, method, target, via] = words[..] else {
         panic!("a line of nginx: {line:?}");
     };
     Logged {
@@ -94,6 +129,7 @@ fn parse(line: &str) -> Logged {
         request_id: request_id.to_owned(),
         method: method.to_owned(),
         target: target.to_owned(),
+        via: via.to_owned(),
     }
 }
 
@@ -108,7 +144,7 @@ pid {dir}/pid;
 events {{ worker_connections 1024; }}
 http {{
     include /etc/nginx/mime.types;
-    log_format joined "$msec\t$request_time\t$http_jet9_epoch\t$http_x_request_id\t$request_method\t$request_uri";
+    log_format joined "$msec\t$request_time\t$http_jet9_epoch\t$http_x_request_id\t$request_method\t$request_uri\t$http_via";
     access_log {dir}/access.log joined;
     client_body_temp_path {dir}/body;
     proxy_temp_path {dir}/proxy;
@@ -135,3 +171,7 @@ http {{
 }
 
 const PORT_ATTEMPTS: usize = 8;
+
+/// Its files, in a directory of its own.
+const CONFIG: &str = "nginx.conf";
+const PID: &str = "pid";

@@ -68,6 +68,12 @@ impl Setup {
             .cluster(cluster)
     }
 
+    /// Sets the id of the node, which is also the name of its directory.
+    pub(crate) const fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
     /// Adds a site.
     pub(crate) fn site(mut self, site: Site) -> Self {
         self.sites.push(site);
