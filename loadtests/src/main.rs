@@ -6,6 +6,7 @@
 
 mod conformance;
 mod cpu;
+mod failover;
 mod hits;
 mod load;
 mod report;
@@ -58,6 +59,21 @@ enum Scenario {
         #[arg(long, default_value_t = 2)]
         runs: usize,
     },
+    /// From the commit of a move of the master to the first request on the new side; and the same moves as HAProxy follows them. Needs etcd and haproxy.
+    Failover {
+        /// The jet9 to measure.
+        #[arg(long, default_value = "target/release/jet9")]
+        jet9: PathBuf,
+        /// Moves that jet9 alone follows.
+        #[arg(long, default_value_t = 200)]
+        switches: usize,
+        /// Moves that all follow; each takes half a minute.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// Visitors of each follower.
+        #[arg(long, default_value_t = 4)]
+        visitors: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -74,6 +90,17 @@ fn main() -> anyhow::Result<()> {
             seconds,
             runs,
             connections,
+        }),
+        Scenario::Failover {
+            jet9,
+            switches,
+            rounds,
+            visitors,
+        } => failover::run(&failover::Plan {
+            jet9,
+            switches,
+            rounds,
+            visitors,
         }),
         Scenario::Conformance {
             suite,

@@ -377,6 +377,7 @@ impl Drama {
                 let mut clean = told.clean.iter();
                 clean.any(|(from, to)| *from <= error.asked && error.ended <= *to)
             })
+            .map(|error| &error.why)
             .collect();
         assert!(unforced.is_empty(), "JET9_SEED={seed}: {unforced:?}");
         println!(
