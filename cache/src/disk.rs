@@ -11,6 +11,8 @@ mod claim;
 mod content;
 mod footer;
 mod forgotten;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod ghost;
 pub mod index;
 pub mod inspect;

@@ -1,4 +1,5 @@
-//! What is tried on each field that strangers write: one function a field, bytes in, nothing out, wrong when it panics.
+//! What is tried on each field that strangers write, and on what is read back from a disk: one function a field or a structure, bytes in,
+//! nothing out, wrong when it panics.
 //!
 //! Called by the fuzz targets in `fuzz/` (the feature `fuzzing`) and by the test below, which plays the committed corpora and mutations of
 //! them. Each function feeds the field through the functions that the edge calls, and asserts what must hold for any value: nothing
@@ -35,13 +36,17 @@ const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("age", age),
     ("cache_control", cache_control),
     ("cache_status", cache_status),
     ("etags", etags),
     ("expires", expires),
+    ("journal", journal),
     ("range", range),
+    ("record", record),
+    ("segment", segment),
+    ("superblock", superblock),
     ("targeted", targeted),
     ("vary", vary),
 ];
@@ -281,6 +286,26 @@ pub fn cache_status(bytes: &[u8]) {
         let members = structured::list(&fields, &field).unwrap_or_default();
         assert!(members.len() <= bytes.len());
     }
+}
+
+/// The purge journal: its header, then slots.
+pub fn journal(bytes: &[u8]) {
+    crate::purge::fuzzing::journal(bytes);
+}
+
+/// A record of a volume.
+pub fn record(bytes: &[u8]) {
+    crate::disk::fuzzing::record(bytes);
+}
+
+/// A segment's header and footer.
+pub fn segment(bytes: &[u8]) {
+    crate::disk::fuzzing::segment(bytes);
+}
+
+/// A volume's superblock.
+pub fn superblock(bytes: &[u8]) {
+    crate::disk::fuzzing::superblock(bytes);
 }
 
 #[cfg(test)]

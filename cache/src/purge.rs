@@ -4,6 +4,8 @@
 //! before a watermark that matches it; ticks are logical, so a clock that steps back changes nothing. A purge is answered only after its
 //! slot is on disk. Invariant 4 rests here.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod horizon;
 mod journal;
 mod slot;

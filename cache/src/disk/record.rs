@@ -220,9 +220,14 @@ impl Header {
         out.u32(self.content_bytes);
         out.u32(self.meta_crc);
         out.bytes.resize(HEADER_BYTES, 0);
-        let crc = checksum(identity, &out.bytes);
-        out.bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        Self::seal(&mut out.bytes, identity);
         out.bytes
+    }
+
+    /// Makes the checksum of a header right.
+    pub(super) fn seal(header: &mut [u8], identity: u128) {
+        let crc = checksum(identity, header);
+        header[4..8].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// The header at `offset`, whatever its lap; `None` if there is none.

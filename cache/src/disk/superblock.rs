@@ -21,7 +21,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"JET9VOL\0");
 const VERSION: u32 = 2;
 /// Other volumes that one remembers; with more, it is emptied at every start.
 pub(super) const PEERS_MAX: usize = 64;
-const USED: usize = 8 + 4 + 4 + 16 + 8 + 4 + 4 + 16 + 32 + 8 + 8 + PEERS_MAX * 16;
+/// Bytes of its fields; their checksum follows.
+pub(super) const USED: usize = 8 + 4 + 4 + 16 + 8 + 4 + 4 + 16 + 32 + 8 + 8 + PEERS_MAX * 16;
 const _: () = assert!(USED + 4 <= COPY_BYTES as usize);
 
 /// What a volume knows about itself.
@@ -115,7 +116,7 @@ impl Superblock {
         (offset, self.encode())
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::default();
         out.u64(MAGIC);
         out.u32(VERSION);
@@ -140,7 +141,7 @@ impl Superblock {
         out.bytes
     }
 
-    fn decode(page: &[u8]) -> Result<Self, Emptied> {
+    pub(super) fn decode(page: &[u8]) -> Result<Self, Emptied> {
         let mut from = Decoder::new(page);
         let mut fields = || {
             let magic = from.u64()?;

@@ -364,7 +364,7 @@ impl Unreadable {
 }
 
 /// The whole content of a journal's file.
-struct Replay {
+pub(super) struct Replay {
     header: Header,
     /// The two halves.
     halves: [Vec<u8>; 2],
@@ -396,6 +396,22 @@ impl Replay {
             return Err(Unreadable::new(&"a part of it is missing"));
         }
         Ok(Self { header, halves })
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) const fn of(header: Header, halves: [Vec<u8>; 2]) -> Self {
+        Self { header, halves }
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) const fn header(&self) -> Header {
+        self.header
+    }
+
+    /// Every slot that counts, unless one may be lost that did.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn slots(&self) -> Option<Vec<Slot>> {
+        self.replay().ok()
     }
 
     /// The slot of a number, if either half has it.
@@ -446,7 +462,7 @@ impl Replay {
 
     /// What each half must begin with, if either does not hold exactly these slots: what is left of a torn group must never be followed
     /// by a good one, and what is bad in one half could become so in the other.
-    fn mended(&self, slots: &[Slot]) -> Option<Vec<u8>> {
+    pub(super) fn mended(&self, slots: &[Slot]) -> Option<Vec<u8>> {
         let mut bytes = encode_all(&self.header, slots);
         let length = usize::try_from(half_bytes(self.header.room)).ok()?;
         bytes.resize(length.max(bytes.len()), 0);

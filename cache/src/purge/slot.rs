@@ -15,7 +15,8 @@ pub(super) const SLOT_BYTES: usize = 64;
 
 const MAGIC: &[u8; 8] = b"JET9PURG";
 const VERSION: u32 = 2;
-const HEADER_USED: usize = 88;
+/// Bytes of its fields.
+pub(super) const HEADER_USED: usize = 88;
 /// No count grows to this in the life of a node: what is above it was not written by one, and could not be counted on from.
 const COUNT_MAX: u64 = u64::MAX / 4;
 /// The same for sessions and partitions.
@@ -63,9 +64,14 @@ impl Header {
         writer.put(&self.sequence.to_le_bytes());
         writer.put(&self.tick.0.to_le_bytes());
         writer.put(&self.room.to_le_bytes());
+        Self::seal(&mut page);
+        page
+    }
+
+    /// Makes the checksum of a page right.
+    pub(super) fn seal(page: &mut [u8]) {
         let crc = crc32c::crc32c(&page[..HEADER_USED - 8]);
         page[HEADER_USED - 8..HEADER_USED - 4].copy_from_slice(&crc.to_le_bytes());
-        page
     }
 
     pub(super) fn decode(page: &[u8]) -> Result<Self, BadHeader> {
@@ -152,9 +158,14 @@ impl Slot {
         writer.put(&self.tick.0.to_le_bytes());
         writer.put(&self.group.to_le_bytes());
         writer.put(&hash.to_le_bytes());
-        let crc = checksum(identity, &slot);
-        slot[..4].copy_from_slice(&crc.to_le_bytes());
+        Self::seal(&mut slot, identity);
         slot
+    }
+
+    /// Makes the checksum of a slot right.
+    pub(super) fn seal(slot: &mut [u8], identity: u128) {
+        let crc = checksum(identity, slot);
+        slot[..4].copy_from_slice(&crc.to_le_bytes());
     }
 
     pub(super) fn decode(slot: &[u8], identity: u128) -> Option<Self> {
