@@ -59,7 +59,7 @@ pub(crate) use mount::Mount;
 use mount::{Head, Shelf};
 pub(crate) use record::Location;
 use record::Place;
-use shares::{Quota, Shares};
+use shares::{Quota, Shares, Standing};
 use variants::{Family, Filed, variant_of, vary_of};
 use volume::{Shared, Volume};
 
@@ -268,6 +268,16 @@ impl Disk {
     /// Sets what a partition may take of the disk from now on.
     pub(crate) fn set_quota(&self, partition: Partition, quota: Quota) {
         self.shares.set_quota(partition, quota);
+    }
+
+    /// Bytes that the records of a partition take.
+    pub(crate) fn taken_by(&self, partition: Partition) -> u64 {
+        self.shares.live(partition)
+    }
+
+    /// Whether content of `length` bytes would take a partition above its cap.
+    pub(crate) fn is_capped(&self, partition: Partition, length: u64) -> bool {
+        self.shares.standing(partition, length) == Standing::Capped
     }
 
     /// Sets what a partition wants written from now on.

@@ -12,7 +12,7 @@ mod slot;
 mod watermarks;
 mod writer;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +75,21 @@ pub enum What {
     Prefix(Box<[u8]>),
     /// Every response that carries this tag.
     Tag(Box<str>),
+}
+
+/// Whose the partitions of a store are, by their numbers, as far as they belong to one of these names. Reads the journal in the store's data
+/// directory, whether a node runs on it or not.
+///
+/// # Errors
+/// When there is no journal that can be read.
+pub fn names_of_partitions(data_dir: &Path, names: &[String]) -> io::Result<HashMap<u32, String>> {
+    let (secret, partitions) = journal::partitions_in(data_dir)?;
+    let keys = KeyHasher::new(secret);
+    let of_name = |name: &String| {
+        let partition = partitions.get(&keys.hash(name.as_bytes()))?;
+        Some((partition.0, name.clone()))
+    };
+    Ok(names.iter().filter_map(of_name).collect())
 }
 
 /// The answer to a purge: it is durable.
@@ -248,6 +263,26 @@ impl Purges {
         Ok(Purged { sequence })
     }
 
+    /// Drops all that a partition holds, and takes it from its name. A later session may give it to another: whatever was born in it until
+    /// now is dead. Blocks.
+    ///
+    /// # Errors
+    /// When the journal could not be written; then nothing has happened.
+    pub(crate) fn release(&self, partition: Partition) -> Result<(), PurgeError> {
+        let _assigning = self.assigning.lock();
+        let is_known = self
+            .state
+            .ledger
+            .lock()
+            .partitions
+            .values()
+            .any(|known| *known == partition);
+        let mut records = vec![Record::Purge(Target::Partition(partition), Mode::Hard)];
+        records.extend(is_known.then_some(Record::Released(partition)));
+        let appended = self.writer.append_blocking(records);
+        appended.map(drop).map_err(PurgeError::Journal)
+    }
+
     /// Begins a session; the volumes know its number already. Blocks.
     ///
     /// # Errors
@@ -355,17 +390,21 @@ impl State {
         ledger.sequence
     }
 
-    /// Partitions for those of the names that have none.
+    /// Partitions for those of the names that have none: what is free first, so that numbers do not run out.
     fn new_partitions(&self, hashes: &[u128]) -> Vec<Record> {
         let ledger = self.ledger.lock();
         let mut next = ledger.partition_max;
+        let mut free = ledger.free.iter().copied();
         let mut seen = HashSet::new();
         let unknown = hashes
             .iter()
             .filter(|&hash| !ledger.partitions.contains_key(hash) && seen.insert(*hash));
         let assign = |hash: &u128| {
-            next += 1;
-            Record::Partition(*hash, Partition(next))
+            let partition = free.next().unwrap_or_else(|| {
+                next += 1;
+                Partition(next)
+            });
+            Record::Partition(*hash, partition)
         };
         unknown.map(assign).collect()
     }

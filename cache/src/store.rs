@@ -211,7 +211,8 @@ impl Cache {
         &self.keys
     }
 
-    /// The partition of a name (a site's id); durable, the same after a restart, never reused. Blocks when it is new.
+    /// The partition of a name (a site's id); durable, and the same after a restart until it is [released](Self::release). Blocks when it
+    /// is new.
     ///
     /// # Errors
     /// When it could not be written down.
@@ -226,6 +227,15 @@ impl Cache {
     /// When they could not be written down; then none of the new ones is assigned.
     pub fn partitions(&self, names: &[&str]) -> Result<Vec<Partition>, PurgeError> {
         self.purges.partitions(names)
+    }
+
+    /// Drops all that a partition holds, for good, and takes it from its name. Not before the next start is it given to another, so that
+    /// nothing that is under way for the old one ends there. Blocks until that is durable.
+    ///
+    /// # Errors
+    /// When it could not be written down; then nothing has happened.
+    pub fn release(&self, partition: Partition) -> Result<(), PurgeError> {
+        self.purges.release(partition)
     }
 
     /// The stored response for a key and selecting fields, from memory if it is there, without waiting for anything.
@@ -345,6 +355,19 @@ impl Cache {
     /// Sets what a partition may take of the disk, in bytes over all volumes. Nothing is thrown away for it.
     pub fn set_quota(&self, partition: Partition, quota: Quota) {
         self.disk.set_quota(partition, quota);
+    }
+
+    /// Bytes that a partition takes of the disk: the records of its stored responses, without the pieces of long content.
+    pub fn taken_by(&self, partition: Partition) -> u64 {
+        self.disk.taken_by(partition)
+    }
+
+    /// Why content of this length is not stored now, if it is not: it is too long for memory, and its partition has reached its cap on disk.
+    pub fn refuses(&self, partition: Partition, length: u64) -> Option<Reason> {
+        let is_refused = length > self.held_max()
+            && self.disk.is_present()
+            && self.disk.is_capped(partition, length);
+        is_refused.then_some(Reason::Quota)
     }
 
     /// Sets what a partition wants written to disk.

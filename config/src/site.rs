@@ -157,6 +157,19 @@ pub struct Caching {
     pub key: KeyRules,
     /// `admission`.
     pub admission: Admission,
+    /// `quota`.
+    pub quota: Quota,
+}
+
+/// What a site may take of a node's disks, in bytes over all volumes. Nothing is thrown away when it changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// `share`: beyond, less is written, and nothing twice; `None`: no bound.
+    pub share: Option<u64>,
+    /// `cap`: beyond, nothing new is written; `None`: no bound.
+    pub cap: Option<u64>,
+    /// `guaranteed`: up to this it is kept even if nobody asks for it. Default 0.
+    pub guaranteed: u64,
 }
 
 /// The policy that a site starts from.
@@ -343,6 +356,7 @@ impl Profile {
                 }),
             },
             admission: Admission::Auto,
+            quota: Quota::default(),
         }
     }
 }

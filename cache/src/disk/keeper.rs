@@ -126,8 +126,8 @@ impl Bell {
         self.rung.notify_one();
     }
 
-    /// Notes how many stored responses a volume has.
-    pub(super) fn measure(&self, number: usize, records: u64) {
+    /// Notes how many stored responses a volume has, and how many bytes those of all volumes take.
+    pub(super) fn measure(&self, number: usize, records: u64, bytes: u64) {
         let mut state = self.state.lock();
         if let Some(of_volume) = state.records.get_mut(number) {
             *of_volume = records;
@@ -137,6 +137,9 @@ impl Bell {
         let gauge = &self.metrics.stored_responses;
         let all = i64::try_from(all).unwrap_or(i64::MAX);
         gauge.with_label_values(&["disk"]).set(all);
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let gauge = &self.metrics.stored_bytes;
+        gauge.with_label_values(&["disk"]).set(bytes);
     }
 
     fn wait(&self) -> Woken {

@@ -57,6 +57,8 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Shares {
     shards: [RwLock<HashMap<Partition, Account>>; SHARDS],
+    /// What all of them take.
+    all: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,7 @@ impl Default for Shares {
     fn default() -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
+            all: AtomicU64::new(0),
         }
     }
 }
@@ -86,6 +89,7 @@ impl Shares {
     /// A record came into the index.
     pub fn add(&self, slot: &Slot) {
         let bytes = slot.size.bytes();
+        self.all.fetch_add(bytes, Ordering::Relaxed);
         if let Some(account) = self.shard(slot.partition).read().get(&slot.partition) {
             account.live.fetch_add(bytes, Ordering::Relaxed);
             return;
@@ -96,12 +100,19 @@ impl Shares {
 
     /// A record left the index.
     pub fn subtract(&self, slot: &Slot) {
-        if let Some(account) = self.shard(slot.partition).read().get(&slot.partition) {
+        let less = |count: &AtomicU64| {
             let less = |live: u64| Some(live.saturating_sub(slot.size.bytes()));
-            let _ = account
-                .live
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        };
+        less(&self.all);
+        if let Some(account) = self.shard(slot.partition).read().get(&slot.partition) {
+            less(&account.live);
         }
+    }
+
+    /// Bytes that the records of all partitions take.
+    pub fn all(&self) -> u64 {
+        self.all.load(Ordering::Relaxed)
     }
 
     /// Bytes that the records of a partition take.
@@ -204,7 +215,7 @@ mod tests {
         shares.add(&slot(10));
         shares.add(&slot(33));
         // 33 units take 34: what is subtracted is what was added.
-        assert_eq!(shares.live(SITE), 44 * 512);
+        assert_eq!((shares.live(SITE), shares.all()), (44 * 512, 44 * 512));
         shares.subtract(&slot(10));
         assert_eq!(shares.live(SITE), 34 * 512);
         shares.set_quota(
@@ -217,7 +228,7 @@ mod tests {
         assert_eq!(shares.standing(SITE, 6 * 512), Standing::Within);
         assert_eq!(shares.standing(SITE, 7 * 512), Standing::Capped);
         shares.subtract(&slot(1000));
-        assert_eq!(shares.live(SITE), 0);
+        assert_eq!((shares.live(SITE), shares.all()), (0, 0));
         assert_eq!(shares.live(Partition(8)), 0);
     }
 }

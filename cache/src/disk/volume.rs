@@ -481,7 +481,10 @@ impl Volume {
     }
 
     pub(super) fn measure(&self) {
-        self.shared.bell.measure(self.number, self.catalog.len());
+        let bytes = self.shared.shares.all();
+        self.shared
+            .bell
+            .measure(self.number, self.catalog.len(), bytes);
     }
 
     /// Keeps segments from being reused.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use log::{error, info};
 use parking_lot::Mutex;
 
-use crate::device::{Device, Opener, random};
+use crate::device::{Device, Opener, open_to_read, random};
 use crate::key::Partition;
 
 use super::slot::{HEADER_BYTES, Header, Record, SLOT_BYTES, Slot};
@@ -38,6 +38,10 @@ pub(crate) struct Ledger {
     /// By the hash of the name.
     pub(crate) partitions: HashMap<u128, Partition>,
     pub(crate) partition_max: u32,
+    /// Partitions that names had and gave up in this session, and in earlier ones: those can be given out again, since nothing is under way
+    /// any more that was for the old name.
+    pub(crate) released: Vec<Partition>,
+    pub(crate) free: Vec<Partition>,
     /// The number of the session that began last; 0: none ever did.
     pub(crate) session: u128,
     /// How many sessions there were.
@@ -54,11 +58,18 @@ impl Ledger {
             Record::Purge(..) | Record::Floor(_) => {}
             Record::Partition(name, partition) => {
                 self.partition_max = self.partition_max.max(partition.0);
+                self.free.retain(|free| *free != partition);
                 self.partitions.insert(name, partition);
+            }
+            Record::Released(partition) => {
+                self.partition_max = self.partition_max.max(partition.0);
+                self.partitions.retain(|_, other| *other != partition);
+                self.released.push(partition);
             }
             Record::Session { number, ordinal } => {
                 self.session = number;
                 self.sessions = ordinal;
+                self.free.append(&mut self.released);
             }
             Record::Expelled(volume) => {
                 if self.expelled.len() >= EXPELLED_MAX {
@@ -267,11 +278,14 @@ impl Journal {
                 .iter()
                 .map(|&v| (Record::Expelled(v), Tick::NEVER)),
         );
+        let released = |partition: &Partition| (Record::Released(*partition), Tick::NEVER);
+        list.extend(ledger.free.iter().map(released));
         let session = Record::Session {
             number: ledger.session,
             ordinal: ledger.sessions,
         };
         list.push((session, Tick::NEVER));
+        list.extend(ledger.released.iter().map(released));
         list.extend(
             marks
                 .live()
@@ -303,6 +317,21 @@ impl Journal {
         self.damaged = false;
         Ok(())
     }
+}
+
+/// The secret of a directory's journal, and its partitions by the hashes of their names; reads only.
+///
+/// # Errors
+/// When there is none that can be read.
+pub(super) fn partitions_in(directory: &Path) -> io::Result<([u8; 16], HashMap<u128, Partition>)> {
+    let device = open_to_read(&directory.join(FILE))?;
+    let unreadable = |unreadable: Unreadable| io::Error::other(unreadable.why);
+    let replay = Replay::read(&*device).map_err(unreadable)?;
+    let mut ledger = Ledger::default();
+    for slot in replay.replay().map_err(unreadable)? {
+        ledger.apply(slot.record);
+    }
+    Ok((replay.header.secret, ledger.partitions))
 }
 
 /// Writes a journal beside the old one and puts it into its place.

@@ -115,6 +115,8 @@ pub(crate) enum Record {
     Purge(Target, Mode),
     /// The name with this hash has this partition.
     Partition(u128, Partition),
+    /// Whoever had this partition is gone, and so is what it held: a later session may give it to another name.
+    Released(Partition),
     /// A session began; the volumes that were there know its number.
     Session { number: u128, ordinal: u32 },
     /// A volume failed in service: what it holds may be older than what was served.
@@ -222,6 +224,7 @@ impl Record {
             Self::Session { number, ordinal } => (17, 0, ordinal, 0, number),
             Self::Expelled(volume) => (18, 0, 0, 0, volume),
             Self::Floor(tick) => (19, 0, 0, 0, tick.0 as u128),
+            Self::Released(partition) => (20, 0, partition.0, 0, 0),
         }
     }
 
@@ -260,6 +263,7 @@ impl Record {
             },
             18 => Self::Expelled(hash),
             19 => Self::Floor(Tick(u64::try_from(hash).ok().filter(|t| *t <= COUNT_MAX)?)),
+            20 => Self::Released(partition),
             _ => return None,
         })
     }
@@ -317,6 +321,7 @@ mod tests {
             },
             Record::Expelled(3),
             Record::Floor(Tick(8)),
+            Record::Released(site),
         ]);
         list
     }

@@ -116,3 +116,37 @@ async fn purges_hold_over_many_sessions_while_the_journal_goes_round() {
         }
     }
 }
+
+/// A site goes, and in a later session another one comes: with its number, and with nothing of what it had.
+#[tokio::test]
+async fn a_partition_is_given_to_another_site_in_a_later_session_without_what_was_in_it() {
+    let place = directory();
+    let mut given = Vec::new();
+    for session in 0..4 {
+        let mut bench = Bench::open(with_disk(&place));
+        bench.cache.loaded().await;
+        let name = format!("site {session}");
+        bench.site = bench.cache.partition(&name).unwrap();
+        given.push(bench.site.0);
+        assert!(bench.hit("/").await.is_none(), "{session}");
+        let (mut writer, filling) = bench.begin("/late", response("one", &[], &[]), Some(3));
+        drop(filling);
+        store(&bench, "/").await;
+        bench.flushed().await;
+        if session < 2 {
+            bench.cache.release(bench.site).unwrap();
+            assert_ne!(bench.cache.partition(&name).unwrap(), bench.site);
+        }
+        writer.write(Bytes::from_static(b"abc")).await.unwrap();
+        writer.finish().await.unwrap();
+        assert_eq!(bench.hit("/late").await.is_none(), session < 2);
+        assert_eq!(bench.hit("/").await.is_none(), session < 2);
+        if session == 1 {
+            bench.cache.purges.crowd();
+            purge(&bench, vec![What::All]).await;
+        }
+        bench.cache.close().await;
+    }
+    // Every bench has a site with 1; 3 and 4 went to those that came back.
+    assert_eq!(given, [2, 2, 2, 5]);
+}

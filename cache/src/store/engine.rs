@@ -205,6 +205,9 @@ async fn a_volume_tells_what_is_in_it_and_what_is_damaged() {
         assert_eq!((report.pieces, report.used, report.sealed), (1, 1, sealed));
     };
     check(0);
+    let names = ["other", "site"].map(str::to_owned);
+    let names = crate::purge::names_of_partitions(&place.path().join("data"), &names).unwrap();
+    assert_eq!(names, HashMap::from([(site, "site".to_owned())]));
     bench.cache.close().await;
     check(1);
     drop(bench);

@@ -14,8 +14,8 @@ use crate::names::{ClusterId, HostName, NameError, SiteId};
 use crate::reader::{Item, Table};
 use crate::site::{
     Admission, Caching, ClientReload, DOMAINS_MAX, Domain, Https, KeyRules, Languages, Origin,
-    OriginHost, OriginScheme, PATTERNS_MAX, Post, Profile, QueryOrder, ROUTE_PATH_MAX, ROUTES_MAX,
-    Route, STUB_MAX, SetCookie, Site, SurrogateControl, UnknownCoding,
+    OriginHost, OriginScheme, PATTERNS_MAX, Post, Profile, QueryOrder, Quota, ROUTE_PATH_MAX,
+    ROUTES_MAX, Route, STUB_MAX, SetCookie, Site, SurrogateControl, UnknownCoding,
 };
 use crate::units::{DURATION_MAX, SIZE_MAX};
 
@@ -227,7 +227,25 @@ fn caching(table: &mut Table<'_>) -> Caching {
         }),
         key: table.section("key", |table| key(table, default.key)),
         admission: table.value("admission", default.admission, |item| item.word(&admission)),
+        quota: table.section("quota", quota),
     }
+}
+
+fn quota(table: &mut Table<'_>) -> Quota {
+    let size = |item: Item<'_>| item.size(1..=SIZE_MAX).map(Some);
+    let quota = Quota {
+        share: table.value("share", None, size),
+        cap: table.value("cap", None, size),
+        guaranteed: table.value("guaranteed", 0, |item| item.size(0..=SIZE_MAX)),
+    };
+    let share = quota.share.or(quota.cap).unwrap_or(u64::MAX);
+    if share > quota.cap.unwrap_or(u64::MAX) {
+        table.complain("share", "`share` is above `cap`");
+    }
+    if quota.guaranteed > share {
+        table.complain("guaranteed", "`guaranteed` is above `share` or `cap`");
+    }
+    quota
 }
 
 fn key(table: &mut Table<'_>, default: KeyRules) -> KeyRules {

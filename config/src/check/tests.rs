@@ -468,6 +468,7 @@ fn every_key_of_a_site_is_read() {
         surrogate_control = "obey"
         key = { query = "as-sent", ignore_parameters = ["a*"], ignore_cookies = [] }
         admission = "all"
+        quota = { share = "2GiB", cap = "3GiB", guaranteed = "1MiB" }
         [[route]]
         path = "/a"
         cache = "rfc"
@@ -536,6 +537,10 @@ fn every_key_of_a_site_is_read() {
     assert_eq!(cache.key.ignore_parameters, ["a*"]);
     assert!(cache.key.ignore_cookies.is_empty());
     assert_eq!(
+        (cache.quota.share, cache.quota.cap, cache.quota.guaranteed),
+        (Some(2 << 30), Some(3 << 30), 1 << 20)
+    );
+    assert_eq!(
         (site.routes[0].cache, site.routes[1].cache),
         (Some(Profile::Rfc), None)
     );
@@ -549,6 +554,13 @@ fn every_key_of_a_site_is_read() {
 #[test]
 fn wrong_values_of_a_site_are_named() {
     let check = check_site;
+    check(
+        "[cache]\nquota = { share = \"2GiB\", cap = \"1GiB\", guaranteed = \"3GiB\" }\n",
+        &[
+            "s-1.toml:6:19: /cache/quota/share: `share` is above `cap`",
+            "s-1.toml:6:54: /cache/quota/guaranteed: `guaranteed` is above `share` or `cap`",
+        ],
+    );
     check(
         "port = 70000\n",
         &[

@@ -262,10 +262,15 @@ impl Fill {
         let (rules, _) = self.site.rules_for(self.request.path());
         let times = times(&answer);
         let ground = Ground::of(&answer);
+        let refused = |length| self.edge.cache.refuses(self.site.partition, length);
         let judged = match answer.length {
             _ if !ground.holds(&self.edge) => Storable::No(Reason::EpochEnded),
             Some(length) if length > self.edge.max_object => Storable::No(Reason::TooLarge),
             _ => storable::assess(&self.policy, answer.status, &answer.fields, rules, times),
+        };
+        let judged = match (judged, answer.length.and_then(refused)) {
+            (Storable::Yes(_), Some(why)) => Storable::No(why),
+            (judged, _) => judged,
         };
         match judged {
             Storable::Yes(stored) => {

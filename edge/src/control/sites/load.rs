@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jet9_cache::disk::admission::Policy;
-use jet9_cache::purge::{Mode, Purge, PurgeError, What};
+use jet9_cache::disk::shares::Quota;
+use jet9_cache::purge::PurgeError;
 use jet9_cache::{Cache, Partition};
-use jet9_config::site::{Admission, Site};
+use jet9_config::site::{Admission, Caching, Site};
 use jet9_config::{Problem, Problems, check};
 use sha2::{Digest, Sha256};
 
@@ -30,8 +31,8 @@ pub(super) trait Shares: Send + Sync {
     /// The shares of the sites of these ids.
     fn partitions(&self, ids: &[&str]) -> Result<Vec<Partition>, PurgeError>;
 
-    /// What of a share is written to disk, from now on.
-    fn write(&self, partition: Partition, wish: Admission);
+    /// What of a share is written to disk, from now on, and how large it may be.
+    fn write(&self, partition: Partition, wish: &Caching);
 
     /// Drops all that a share holds. Blocks until that is durable.
     fn empty(&self, partition: Partition) -> Result<(), PurgeError>;
@@ -42,24 +43,22 @@ impl Shares for Cache {
         Self::partitions(self, ids)
     }
 
-    fn write(&self, partition: Partition, wish: Admission) {
-        let policy = match wish {
+    fn write(&self, partition: Partition, wish: &Caching) {
+        let policy = match wish.admission {
             Admission::Auto => Policy::Used,
             Admission::All => Policy::All,
         };
         self.set_policy(partition, policy);
+        let quota = Quota {
+            share: wish.quota.share.unwrap_or(u64::MAX),
+            cap: wish.quota.cap.unwrap_or(u64::MAX),
+            guaranteed: wish.quota.guaranteed,
+        };
+        self.set_quota(partition, quota);
     }
 
     fn empty(&self, partition: Partition) -> Result<(), PurgeError> {
-        let everything = Purge {
-            partition: Some(partition),
-            what: vec![What::All],
-            mode: Mode::Hard,
-        };
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_all().build();
-        let runtime = runtime.map_err(PurgeError::Journal)?;
-        runtime.block_on(self.purge(everything)).map(drop)
+        self.release(partition)
     }
 }
 
@@ -271,7 +270,7 @@ impl Loader {
         generation: u64,
     ) -> Option<Placed> {
         let Waiting { text, site, .. } = self.waiting.remove(&name)?;
-        self.shares.write(partition, site.cache.admission);
+        self.shares.write(partition, &site.cache);
         let (version, is_new) = self.number(&name, &text);
         let mut site = SiteRuntime::new(site, partition, generation);
         site.version = version;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jet9_cache::purge::PurgeError;
 use jet9_cache::semantics::rules::Storing;
 use jet9_config::check;
-use jet9_config::site::Admission;
+use jet9_config::site::{Admission, Caching};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -45,8 +45,8 @@ impl Shares for Store {
         self.answer(given)
     }
 
-    fn write(&self, partition: Partition, wish: Admission) {
-        self.wishes.lock().push((partition.0, wish));
+    fn write(&self, partition: Partition, wish: &Caching) {
+        self.wishes.lock().push((partition.0, wish.admission));
     }
 
     fn empty(&self, partition: Partition) -> Result<(), PurgeError> {
