@@ -101,7 +101,7 @@ pub(crate) fn record(bytes: &[u8]) {
         let content = header.content(&whole).map(|content| content.len());
         assert!(content.is_none_or(|content| content == header.content_bytes as usize));
     }
-    let facts = header.map_or_else(|| Draft::mark().facts, |header| header.facts);
+    let facts = header.map_or_else(|| Draft::mark(512).facts, |header| header.facts);
     let (meta, content) = rest.split_at(rest.len() / 2);
     let draft = Draft {
         facts,
@@ -120,8 +120,8 @@ fn put_and_take(draft: &Draft, at: u8) {
         offset: 1 << 20,
         durable: 1 << 20,
     };
-    let mut record = Vec::new();
-    draft.encode(spot, &mut record);
+    let mut record = draft.front(spot);
+    record.extend_from_slice(&draft.content);
     let take = |record: Vec<u8>| {
         let record = Bytes::from(record);
         let header = Header::decode(&record, IDENTITY, spot.offset)?;

@@ -165,6 +165,13 @@ impl Draft {
 
     /// Appends the record, as it is at a spot, and pads it; there must be room for it.
     pub(super) fn encode(&self, spot: Spot, out: &mut Unit) {
+        out.append(&self.front(spot));
+        out.append(&self.content);
+        out.pad_to(ALIGNMENT as usize);
+    }
+
+    /// Everything before the content.
+    pub(super) fn front(&self, spot: Spot) -> Vec<u8> {
         let mut described = Encoder::default();
         for block in self.content.chunks(BLOCK_BYTES) {
             described.u32(crc32c::crc32c(block));
@@ -179,10 +186,9 @@ impl Draft {
             content_bytes: u32::try_from(self.content.len()).unwrap_or(u32::MAX),
             meta_crc: crc32c::crc32c(&described.bytes),
         };
-        out.append(&header.encode(spot.identity));
-        out.append(&described.bytes);
-        out.append(&self.content);
-        out.pad_to(ALIGNMENT as usize);
+        let mut front = header.encode(spot.identity);
+        front.extend(described.bytes);
+        front
     }
 }
 
