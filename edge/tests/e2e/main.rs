@@ -29,6 +29,8 @@ mod names;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod panel;
+#[cfg(test)]
 mod purge;
 #[cfg(test)]
 mod readiness;
