@@ -11,6 +11,7 @@ mod hits;
 mod load;
 mod report;
 mod servers;
+mod sites;
 
 use std::path::PathBuf;
 
@@ -42,6 +43,21 @@ enum Scenario {
         /// Client connections, each with one request under way.
         #[arg(long, default_value_t = 32)]
         connections: usize,
+    },
+    /// What ten thousand sites cost: the start, one change through the admin API, the memory of each.
+    Sites {
+        /// The jet9 to measure.
+        #[arg(long, default_value = "target/release/jet9")]
+        jet9: PathBuf,
+        /// Sites, each with two names and a certificate.
+        #[arg(long, default_value_t = 10_000)]
+        sites: usize,
+        /// Changes in each run.
+        #[arg(long, default_value_t = 50)]
+        changes: usize,
+        /// Starts.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
     },
     /// The public conformance suite for HTTP caches, by its own client and rules. Needs Node.js and a checkout of
     /// <https://github.com/http-tests/cache-tests> with its modules (`npm install`).
@@ -101,6 +117,17 @@ fn main() -> anyhow::Result<()> {
             switches,
             rounds,
             visitors,
+        }),
+        Scenario::Sites {
+            jet9,
+            sites,
+            changes,
+            runs,
+        } => sites::run(&sites::Plan {
+            jet9,
+            sites,
+            changes,
+            runs,
         }),
         Scenario::Conformance {
             suite,

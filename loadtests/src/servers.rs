@@ -116,16 +116,29 @@ pub(crate) fn jet9(
         fs::create_dir_all(home.join(folder))?;
     }
     let name = documents.name;
-    let node = write(&home, "node.toml", documents.node)?;
+    write(&home, "node.toml", documents.node)?;
     write(&home, &format!("state/sites/{name}.toml"), documents.site)?;
-    let cluster = format!(
+    write(
+        &home,
+        &format!("state/clusters/{name}.json"),
+        &cluster(name, origin),
+    )?;
+    start_jet9(program, &home)
+}
+
+/// The state of a cluster whose live master has this one address.
+pub(crate) fn cluster(name: &str, origin: SocketAddr) -> String {
+    format!(
         "{{\"v\":1,\"cluster\":\"{name}\",\"epoch\":1,\"phase\":\"serving\",\"master\":\"a\",\"sides\":{{\"a\":{{\"addrs\":[\"{origin}\"]}},\"b\":{{\"addrs\":[]}}}},\"fencing\":\"confirmed\"}}\n"
-    );
-    write(&home, &format!("state/clusters/{name}.json"), &cluster)?;
+    )
+}
+
+/// Starts a `jet9` with the files that are in `home`.
+pub(crate) fn start_jet9(program: &Path, home: &Path) -> Result<Server> {
     let log = home.join("jet9.log");
     let mut child = Command::new(program)
         .args(["run", "--config"])
-        .arg(node)
+        .arg(home.join("node.toml"))
         .stdout(Stdio::piped())
         .stderr(File::create(&log)?)
         .spawn()
