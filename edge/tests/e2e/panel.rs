@@ -80,7 +80,7 @@ fn what_a_panel_says_is_served_when_the_hook_has_ended() {
     scene(LIMIT, |scene| {
         let origin = Origin::start(|seen, wire| {
             let host = seen.field("host").unwrap_or("nobody");
-            wire.answer("200 OK", "", host.as_bytes());
+            wire.answer("200 OK", "", host.as_bytes())
         });
         let edge = Setup::of(Cluster::of_one("c-1", origin.address)).start(scene);
         let panel = Panel::of(&edge, scene.dir());
