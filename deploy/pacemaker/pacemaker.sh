@@ -98,10 +98,8 @@ jet9_start() {
         *:*:*:"$1") ;;
         *) echo wait && return ;;
     esac
-    case $doc_before in
-        -) echo "serving - start" && return ;;
-        "$2") echo "serving - restart" && return ;;
-    esac
+    # Nobody else was named since. Of a master before that nobody names, nothing is known: it may have been the other side.
+    [ "$doc_before" != "$2" ] || { echo "serving - restart" && return; }
     ended=$doc_ended
     [ "$ended" != - ] && [ "$ended" != unconfirmed ] || ended=$view_ended
     case $ended:$doc_phase:$doc_fencing in
@@ -207,10 +205,10 @@ EOF
 # jet9_publish PHASE MASTER ENDED WHY: publishes on the epoch that was read. MASTER and ENDED may be "-". Waits for the leases where that is owed.
 # Exits as jet9 does: 0 done, 4 somebody else was faster, 5 perhaps, 2 the fencing class forbids it.
 jet9_publish() {
-    phase=$1 master=$2 ended=$3 why=$4
-    set -- --cluster "$cluster" --expect-epoch "$doc_epoch" --phase "$phase" --reason "$why"
-    [ "$master" = - ] || set -- "$@" --master "$master"
-    [ "$ended" = - ] || set -- "$@" --ended "$ended"
+    set -- "$2" "$3" --cluster "$cluster" --expect-epoch "$doc_epoch" --phase "$1" --reason "$4"
+    [ "$1" = - ] || set -- "$@" --master "$1"
+    [ "$2" = - ] || set -- "$@" --ended "$2"
+    shift 2
     jet9_cluster publish "$@" >/dev/null
 }
 

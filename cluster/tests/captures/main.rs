@@ -388,8 +388,13 @@ fn the_resource_agent_names_its_side_only_where_it_may() {
         check_words(document, view, "jet9_start c1-b b", expected);
     };
     let gone = "quorate c1-b away unconfirmed";
-    // Nobody has served yet; this side was the last one; somebody has proved already how the other ended.
-    check("switching - - - confirmed", gone, "serving - start");
+    // Nobody is named who served: the other side may have; this side was the last one; somebody has proved already how the other ended.
+    check("switching - - - confirmed", gone, "wait");
+    check(
+        "switching - - - confirmed",
+        "quorate c1-b idle demoted",
+        "serving demoted standby",
+    );
     check("switching - b - confirmed", gone, "serving - restart");
     check(
         "switching - a demoted confirmed",
