@@ -29,6 +29,8 @@ mod names;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod pacemaker;
+#[cfg(test)]
 mod panel;
 #[cfg(test)]
 mod purge;
@@ -36,5 +38,7 @@ mod purge;
 mod readiness;
 #[cfg(test)]
 mod real_site;
+#[cfg(test)]
+mod side_guard;
 #[cfg(test)]
 mod start_stop;

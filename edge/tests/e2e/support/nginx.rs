@@ -43,17 +43,36 @@ impl Nginx {
     pub(crate) fn start(scene: &Scene, name: &str, root: &Path) -> Self {
         let dir = scene.dir().join(format!("nginx-{name}"));
         fs::create_dir_all(&dir).expect("a directory");
+        Self::configured(scene, name, &dir, |address| {
+            configuration(name, root, &dir, address)
+        })
+    }
+
+    /// Serves as its configuration says, which listens on the address that it is given, and keeps its log and `pid` in `dir`.
+    pub(crate) fn configured(
+        scene: &Scene,
+        name: &str,
+        dir: &Path,
+        configuration: impl Fn(SocketAddr) -> String,
+    ) -> Self {
         for _ in 0..PORT_ATTEMPTS {
-            if let Some(nginx) = Self::try_start(scene, name, root, &dir) {
+            let address = free_address();
+            if let Some(nginx) = Self::try_start(scene, name, dir, address, &configuration(address))
+            {
                 return nginx;
             }
         }
         panic!("no port for nginx in {PORT_ATTEMPTS} attempts");
     }
 
-    fn try_start(scene: &Scene, name: &str, root: &Path, dir: &Path) -> Option<Self> {
-        let address = free_address();
-        fs::write(dir.join(CONFIG), configuration(name, root, dir, address)).expect("a file");
+    fn try_start(
+        scene: &Scene,
+        name: &str,
+        dir: &Path,
+        address: SocketAddr,
+        configuration: &str,
+    ) -> Option<Self> {
+        fs::write(dir.join(CONFIG), configuration).expect("a file");
         let stage = scene.stage();
         run(&stage, name, dir).map(|process| Self {
             address,
