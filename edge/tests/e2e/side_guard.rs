@@ -265,3 +265,24 @@ fn a_request_of_the_edge_passes_the_guard_of_the_master_and_no_other() {
         assert!(untouched.seen().is_empty());
     });
 }
+
+#[test]
+fn a_post_that_a_guard_refused_is_processed_once_when_the_edge_has_heard_of_its_epoch() {
+    scene(LIMIT, |scene| {
+        let application = application();
+        let side = nginx(scene, &application, "3", Local::Nobody);
+        let first = Cluster::of_one("c-1", side.address);
+        let edge = Setup::of(first.clone()).start(scene);
+        let mut client = edge.clear();
+        client.send("POST /pay HTTP/1.1\r\nHost: site.test\r\nContent-Length: 3\r\n\r\nsum");
+        until_true("it waits for the epoch of the guard", || {
+            edge.metric("jet9_origin_held_requests") == 1.0
+        });
+        assert_eq!(application.count("/pay"), 0);
+        edge.files.publish(&Cluster { epoch: 3, ..first });
+        let answer = client.answer("POST").expect("an answer");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "page"));
+        assert_eq!(application.count("/pay"), 1);
+        assert_eq!(answer.field("jet9-epoch"), None, "what is it to a visitor?");
+    });
+}
