@@ -152,6 +152,11 @@ impl Catalog {
         });
     }
 
+    /// Makes it cheaper to load some dozens of records next.
+    pub(super) fn warm(&self, filed: impl Iterator<Item = Filed>) {
+        self.table.warm(filed.map(Filed::hash));
+    }
+
     /// Recovery found a record, in the order in which they were written.
     pub(super) fn load(&self, filed: Filed, slot: &Slot) {
         self.pending.unless_claimed(filed, || self.put(filed, slot));

@@ -9,6 +9,7 @@ use crate::purge::Tick;
 
 use super::record::{ALIGNMENT, Decoder, Encoder, Facts, Header, Kind};
 use super::segment::{COUNT_MAX, PAGE_BYTES, seeded};
+use super::variants::Filed;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"JET9END\0");
 const VERSION: u32 = 1;
@@ -52,6 +53,14 @@ impl Entry {
     pub(super) fn of_header(header: &Header, start: u64) -> Self {
         let bytes = u32::try_from(header.record_bytes()).unwrap_or(u32::MAX);
         Self::of(&header.facts, header.offset.saturating_sub(start), bytes)
+    }
+
+    /// Under which it is filed in the index.
+    pub(super) const fn filed(&self) -> Filed {
+        Filed {
+            primary: self.primary,
+            variant: self.variant,
+        }
     }
 
     /// Where it begins, from the start of its segment, in bytes.

@@ -56,10 +56,7 @@ pub(super) fn turn_over(volume: &Volume, segment: u32, lap: u64, entries: &[Entr
 }
 
 fn found(volume: &Volume, start: u64, lap: u64, entry: &Entry) -> Option<Kept> {
-    let filed = Filed {
-        primary: entry.primary,
-        variant: entry.variant,
-    };
+    let filed = entry.filed();
     let address = Address::of_offset(start + entry.within())?;
     Some(Kept {
         filed,

@@ -16,7 +16,6 @@ use crate::purge::{Purges, Tick};
 use super::super::footer::Entry;
 use super::super::record::{Header, Kind, Meta};
 use super::super::superblock::{Emptied, Peer};
-use super::super::variants::Filed;
 use super::super::volume::Volume;
 use super::{Source, TAIL_BYTES, entries_by};
 
@@ -24,6 +23,8 @@ use super::{Source, TAIL_BYTES, entries_by};
 const TAILS_AHEAD: usize = 8;
 /// Threads that put entries in: more would wait for memory.
 const THREADS_MAX: usize = 4;
+/// Records whose places in the index are touched together, before any is put in: their cache misses overlap, which halves the time.
+const WARMED_TOGETHER: usize = 32;
 /// Segments below which one thread does it all.
 const SEGMENTS_MIN: usize = 64;
 
@@ -194,12 +195,17 @@ impl Intake<'_> {
     /// Takes in the entries whose keys are those of thread `number` of `threads`.
     fn take(&self, batch: &Batch, number: usize, threads: usize) -> Result<(), Emptied> {
         let is_mine = |entry: &&Entry| (entry.primary >> 32) as usize % threads == number;
-        for entry in batch.entries.iter().filter(is_mine) {
-            if entry.birth > self.now {
-                return Err(Emptied::Future);
-            }
-            if entry.kind == Kind::Head && self.is_own(entry.primary, batch.lap) {
-                load_entry(self.volume, batch.segment, entry);
+        let mine: Vec<&Entry> = batch.entries.iter().filter(is_mine).collect();
+        for some in mine.chunks(WARMED_TOGETHER) {
+            let catalog = &self.volume.catalog;
+            catalog.warm(some.iter().map(|entry| entry.filed()));
+            for entry in some {
+                if entry.birth > self.now {
+                    return Err(Emptied::Future);
+                }
+                if entry.kind == Kind::Head && self.is_own(entry.primary, batch.lap) {
+                    load_entry(self.volume, batch.segment, entry);
+                }
             }
         }
         Ok(())
@@ -221,11 +227,7 @@ fn load_entry(volume: &Volume, segment: u32, entry: &Entry) {
     if !volume.catalog.knows(entry.partition, entry.vary) {
         learn(volume, offset, entry, purges);
     }
-    let filed = Filed {
-        primary: entry.primary,
-        variant: entry.variant,
-    };
-    volume.catalog.load(filed, &slot);
+    volume.catalog.load(entry.filed(), &slot);
 }
 
 /// Reads what responses vary by from one of them.
@@ -248,6 +250,7 @@ fn learn(volume: &Volume, offset: u64, entry: &Entry, purges: &Purges) {
 #[cfg(test)]
 mod tests {
     use super::super::super::index::slot::Address;
+    use super::super::super::variants::Filed;
     use super::super::super::{Disk, sample};
     use crate::device::{Opener, RealFiles};
     use crate::metrics::Metrics;
