@@ -17,6 +17,7 @@ pub mod ghost;
 pub mod index;
 pub mod inspect;
 mod keeper;
+mod lap;
 mod mount;
 mod pending;
 mod piece;

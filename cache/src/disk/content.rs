@@ -37,8 +37,8 @@ pub(crate) struct DiskContent {
 impl DiskContent {
     pub(super) fn new(mount: Weak<Mount>, primary: u128, place: Place) -> Self {
         let mut segments = place.chunks.clone();
-        segments.sort_unstable_by_key(|chunk| chunk.segment);
-        segments.dedup_by_key(|chunk| chunk.segment);
+        segments.sort_unstable_by_key(|chunk| (chunk.segment, chunk.lap));
+        segments.dedup_by_key(|chunk| (chunk.segment, chunk.lap));
         Self {
             mount,
             primary,
@@ -99,10 +99,16 @@ impl DiskContent {
     /// Keeps its segments from being reused, as far as that goes; `None` when one was reused already.
     pub(crate) fn pin(self: &Arc<Self>) -> Option<Pinned> {
         let mount = self.mount()?;
+        let mut pinned = Pinned {
+            content: Arc::clone(self),
+            segments: 0,
+        };
         for location in &self.segments {
-            mount.volume().pin(location.segment);
+            if !mount.volume().pin(location) {
+                return None;
+            }
+            pinned.segments += 1;
         }
-        let pinned = Pinned(Arc::clone(self));
         self.is_there().then_some(pinned)
     }
 
@@ -222,21 +228,25 @@ impl DiskReader {
 
 /// Content whose segments are pinned.
 #[derive(Debug)]
-pub(crate) struct Pinned(Arc<DiskContent>);
+pub(crate) struct Pinned {
+    content: Arc<DiskContent>,
+    /// How many of its segments.
+    segments: usize,
+}
 
 impl std::ops::Deref for Pinned {
     type Target = DiskContent;
 
     fn deref(&self) -> &DiskContent {
-        &self.0
+        &self.content
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let Some(mount) = self.0.mount() else { return };
-        for location in &self.0.segments {
-            mount.volume().unpin(location.segment);
+        let Some(mount) = self.mount() else { return };
+        for location in &self.content.segments[..self.segments] {
+            mount.volume().unpin(location);
         }
     }
 }

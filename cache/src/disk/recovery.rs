@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -89,7 +88,7 @@ pub(super) fn find_laps(volume: &Volume) -> Result<u64, Emptied> {
             Some(header) => header.lap,
             None => seal_of(volume, number).map_or(0, |seal| seal.lap),
         };
-        segment.lap.store(lap, Ordering::Release);
+        segment.begin(lap);
         laps.push(lap);
     }
     if !are_whole(&laps, volume.last_lap()) {

@@ -8,6 +8,7 @@ use std::io;
 
 use crate::purge::Tick;
 
+use super::lap::LAP_MAX;
 use super::record::{Decoder, Encoder};
 
 /// What headers and footers take at least, and where they begin: no device in use writes less at once.
@@ -22,7 +23,7 @@ const SEGMENT_BYTES_MIN: u64 = 2 << 20;
 const SEGMENTS_MIN: u64 = 8;
 
 /// No lap or serial grows to this in the life of a volume: what is above it was not written by a node, and could not be counted on from.
-pub(super) const COUNT_MAX: u64 = u64::MAX / 4;
+pub(super) const COUNT_MAX: u64 = LAP_MAX / 4;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"JET9SEG\0");
 const VERSION: u32 = 2;

@@ -26,6 +26,7 @@ use crate::store::VolumeConfig;
 use super::catalog::Catalog;
 use super::index::slot::{Address, Birth, SizeClass, Slot};
 use super::keeper::Bell;
+use super::lap::{Held, Segment};
 use super::record::{Header, Location, RECORD_BYTES_MAX};
 use super::segment::{Geometry, SegmentHeader};
 use super::shares::Shares;
@@ -83,16 +84,8 @@ pub(crate) struct Volume {
     delays: AtomicU32,
     expelled: AtomicBool,
     service: AtomicU32,
-    pins: Mutex<()>,
-    unpinned: Condvar,
-}
-
-/// One segment.
-#[derive(Debug, Default)]
-pub(super) struct Segment {
-    /// The number of its present lap; 0: nothing readable is in it.
-    pub(super) lap: AtomicU64,
-    pins: AtomicU32,
+    /// Told when nobody reads from a segment any more.
+    unpinned: (Mutex<()>, Condvar),
 }
 
 /// Why a volume is out of service.
@@ -238,8 +231,7 @@ impl Volume {
             delays: AtomicU32::new(0),
             expelled: AtomicBool::new(false),
             service: AtomicU32::new(IN_SERVICE),
-            pins: Mutex::new(()),
-            unpinned: Condvar::new(),
+            unpinned: (Mutex::default(), Condvar::new()),
         })
     }
 
@@ -302,7 +294,7 @@ impl Volume {
     /// Whether what was at a location still is.
     pub(super) fn is_there(&self, location: &Location) -> bool {
         let segment = self.segments.get(location.segment as usize);
-        self.is_online() && segment.is_some_and(|s| s.lap.load(Ordering::Acquire) == location.lap)
+        self.is_online() && segment.is_some_and(|s| s.lap() == location.lap)
     }
 
     /// Reads the record that a slot names.
@@ -314,7 +306,7 @@ impl Volume {
         let bytes = u32::try_from(slot.size.bytes().min(room)).unwrap_or(u32::MAX);
         let location = Location {
             segment,
-            lap: of_segment.lap.load(Ordering::Acquire),
+            lap: of_segment.lap(),
             offset,
             bytes,
         };
@@ -497,8 +489,14 @@ impl Volume {
         let Some(of_segment) = self.segments.get(segment as usize) else {
             return;
         };
-        self.wait_for_pins(of_segment);
-        of_segment.lap.store(lap, Ordering::Release);
+        let (lock, unpinned) = &self.unpinned;
+        let mut waiting = lock.lock();
+        let is_held = |_: &mut ()| !of_segment.try_begin(lap);
+        let waited = unpinned.wait_while_for(&mut waiting, is_held, PINNED_MAX);
+        if waited.timed_out() {
+            of_segment.begin(lap);
+        }
+        drop(waiting);
         self.catalog
             .advance(self.geometry.start_of(segment), segment == 0);
     }
@@ -536,29 +534,19 @@ impl Volume {
         self.noted(write_superblock(&self.file, &mut superblock))
     }
 
-    /// Keeps a segment from being reused for a while.
-    pub(super) fn pin(&self, segment: u32) {
-        if let Some(segment) = self.segments.get(segment as usize) {
-            segment.pins.fetch_add(1, Ordering::AcqRel);
-        }
+    /// Keeps what is at a location from being overwritten for a while; `false` when it is not there any more.
+    pub(super) fn pin(&self, location: &Location) -> bool {
+        let segment = self.segments.get(location.segment as usize);
+        location.lap > 0 && segment.is_some_and(|segment| segment.pin(location.lap))
     }
 
-    pub(super) fn unpin(&self, segment: u32) {
-        let Some(segment) = self.segments.get(segment as usize) else {
-            return;
-        };
-        if segment.pins.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let _pins = self.pins.lock();
-            self.unpinned.notify_all();
+    pub(super) fn unpin(&self, location: &Location) {
+        let segment = self.segments.get(location.segment as usize);
+        if segment.is_some_and(|segment| segment.unpin(location.lap) == Held::No) {
+            let (lock, unpinned) = &self.unpinned;
+            let _waiting = lock.lock();
+            unpinned.notify_all();
         }
-    }
-
-    fn wait_for_pins(&self, segment: &Segment) {
-        let mut pins = self.pins.lock();
-        let is_pinned = |_: &mut ()| segment.pins.load(Ordering::Acquire) > 0;
-        let _ = self
-            .unpinned
-            .wait_while_for(&mut pins, is_pinned, PINNED_MAX);
     }
 }
 

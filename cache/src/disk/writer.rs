@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -460,7 +459,7 @@ impl Log {
     fn begin_segment(&mut self) {
         let segments = (0..).zip(&self.volume.segments);
         let usable = segments.filter(|(number, _)| !self.retired.contains(number));
-        let laps = usable.map(|(number, segment)| (segment.lap.load(Ordering::Acquire), number));
+        let laps = usable.map(|(number, segment)| (segment.lap(), number));
         let Some((oldest, segment)) = laps.min() else {
             return;
         };

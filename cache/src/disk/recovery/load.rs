@@ -100,7 +100,7 @@ fn load_with(
 fn laps(volume: &Volume, last: u64) -> Vec<(u64, u32)> {
     let mut laps: Vec<(u64, u32)> = (0..)
         .zip(&volume.segments)
-        .map(|(number, segment)| (segment.lap.load(Ordering::Acquire), number))
+        .map(|(number, segment)| (segment.lap(), number))
         .filter(|(lap, _)| (1..=last).contains(lap))
         .collect();
     laps.sort_unstable();
@@ -172,8 +172,7 @@ impl Intake<'_> {
             };
             // Either the segment is still in this lap, and stays so, or nothing of it counts.
             let _reuse = self.volume.hold_reuse();
-            let of_segment = &self.volume.segments[segment as usize];
-            if of_segment.lap.load(Ordering::Acquire) == lap {
+            if self.volume.segments[segment as usize].lap() == lap {
                 self.take_with(crew, batch)?;
             }
         }
