@@ -74,15 +74,13 @@ fn load_with(
         score,
     };
     std::thread::scope(|scope| {
-        let (told, done) = mpsc::channel();
-        let mut crew = Crew {
-            helpers: Vec::new(),
-            done,
-        };
-        for number in 1..threads {
-            let (sender, batches) = mpsc::channel();
-            crew.helpers.push(sender);
-            let (intake, told) = (&intake, told.clone());
+        let mut crew = Crew::default();
+        // One thread does it all, or this one reads and the others put in.
+        for number in 0..if threads > 1 { threads } else { 0 } {
+            let (sender, batches) = mpsc::channel::<Arc<Batch>>();
+            let (told, done) = mpsc::channel();
+            crew.helpers.push((sender, done));
+            let intake = &intake;
             scope.spawn(move || {
                 for batch in batches {
                     if told.send(intake.take(&batch, number, threads)).is_err() {
@@ -91,7 +89,6 @@ fn load_with(
                 }
             });
         }
-        drop(told);
         intake.take_all(laps, closing, &crew)
     })
 }
@@ -114,15 +111,20 @@ struct Batch {
     entries: Vec<Entry>,
 }
 
-/// The threads that help, and where they tell that they are done.
+/// The threads that put in, and where each tells that it is done.
+#[derive(Default)]
 struct Crew {
-    helpers: Vec<mpsc::Sender<Arc<Batch>>>,
-    done: mpsc::Receiver<Result<(), Emptied>>,
+    helpers: Vec<Helper>,
 }
+
+type Helper = (
+    mpsc::Sender<Arc<Batch>>,
+    mpsc::Receiver<Result<(), Emptied>>,
+);
 
 impl Crew {
     fn begin(&self, batch: &Arc<Batch>) {
-        for helper in &self.helpers {
+        for (helper, _) in &self.helpers {
             // One that is gone is missed when it should have told that it is done.
             let _ = helper.send(Arc::clone(batch));
         }
@@ -130,12 +132,12 @@ impl Crew {
 
     fn finish(&self) -> Result<(), Emptied> {
         let mut all = Ok(());
-        for _ in &self.helpers {
-            // A helper that panicked has taken nothing in for sure.
-            let Ok(one) = self.done.recv() else {
-                return Err(Emptied::Gap);
-            };
-            all = all.and(one);
+        for (_, done) in &self.helpers {
+            match done.recv() {
+                Ok(one) => all = all.and(one),
+                // A helper that panicked has taken nothing in for sure.
+                Err(_) => all = Err(Emptied::Gap),
+            }
         }
         all
     }
@@ -156,39 +158,54 @@ impl Intake<'_> {
         closing: &AtomicBool,
         crew: &Crew,
     ) -> Result<Loaded, Emptied> {
-        let mut rest = laps.iter().map(|&lap| (lap, self.begin(lap.1)));
-        let mut ahead: VecDeque<_> = rest.by_ref().take(TAILS_AHEAD).collect();
-        while let Some(((lap, segment), pending)) = ahead.pop_front() {
+        let mut batches = self.batches(laps);
+        let mut next = batches.next();
+        while let Some(batch) = next {
+            let batch = Arc::new(batch?);
             if closing.load(Ordering::Acquire) {
                 return Ok(Loaded::InPart);
             }
-            ahead.extend(rest.next());
-            let tail = self.volume.noted(pending.wait()).ok();
-            let entries = entries_by(self.volume, segment, lap, tail)?;
-            let batch = Batch {
-                segment,
-                lap,
-                entries,
-            };
             // Either the segment is still in this lap, and stays so, or nothing of it counts.
             let _reuse = self.volume.hold_reuse();
-            if self.volume.segments[segment as usize].lap() == lap {
-                self.take_with(crew, batch)?;
+            let is_there = self.volume.segments[batch.segment as usize].lap() == batch.lap;
+            if is_there {
+                crew.begin(&batch);
+            }
+            if is_there && crew.helpers.is_empty() {
+                self.take(&batch, 0, 1)?;
+            }
+            // While the others are at it.
+            next = batches.next();
+            if is_there {
+                crew.finish()?;
             }
         }
         Ok(Loaded::All)
     }
 
+    /// What the segments hold, read ahead.
+    fn batches<'b>(
+        &'b self,
+        laps: &'b [(u64, u32)],
+    ) -> impl Iterator<Item = Result<Batch, Emptied>> + 'b {
+        let mut rest = laps.iter().map(|&lap| (lap, self.begin(lap.1)));
+        let mut ahead: VecDeque<_> = rest.by_ref().take(TAILS_AHEAD).collect();
+        std::iter::from_fn(move || {
+            let ((lap, segment), pending) = ahead.pop_front()?;
+            ahead.extend(rest.next());
+            let tail = self.volume.noted(pending.wait()).ok();
+            let entries = entries_by(self.volume, segment, lap, tail);
+            Some(entries.map(|entries| Batch {
+                segment,
+                lap,
+                entries,
+            }))
+        })
+    }
+
     fn begin(&self, segment: u32) -> Pending<Bytes> {
         let start = self.volume.geometry.end_of(segment) - TAIL_BYTES;
         self.volume.file.read_patiently(start, TAIL_BYTES as usize)
-    }
-
-    fn take_with(&self, crew: &Crew, batch: Batch) -> Result<(), Emptied> {
-        let batch = Arc::new(batch);
-        crew.begin(&batch);
-        let own = self.take(&batch, 0, crew.helpers.len() + 1);
-        crew.finish().and(own)
     }
 
     /// Takes in the entries whose keys are those of thread `number` of `threads`.
