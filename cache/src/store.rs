@@ -335,6 +335,11 @@ impl Cache {
         self.purges.purge(&what).await
     }
 
+    /// The number of the last thing purged; 0 before the first. All up to it are durable and in force.
+    pub fn purge_sequence(&self) -> u64 {
+        self.purges.sequence()
+    }
+
     /// Invalidates a URL after an unsafe request (RFC 9111 §4.4): as a hard purge of it, but free (`None`) when nothing matches.
     ///
     /// # Errors

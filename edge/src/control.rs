@@ -3,6 +3,7 @@
 pub mod api;
 mod durable;
 pub mod etcd;
+pub mod explain;
 pub mod health;
 pub mod mastership;
 pub mod purge;

@@ -12,7 +12,7 @@ use jet9_cache::fill::Filling;
 use jet9_cache::semantics::freshness::{self, Freshness};
 use jet9_cache::semantics::request::{ReadMethod, RequestPolicy};
 use jet9_cache::store::{Body, Purging};
-use jet9_cluster::{Epoch, Mastership};
+use jet9_cluster::Epoch;
 use tokio::time::timeout;
 
 use crate::clock;
@@ -20,16 +20,19 @@ use crate::control::purge;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
 use crate::interim::{Interims, Teller};
-use crate::message::{Framing, Request, Response};
+use crate::message::{Request, Response};
 use crate::origin;
 use crate::origin::fetch::OriginAnswer;
 use crate::parts::Edge;
-use crate::request;
 use crate::request::guard::Refusal;
-use crate::request::lookup::{self, Asking, Found, Stored};
+use crate::request::lookup::{self, Asking, Stored};
 use crate::response::deliver;
 use crate::response::fault::{self, ClientFault, EdgeFault, Fault};
 use crate::response::store::{Fill, Outcome};
+
+pub(crate) mod course;
+
+use course::{Meaning, Source, Unasked};
 
 /// How often a request looks again after another one's fetch ended in its favour or failed. Then it fetches for itself.
 const LOOKS_MAX: usize = 4;
@@ -79,12 +82,6 @@ pub fn refuse(edge: &Edge, exchange: &mut Exchange, refusal: &Refusal) -> Respon
     )
 }
 
-/// Whether a stale response answers without the origin being asked.
-enum Unasked {
-    Serve(Stored, Reason),
-    No(Option<Stored>),
-}
-
 /// One request on its way through the stages.
 struct Story<'a> {
     edge: &'a Arc<Edge>,
@@ -97,27 +94,14 @@ struct Story<'a> {
 
 impl Story<'_> {
     async fn tell(mut self) -> Result<Answer, Fault> {
-        let (client, host) = (&self.exchange.client, &self.request.host);
-        let named = request::site::find(&self.edge.sites, client, host);
-        let ordered = purge::ordered(self.edge, named.as_ref(), self.request, client);
-        if let Ok(named) = &named {
-            self.exchange.site = Some(Arc::clone(&named.site));
-        }
-        if let Some(ordered) = ordered.map_err(Fault::Client)? {
-            self.exchange.site = Some(Arc::clone(&ordered.site));
-            let purged = purge::in_band(self.edge, ordered, self.request);
-            return purged.await.map(Answer::Respond);
-        }
-        let named = named.map_err(Fault::Client)?;
-        if let Some(response) =
-            deliver::to_https(self.edge, self.exchange, &named.site, self.request)?
-        {
-            return Ok(Answer::Respond(response));
-        }
-        if matches!(self.request.content, Framing::Length(length) if length > named.site.site.body)
-        {
-            return Err(Fault::Client(ClientFault::ContentTooLarge));
-        }
+        let named = match course::meaning(self.edge, self.exchange, self.request)? {
+            Meaning::Purge(ordered) => {
+                let purged = purge::in_band(self.edge, &ordered, self.request);
+                return purged.await.map(Answer::Respond);
+            }
+            Meaning::Answered(response) => return Ok(Answer::Respond(response)),
+            Meaning::Resource(named) => named,
+        };
         match lookup::asking(self.edge, &named, self.request) {
             Ok(asking) => self.retrieve(&asking).await,
             Err(past) => {
@@ -130,37 +114,17 @@ impl Story<'_> {
     /// From the store, from another request's fetch, or by a fetch of its own.
     async fn retrieve(&mut self, asking: &Asking<'_>) -> Result<Answer, Fault> {
         for _ in 0..LOOKS_MAX {
-            let stale = match lookup::consult(
-                self.edge,
-                self.exchange,
-                asking,
-                self.edge.clock.now(),
-            )
-            .await
-            {
-                Found::Fresh(stored) => return self.serve(asking, stored, None),
-                Found::WhileRevalidating(stored) => {
-                    self.revalidate_in_background(asking, &stored);
-                    return self.serve(asking, stored, Some(Reason::StaleWhileRevalidate));
+            let stale = match course::source(self.edge, self.exchange, asking).await? {
+                Source::Store { stored, stale } => {
+                    if matches!(stale, Some(Reason::StaleWhileRevalidate | Reason::Breaker)) {
+                        self.revalidate_in_background(asking, &stored);
+                    }
+                    return self.deliver(asking, stored);
                 }
-                Found::Stale(stored) => Some(stored),
-                Found::Nothing => None,
-                Found::Unusable if !asking.policy.directives.only_if_cached => {
-                    return self.apart(asking, None).await;
-                }
-                Found::Unusable => None,
+                Source::Apart(stale) => return self.apart(asking, stale).await,
+                Source::Alone(stale, why) => return self.alone(asking, stale, why).await,
+                Source::Shared(stale) => stale,
             };
-            if asking.policy.directives.only_if_cached {
-                return Err(Fault::Client(ClientFault::OnlyIfCached));
-            }
-            if lookup::is_for_itself(asking, stale.as_ref()) {
-                return self.apart(asking, stale).await;
-            }
-            let now = self.edge.clock.now();
-            if self.edge.cache.predict(&asking.asker(), now).is_some() {
-                let alone = self.alone(asking, stale, Reason::PredictedUncacheable);
-                return alone.await;
-            }
             let seen = stale.as_ref().map(|stored| &stored.hit.handle);
             match self
                 .edge
@@ -185,7 +149,8 @@ impl Story<'_> {
         lead: Lead,
         stale: Option<Stored>,
     ) -> Result<Answer, Fault> {
-        let stale = match self.unasked(asking, stale) {
+        // Who waited for another one's fetch before has not looked since.
+        let stale = match course::unasked(self.edge, asking, stale) {
             Unasked::Serve(stored, Reason::Breaker) => {
                 // Nobody waits to learn whether the origin is well again.
                 drop(self.fill(asking, lead, Some(&stored), None).detach());
@@ -237,12 +202,6 @@ impl Story<'_> {
         follower: Follower,
         stale: Option<Stored>,
     ) -> Result<Option<Answer>, Fault> {
-        let stale = match self.unasked(asking, stale) {
-            Unasked::Serve(stored, why) => {
-                return self.serve(asking, stored, Some(why)).map(Some);
-            }
-            Unasked::No(stale) => stale,
-        };
         let since = clock::monotonic();
         let followed = timeout(self.patience, follower.outcome()).await;
         self.patience = self.patience.saturating_sub(since.elapsed());
@@ -362,26 +321,6 @@ impl Story<'_> {
             stale: stale.map(Stored::to_validate),
             interim,
         }
-    }
-
-    /// Whether a stored response answers at once because there is nobody to ask, or nobody who answers: then nothing is held.
-    fn unasked(&self, asking: &Asking<'_>, stale: Option<Stored>) -> Unasked {
-        let stored = match stale {
-            Some(stored) if stored.if_error => stored,
-            stale => return Unasked::No(stale),
-        };
-        if !self.has_live_master(asking) {
-            Unasked::Serve(stored, Reason::OriginDown)
-        } else if origin::master::is_spared(self.edge, asking.site) {
-            Unasked::Serve(stored, Reason::Breaker)
-        } else {
-            Unasked::No(Some(stored))
-        }
-    }
-
-    fn has_live_master(&self, asking: &Asking<'_>) -> bool {
-        let cluster = &asking.site.site.origin.cluster;
-        matches!(self.edge.masters.current(cluster), Mastership::Live { .. })
     }
 
     fn serve(

@@ -26,6 +26,7 @@ mod routes;
 mod server;
 
 mod clusters;
+mod explain;
 mod nodes;
 mod openapi;
 mod purges;

@@ -154,6 +154,27 @@ fn breaker_time(edge: &Edge) -> Instant {
     Instant(edge.clock.now().unix_millis())
 }
 
+/// What would become of a request of a site that needs a side now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// It is sent.
+    Sent,
+    /// It is held for a live master, at most this long.
+    Held(Duration),
+    /// There is no route.
+    Refused(NoRoute),
+}
+
+/// What [`route`] would decide now, without waiting.
+pub fn prospect(edge: &Edge, site: &SiteRuntime) -> Prospect {
+    let origin = &site.site.origin;
+    match decide(edge.masters.current(&origin.cluster), origin) {
+        Decision::Send(_) => Prospect::Sent,
+        Decision::Hold(up_to) => Prospect::Held(up_to),
+        Decision::Refuse(why) => Prospect::Refused(why),
+    }
+}
+
 /// Whether a route still holds: its epoch is the highest adopted, live, and names the same side. The last thing asked before the first byte.
 pub fn recheck(edge: &Edge, route: &Route) -> bool {
     is_live(&edge.masters.current(&route.cluster), route)

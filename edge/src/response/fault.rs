@@ -140,8 +140,13 @@ pub fn respond(
     }
 }
 
+/// The status of the response to a fault.
+pub(crate) fn status(fault: &Fault) -> StatusCode {
+    show(fault).status
+}
+
 /// Why the request could not be forwarded, where that is what happened.
-fn reason(fault: &Fault) -> Option<Reason> {
+pub(crate) fn reason(fault: &Fault) -> Option<Reason> {
     match fault {
         Fault::Cluster(NoRoute::Held) => Some(Reason::Hold),
         Fault::Cluster(NoRoute::Spared) => Some(Reason::Breaker),

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use jet9_cache::purge::{Mode, Purge, What};
 use jet9_config::site::{Profile, SetCookie, Site};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::{self, WallClock};
+use crate::control::explain::{self, Question};
 use crate::exchange::Asked;
 use crate::interim::Interims;
 use crate::message::Content;
@@ -97,6 +99,30 @@ async fn ask(edge: &Arc<Edge>, head: &str) -> Option<Reason> {
     exchange.reason
 }
 
+/// What explain says of the request with these lines.
+async fn explained(edge: &Arc<Edge>, lines: &str) -> Value {
+    let mut headers = serde_json::Map::new();
+    for (name, value) in lines.lines().filter_map(|line| line.split_once(": ")) {
+        headers.insert(name.to_owned(), value.into());
+    }
+    let question = json!({ "url": "http://example.test/", "headers": headers });
+    let question = Question::parse(question.to_string().as_bytes()).unwrap();
+    let asked = explain::Asked::of(edge, &question).unwrap();
+    explain::explain(edge, &asked).await
+}
+
+/// Explain said what then was done: the very reason, or that the answer would decide and might give this one.
+#[track_caller]
+fn agree(said: &Value, done: Option<Reason>) {
+    let done = done.map(Reason::as_str);
+    let decides = said["answer_decides"].as_array().unwrap();
+    let left_open = done.is_some_and(|word| decides.iter().any(|open| open == word));
+    assert!(
+        said["reason"] == json!(done) || left_open,
+        "{done:?}: {said}"
+    );
+}
+
 /// Reads a fill to its end, so that the next request finds it stored.
 async fn until_stored(content: Content) {
     if let Content::Stored(mut reader) = content {
@@ -115,10 +141,30 @@ async fn check(
     let node = node(site, side).await;
     let mut last = None;
     for head in heads {
+        let said = explained(&node.edge, head).await;
+        assert_eq!(
+            said,
+            explained(&node.edge, head).await,
+            "asking changes nothing"
+        );
         last = ask(&node.edge, &format!("{GET}{head}")).await;
+        agree(&said, last);
     }
     assert_eq!(last, Some(reason), "{heads:?}");
     produced.insert(reason);
+}
+
+/// An answer of this kind is not stored for this reason, which explain knows from then on, and the next request is told so.
+async fn check_learned(reason: Reason, lines: &str, answer: &str) {
+    let node = node(safe, Side::Answers(&[answer, answer])).await;
+    let head = format!("{GET}{lines}");
+    assert_eq!(ask(&node.edge, &head).await, Some(reason));
+    let said = explained(&node.edge, lines).await;
+    assert_eq!(said["reason"], "predicted-uncacheable", "{said}");
+    assert_eq!(said["learned"], reason.as_str(), "{said}");
+    assert_eq!(said["decision"], "fetch", "{said}");
+    let next = ask(&node.edge, &head).await;
+    assert_eq!(next, Some(Reason::PredictedUncacheable), "{reason:?}");
 }
 
 const fn as_is(_: &mut Site) {}
@@ -193,6 +239,7 @@ async fn of_answers(produced: &mut HashSet<Reason>) {
         (Reason::CookieUnknown, "Cookie: a=b\r\n", "ETag: \"a\"\r\n"),
     ] {
         check(produced, reason, safe, Side::Fields(&[answer]), &[head]).await;
+        check_learned(reason, head, &ok(answer)).await;
     }
     let huge = "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\nCache-Control: max-age=9\r\n\r\n";
     check(
@@ -246,6 +293,11 @@ async fn of_purged_ones(produced: &mut HashSet<Reason>) {
         mode: Mode::Soft,
     };
     node.edge.cache.purge(all).await.unwrap();
+    let said = explained(&node.edge, "").await;
+    assert_eq!(
+        (&said["reason"], &said["stored"]["purged"]),
+        (&json!("purged"), &json!("soft"))
+    );
     assert_eq!(ask(&node.edge, GET).await, Some(Reason::Purged));
     produced.insert(Reason::Purged);
 }

@@ -96,7 +96,8 @@ fn unknown(id: &str) -> Problem {
     Problem::not_found(format!("nothing was published of a cluster `{id}`"))
 }
 
-fn describe(seen: &Seen) -> Value {
+/// What this node sees of a cluster.
+pub(super) fn describe(seen: &Seen) -> Value {
     let document = seen.document.as_ref();
     let (word, master, doubt) = match &seen.mastership {
         Mastership::Live { side, .. } => ("live", Some(side.as_str()), None),

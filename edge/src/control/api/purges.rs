@@ -34,6 +34,18 @@ pub(super) async fn create(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(answer(&edge.id, common, performed))
 }
 
+/// `GET /v1/purges/{sequence}`: by node. What has a number is durable here, and what is durable here is applied here.
+pub(super) async fn one(call: Call<'_>) -> Result<Answer, Problem> {
+    let edge = &call.api.edge;
+    let sequence = call.name.parse().ok();
+    let known = sequence.filter(|number| (1..=edge.cache.purge_sequence()).contains(number));
+    let sequence = known
+        .ok_or_else(|| Problem::not_found(format!("no purge has the number `{}`", call.name)))?;
+    Ok(Answer::ok(
+        json!({ "sequence": sequence, "applied": [edge.id], "lagging": [] }),
+    ))
+}
+
 fn answer(node: &str, mut body: serde_json::Value, performed: Performed) -> Answer {
     match performed {
         Performed::Applied(purged) => {

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use jet9_config::limits::Limits;
 
 use super::problem::Problem;
-use super::{Handler, clusters, nodes, openapi, purges, sites, tokens};
+use super::{Handler, clusters, explain, nodes, openapi, purges, sites, tokens};
 use crate::control::tokens::Right;
 
 /// One thing that can be called.
@@ -102,6 +102,28 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         answers: &[200, 202, 404, 422],
         handler: |call| Box::pin(purges::create(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/purges/{sequence}",
+        summary: "Shows which nodes have applied a purge",
+        needs: Needs::Known,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200, 404],
+        handler: |call| Box::pin(purges::one(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/v1/explain",
+        summary: "Tells what would be done with a request, and why",
+        needs: Needs::Known,
+        effect: Effect::Reads,
+        takes: JSON,
+        query: &[],
+        answers: &[200, 422],
+        handler: |call| Box::pin(explain::explain(call)),
     },
     Route {
         method: Method::GET,

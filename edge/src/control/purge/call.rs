@@ -49,6 +49,8 @@ pub struct Call {
 pub enum Wait {
     /// This node's.
     Local,
+    /// Every node's. A node without a fleet is all there is.
+    All,
 }
 
 /// One problem of a call.
@@ -287,10 +289,7 @@ impl Reader {
     fn wait(&mut self) -> Wait {
         match self.take("wait").as_ref().map(Value::as_str) {
             None | Some(Some("local")) => {}
-            Some(Some("all")) => self.wrong(
-                "/wait",
-                "this version does not do this yet: a node knows of no other; use \"local\" on each",
-            ),
+            Some(Some("all")) => return Wait::All,
             Some(_) => self.wrong("/wait", "expected \"local\" or \"all\""),
         }
         Wait::Local

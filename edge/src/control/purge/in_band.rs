@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use jet9_cache::purge::What;
+use jet9_cache::purge::{Mode, What};
 
 use super::dialect::{self, Asked, Hint, Order, Thing};
 use super::sender::{self, Whose};
@@ -69,6 +69,18 @@ pub fn ordered(
     }
 }
 
+impl Ordered {
+    /// What it purges, and how.
+    ///
+    /// # Errors
+    /// When it cannot be understood to the letter.
+    pub fn understood(&self, edge: &Edge, request: &Request) -> Result<(Vec<What>, Mode), Hint> {
+        let order = self.order.as_ref().map_err(Clone::clone)?;
+        let here = self.is_by_name.then(|| request.host.as_str());
+        Ok((what(edge, &self.site, here, &order.things)?, order.mode))
+    }
+}
+
 fn site_of_sender(
     edge: &Edge,
     request: &Request,
@@ -92,20 +104,12 @@ fn site_of_sender(
 ///
 /// # Errors
 /// When the journal could not be written.
-pub async fn in_band(edge: &Edge, ordered: Ordered, request: &Request) -> Result<Response, Fault> {
-    let Ordered {
-        site,
-        is_by_name,
-        order,
-    } = ordered;
-    let here = is_by_name.then(|| request.host.as_str());
-    let understood =
-        order.and_then(|order| Ok((what(edge, &site, here, &order.things)?, order.mode)));
-    let (what, mode) = match understood {
+pub async fn in_band(edge: &Edge, ordered: &Ordered, request: &Request) -> Result<Response, Fault> {
+    let (what, mode) = match ordered.understood(edge, request) {
         Ok(understood) => understood,
         Err(Hint(hint)) => return Ok(answer(edge, StatusCode::BAD_REQUEST, format!("{hint}\n"))),
     };
-    let purge = super::of_site(&site, what, mode);
+    let purge = super::of_site(&ordered.site, what, mode);
     match super::perform(edge, purge, TIMEOUT_DEFAULT).await {
         Ok(Performed::Applied(_)) => Ok(answer(edge, StatusCode::OK, "purged\n".to_owned())),
         Ok(Performed::Lagging) => Err(Fault::Edge(EdgeFault::Overloaded("purge journal"))),
