@@ -12,6 +12,7 @@ pub mod run;
 
 pub mod cache;
 pub mod cluster;
+pub mod explain;
 pub mod node;
 pub mod purge;
 pub mod site;

@@ -6,7 +6,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use jet9_edge::commands::{Failure, cache, check, cluster, node, purge, quickstart, run, site};
+use jet9_edge::commands::{
+    Failure, cache, check, cluster, explain, node, purge, quickstart, run, site,
+};
 
 /// Jet9 Edge: a caching reverse proxy that follows the live master of each site.
 #[derive(Debug, Parser)]
@@ -26,6 +28,8 @@ enum Command {
     Quickstart(quickstart::Arguments),
     /// Purge stored responses of a site.
     Purge(purge::Arguments),
+    /// Tell what would be done with a request, and why, without asking any origin.
+    Explain(explain::Arguments),
     /// Sites of a running edge.
     #[command(subcommand)]
     Site(site::Command),
@@ -61,6 +65,7 @@ fn execute(command: &Command) -> Result<ExitCode, Failure> {
             Err(error) => Err(Failure::new(error)),
         },
         Command::Purge(arguments) => purge::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Site(command) => site::run(command),
         Command::Cluster(command) => cluster::run(command),
         Command::Cache(command) => cache::run(command),

@@ -30,6 +30,7 @@ mod explain;
 mod nodes;
 mod openapi;
 mod purges;
+mod shapes;
 mod sites;
 mod tokens;
 

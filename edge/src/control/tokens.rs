@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 
@@ -32,6 +32,12 @@ const TOKEN_MAX: u64 = 1024;
 
 /// Fewer bytes than this are no secret.
 const TOKEN_MIN: usize = 16;
+
+/// Fields of requests that are a token.
+const KEYS: [HeaderName; 2] = [
+    HeaderName::from_static("fastly-key"),
+    HeaderName::from_static("x-auth-key"),
+];
 
 /// The tokens of this node.
 pub struct Tokens {
@@ -161,13 +167,17 @@ impl Tokens {
     }
 
     /// Who a request comes from, by the token that it carries: as a bearer token (RFC 6750), or as the password of Basic credentials (RFC
-    /// 7617), which is what a plugin sends whose URL was configured as `http://any:token@host/`. `None`: no token, or none of ours.
+    /// 7617), which is what a plugin sends whose URL was configured as `http://any:token@host/`; or in `Fastly-Key` or `X-Auth-Key`, as
+    /// plugins for other services do. `None`: no token, none of ours, or two.
     pub fn principal(&self, fields: &HeaderMap) -> Option<Principal> {
-        let mut values = fields.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
+        let credentials = fields.get_all(AUTHORIZATION).iter();
+        let credentials = credentials.map(|value| value.to_str().ok().and_then(token_of));
+        let keys = KEYS.into_iter().flat_map(|name| fields.get_all(name));
+        let keys = keys.map(|value| value.to_str().ok().map(str::to_owned));
+        let mut tokens = credentials.chain(keys);
+        let (Some(Some(token)), None) = (tokens.next(), tokens.next()) else {
             return None;
         };
-        let token = value.to_str().ok().and_then(token_of)?;
         if self.is_admin(&token) {
             return Some(Principal::admin("admin"));
         }
@@ -362,5 +372,12 @@ mod tests {
         check(TOKEN, false);
         check("Basic %%%", false);
         assert!(tokens.principal(&HeaderMap::new()).is_none());
+        for name in KEYS {
+            let mut fields = HeaderMap::new();
+            fields.insert(name, HeaderValue::from_static(TOKEN));
+            assert!(tokens.principal(&fields).is_some());
+            fields.insert(AUTHORIZATION, HeaderValue::from_static("Basic %%%"));
+            assert!(tokens.principal(&fields).is_none(), "two");
+        }
     }
 }

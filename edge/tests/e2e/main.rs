@@ -19,6 +19,8 @@ mod dialects;
 #[cfg(test)]
 mod etcd;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod interim;
@@ -34,6 +36,8 @@ mod pacemaker;
 mod panel;
 #[cfg(test)]
 mod purge;
+#[cfg(test)]
+mod purge_race;
 #[cfg(test)]
 mod readiness;
 #[cfg(test)]

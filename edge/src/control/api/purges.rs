@@ -2,21 +2,69 @@
 
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::{Answer, Call};
-use crate::control::purge::{self, CallError, Performed};
+use crate::control::purge::{self, CallError, FieldError, Performed};
 use crate::control::tokens::Right;
 
 /// `POST`: purges, all or nothing; durable when it answers 200.
 pub(super) async fn create(call: Call<'_>) -> Result<Answer, Problem> {
-    let edge = &call.api.edge;
-    let wanted = purge::Call::parse(call.body).map_err(|error| match error {
+    let wanted = purge::Call::parse(call.body).map_err(refusal)?;
+    call.require(Right::Purge(&wanted.site))?;
+    let (count, performed) = perform(&call, &wanted).await?;
+    let mode = purge::mode_word(wanted.mode);
+    let common = json!({ "site": wanted.site, "mode": mode, "things": count });
+    Ok(answer(&call.api.edge.id, common, performed))
+}
+
+/// Does a purge whose caller has the right to it; its number. `names`: what values are called in the body that was sent, for those that
+/// are told of.
+pub(super) async fn numbered(
+    call: &Call<'_>,
+    wanted: &Value,
+    names: &[(&str, &str)],
+) -> Result<u64, Problem> {
+    let renamed = |error: FieldError| {
+        let found = names
+            .iter()
+            .find(|(ours, _)| error.pointer.starts_with(ours));
+        let pointer = found.map(|(ours, theirs)| error.pointer.replacen(ours, theirs, 1));
+        FieldError {
+            pointer: pointer.unwrap_or(error.pointer),
+            ..error
+        }
+    };
+    let wanted =
+        purge::Call::parse(wanted.to_string().as_bytes()).map_err(|error| match error {
+            CallError::Fields(errors) => {
+                refusal(CallError::Fields(errors.into_iter().map(renamed).collect()))
+            }
+            error @ CallError::Syntax(_) => refusal(error),
+        })?;
+    match perform(call, &wanted).await? {
+        (_, Performed::Applied(purged)) => Ok(purged.sequence),
+        (_, Performed::Lagging) => {
+            let late = Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not done in time; it goes on",
+            );
+            Err(late.with(RETRY_AFTER, 5.into()))
+        }
+    }
+}
+
+fn refusal(error: CallError) -> Problem {
+    match error {
         CallError::Syntax(message) => Problem::new(StatusCode::BAD_REQUEST, message),
         CallError::Fields(errors) => Problem::unprocessable(errors),
-    })?;
-    call.require(Right::Purge(&wanted.site))?;
+    }
+}
+
+/// How many things were purged, and whether they are by now.
+async fn perform(call: &Call<'_>, wanted: &purge::Call) -> Result<(usize, Performed), Problem> {
+    let edge = &call.api.edge;
     let site = edge.sites.by_id(&wanted.site);
     let site = site.ok_or_else(|| Problem::not_found(format!("no site `{}`", wanted.site)))?;
     let what = wanted
@@ -29,9 +77,8 @@ pub(super) async fn create(call: Call<'_>) -> Result<Answer, Problem> {
         log::error!("{error}");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with(RETRY_AFTER, 5.into())
     })?;
-    log::info!("purged site={} things={count} mode={}", wanted.site, mode);
-    let common = json!({ "site": wanted.site, "mode": mode, "things": count });
-    Ok(answer(&edge.id, common, performed))
+    log::info!("purged site={} things={count} mode={mode}", wanted.site);
+    Ok((count, performed))
 }
 
 /// `GET /v1/purges/{sequence}`: by node. What has a number is durable here, and what is durable here is applied here.
@@ -46,7 +93,7 @@ pub(super) async fn one(call: Call<'_>) -> Result<Answer, Problem> {
     ))
 }
 
-fn answer(node: &str, mut body: serde_json::Value, performed: Performed) -> Answer {
+fn answer(node: &str, mut body: Value, performed: Performed) -> Answer {
     match performed {
         Performed::Applied(purged) => {
             body["sequence"] = purged.sequence.into();

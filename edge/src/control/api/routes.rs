@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use jet9_config::limits::Limits;
 
 use super::problem::Problem;
-use super::{Handler, clusters, explain, nodes, openapi, purges, sites, tokens};
+use super::{Handler, clusters, explain, nodes, openapi, purges, shapes, sites, tokens};
 use crate::control::tokens::Right;
 
 /// One thing that can be called.
@@ -113,6 +113,39 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         answers: &[200, 404],
         handler: |call| Box::pin(purges::one(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/service/{id}/purge_all",
+        summary: "Purges all of one site, as Fastly's API does",
+        needs: Needs::Known,
+        effect: Effect::Writes,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200, 404, 422],
+        handler: |call| Box::pin(shapes::fastly_all(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/service/{id}/purge",
+        summary: "Purges by keys, as Fastly's API does",
+        needs: Needs::Known,
+        effect: Effect::Writes,
+        takes: JSON,
+        query: &[],
+        answers: &[200, 404, 422],
+        handler: |call| Box::pin(shapes::fastly_keys(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/client/v4/zones/{id}/purge_cache",
+        summary: "Purges of one site, as Cloudflare's API does",
+        needs: Needs::Known,
+        effect: Effect::Writes,
+        takes: JSON,
+        query: &[],
+        answers: &[200, 404, 422],
+        handler: |call| Box::pin(shapes::cloudflare(call)),
     },
     Route {
         method: Method::POST,

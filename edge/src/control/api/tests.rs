@@ -102,6 +102,66 @@ async fn a_purge_is_durable_when_it_is_answered_and_numbers_grow() {
     let second = served.post(&all).await.expect("purged");
     let number = |answered: &Answered| answered.body["sequence"].as_u64().expect("a number");
     assert!(number(&second) > number(&first));
+    let last = number(&second);
+    let seen = served.get(&format!("/v1/purges/{last}")).await;
+    let seen = seen.expect("it is known");
+    let expected = json!({"sequence": last, "applied": ["edge-1"], "lagging": []});
+    assert_eq!(seen, expected);
+    for unknown in [(last + 1).to_string(), "0".to_owned(), "x".to_owned()] {
+        let failure = served.get(&format!("/v1/purges/{unknown}")).await;
+        assert_eq!(failure.expect_err("none").code, Code::NotFound, "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn plugins_of_other_services_purge_in_their_shapes() {
+    let served = Served::start().await;
+    let post = async |path: &str, body: Value| {
+        let ask = Ask::send(Method::POST, path, &body);
+        served.socket.call(&ask).await
+    };
+    let keys = post("/service/s-1/purge", json!({"surrogate_keys": ["a", "b"]})).await;
+    let keys = keys.expect("purged").body;
+    assert_eq!(keys["a"], keys["b"]);
+    let all = post("/service/s-1/purge_all", json!({})).await;
+    assert_eq!(all.expect("purged").body["status"], "ok");
+    let zone = "/client/v4/zones/s-1/purge_cache";
+    for body in [
+        json!({"purge_everything": true}),
+        json!({"files": ["https://example.test/x", {"url": "http://example.test/y"}]}),
+        json!({"tags": ["a"]}),
+        json!({"prefixes": ["example.test/x/"]}),
+    ] {
+        let done = post(zone, body.clone()).await.expect("purged");
+        assert_eq!(done.body["success"], true, "{body}");
+    }
+    for (path, body, word) in [
+        (
+            zone,
+            json!({"files": ["http://other.test/"]}),
+            "/files/0: `other.test`",
+        ),
+        (
+            zone,
+            json!({"hosts": ["example.test"]}),
+            "/hosts: cannot be purged by",
+        ),
+        (
+            zone,
+            json!({"prefixes": ["example.test"]}),
+            "/prefixes/0: expected the beginning",
+        ),
+        (zone, json!({}), "nothing to purge"),
+        (
+            "/service/s-1/purge",
+            json!({"surrogate_keys": 1}),
+            "/surrogate_keys: expected an array",
+        ),
+        ("/service/s-9/purge_all", json!({}), "no site `s-9`"),
+    ] {
+        let failure = post(path, body.clone()).await.expect_err("refused");
+        assert!(failure.message.contains(word), "{body}: {failure}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What becomes of requests and fetches under way when the live master changes.
 
 use super::*;
+use crate::control::explain::{self, Question};
 use crate::origin::master::{self, NoRoute};
 
 const STEPS_DOWN: &str = r#""phase":"switching","master":null,"reason":"standby""#;
@@ -174,6 +175,13 @@ async fn while_a_master_is_spared_what_is_stored_answers_at_once() {
         let got = scene.told("", FAILED).await;
         assert!(got.cache.contains("detail=stale-if-error"), "{}", got.cache);
     }
+    let question = Question::parse(br#"{"url": "http://example.test/"}"#).unwrap();
+    let asked = explain::Asked::of(&scene.node.edge, &question).unwrap();
+    let said = explain::explain(&scene.node.edge, &asked).await;
+    assert_eq!(
+        (&said["decision"], &said["reason"]),
+        (&"serve-stale".into(), &"breaker".into())
+    );
     let got = scene.ask("").await.await.unwrap();
     assert!(got.cache.contains("detail=breaker"), "{}", got.cache);
     assert!(scene.is_quiet().await, "the side is spared");

@@ -142,7 +142,7 @@ fn all_problems_of_a_call_are_told_at_once() {
         r#"{"site":"s","all":true,"mode":"x","wait":"x","timeout_ms":0}"#,
         &["/mode", "/wait", "/timeout_ms"],
     );
-    check(r#"{"site":"s","all":true,"wait":"all"}"#, &["/wait"]);
+    check(r#"{"site":"s","all":true,"wait":["all"]}"#, &["/wait"]);
     let many = vec!["/x"; THINGS_MAX + 1];
     check(
         &serde_json::json!({"site": "s", "urls": many}).to_string(),
