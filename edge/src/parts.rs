@@ -8,7 +8,7 @@ use jet9_config::limits::Limits;
 use crate::clock::WallClock;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
-use crate::control::purge::Senders;
+use crate::control::purge::{Queue, Senders};
 use crate::control::sites::Sites;
 use crate::control::tokens::Tokens;
 use crate::exchange::RequestIds;
@@ -53,6 +53,8 @@ pub struct Edge {
     pub health: Health,
     /// Who may use the admin API, and purge on sites' own names.
     pub tokens: Tokens,
+    /// The purges that wait, by site.
+    pub purges: Queue,
     /// Whose purge it is that comes to the edge's own address.
     pub senders: Senders,
     /// Names for exchanges.

@@ -20,11 +20,13 @@ mod by_response;
 pub mod call;
 pub mod dialect;
 mod in_band;
+mod queue;
 mod sender;
 
 pub use by_response::by_response;
 pub use call::{Call, CallError, FieldError, Wait};
 pub use in_band::{Ordered, in_band, ordered};
+pub use queue::Queue;
 pub use sender::Senders;
 
 /// How long a purge is waited for when the call does not say.
@@ -39,6 +41,33 @@ pub enum Performed {
     Lagging,
 }
 
+/// A purge was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPurged {
+    /// Too many of the same site wait.
+    #[error("too many purges of this site wait; nothing was purged")]
+    TooMany,
+    /// The journal could not be written.
+    #[error(transparent)]
+    Failed(#[from] PurgeError),
+}
+
+/// Purges for somebody who can send it again: not if too many of that site wait already. As [`perform`] otherwise.
+///
+/// # Errors
+/// When nothing was purged.
+pub async fn admitted(
+    edge: &Edge,
+    purge: Purge,
+    timeout: Duration,
+) -> Result<Performed, NotPurged> {
+    let place = match purge.partition {
+        Some(site) => Some(edge.purges.enter(site).ok_or(NotPurged::TooMany)?),
+        None => None,
+    };
+    Ok(perform_in(edge, purge, timeout, place).await?)
+}
+
 /// Purges. Goes on to its end when the caller leaves or `timeout` passes: half a purge is none.
 ///
 /// # Errors
@@ -48,8 +77,21 @@ pub async fn perform(
     purge: Purge,
     timeout: Duration,
 ) -> Result<Performed, PurgeError> {
+    perform_in(edge, purge, timeout, None).await
+}
+
+async fn perform_in(
+    edge: &Edge,
+    purge: Purge,
+    timeout: Duration,
+    place: Option<queue::Place>,
+) -> Result<Performed, PurgeError> {
     let cache = std::sync::Arc::clone(&edge.cache);
-    let purging = tokio::spawn(async move { cache.purge(purge).await });
+    let purging = tokio::spawn(async move {
+        let purged = cache.purge(purge).await;
+        drop(place);
+        purged
+    });
     match tokio::time::timeout(timeout, purging).await {
         Ok(Ok(purged)) => purged.map(Performed::Applied),
         Ok(Err(ended)) => Err(PurgeError::Journal(std::io::Error::other(ended))),

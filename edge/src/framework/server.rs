@@ -28,7 +28,7 @@ use crate::clock::{self, WallClock};
 use crate::control::api::Api;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::{self, Masters};
-use crate::control::purge::Senders;
+use crate::control::purge::{Queue, Senders};
 use crate::control::sites::{self, Sites};
 use crate::control::tokens::{TokenError, Tokens};
 use crate::exchange::RequestIds;
@@ -217,6 +217,7 @@ fn parts(
         health: Health::new(drain.clone(), limits.into(), clock::monotonic()),
         drain,
         tokens: Tokens::open(&node.data_dir)?,
+        purges: Queue::default(),
         senders: Senders::default(),
         request_ids: RequestIds::new(&node.id, process::id(), WallClock::System.now()),
     })

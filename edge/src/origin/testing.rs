@@ -24,7 +24,7 @@ use jet9_config::{ClusterId, HostName, SiteId};
 use crate::clock::{self, WallClock};
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
-use crate::control::purge::Senders;
+use crate::control::purge::{Queue, Senders};
 use crate::control::sites::{SiteRuntime, Sites};
 use crate::control::tokens::Tokens;
 use crate::exchange::RequestIds;
@@ -232,6 +232,7 @@ impl TestNode {
             health: Health::new(drain.clone(), (&limits).into(), clock::monotonic()),
             drain,
             tokens: Tokens::open(data).unwrap(),
+            purges: Queue::default(),
             senders: Senders::default(),
             request_ids: RequestIds::new("edge-1", 1, WallClock::System.now()),
             limits,

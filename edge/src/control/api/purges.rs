@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::{Answer, Call};
-use crate::control::purge::{self, CallError, FieldError, Performed};
+use crate::control::purge::{self, CallError, FieldError, NotPurged, Performed};
 use crate::control::tokens::Right;
 
 /// `POST`: purges, all or nothing; durable when it answers 200.
@@ -55,6 +55,17 @@ pub(super) async fn numbered(
     }
 }
 
+fn not_done(error: &NotPurged) -> Problem {
+    let (status, seconds) = match error {
+        NotPurged::TooMany => (StatusCode::TOO_MANY_REQUESTS, 1),
+        NotPurged::Failed(error) => {
+            log::error!("{error}");
+            (StatusCode::SERVICE_UNAVAILABLE, 5)
+        }
+    };
+    Problem::new(status, error.to_string()).with(RETRY_AFTER, seconds.into())
+}
+
 fn refusal(error: CallError) -> Problem {
     match error {
         CallError::Syntax(message) => Problem::new(StatusCode::BAD_REQUEST, message),
@@ -72,11 +83,8 @@ async fn perform(call: &Call<'_>, wanted: &purge::Call) -> Result<(usize, Perfor
         .map_err(Problem::unprocessable)?;
     let (count, mode) = (what.len(), purge::mode_word(wanted.mode));
     let purge = purge::of_site(&site, what, wanted.mode);
-    let performed = purge::perform(edge, purge, wanted.timeout).await;
-    let performed = performed.map_err(|error| {
-        log::error!("{error}");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).with(RETRY_AFTER, 5.into())
-    })?;
+    let performed = purge::admitted(edge, purge, wanted.timeout).await;
+    let performed = performed.map_err(|error| not_done(&error))?;
     log::info!("purged site={} things={count} mode={mode}", wanted.site);
     Ok((count, performed))
 }

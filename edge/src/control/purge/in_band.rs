@@ -13,7 +13,7 @@ use jet9_cache::purge::{Mode, What};
 
 use super::dialect::{self, Asked, Hint, Order, Thing};
 use super::sender::{self, Whose};
-use super::{Performed, TIMEOUT_DEFAULT};
+use super::{NotPurged, Performed, TIMEOUT_DEFAULT};
 use crate::clock;
 use crate::control::sites::{Named, SiteRuntime};
 use crate::control::tokens::Principal;
@@ -103,17 +103,18 @@ fn site_of_sender(
 /// Answers a purge: exactly 200, also when nothing was stored, with its length.
 ///
 /// # Errors
-/// When the journal could not be written.
+/// When too many of the site wait, or the journal could not be written.
 pub async fn in_band(edge: &Edge, ordered: &Ordered, request: &Request) -> Result<Response, Fault> {
     let (what, mode) = match ordered.understood(edge, request) {
         Ok(understood) => understood,
         Err(Hint(hint)) => return Ok(answer(edge, StatusCode::BAD_REQUEST, format!("{hint}\n"))),
     };
     let purge = super::of_site(&ordered.site, what, mode);
-    match super::perform(edge, purge, TIMEOUT_DEFAULT).await {
+    match super::admitted(edge, purge, TIMEOUT_DEFAULT).await {
         Ok(Performed::Applied(_)) => Ok(answer(edge, StatusCode::OK, "purged\n".to_owned())),
         Ok(Performed::Lagging) => Err(Fault::Edge(EdgeFault::Overloaded("purge journal"))),
-        Err(error) => {
+        Err(NotPurged::TooMany) => Err(Fault::Edge(EdgeFault::Overloaded("purges of a site"))),
+        Err(NotPurged::Failed(error)) => {
             log::error!("{error}");
             Err(Fault::Edge(EdgeFault::Internal("purge journal")))
         }
