@@ -168,7 +168,7 @@ pub enum Prospect {
 /// What [`route`] would decide now, without waiting.
 pub fn prospect(edge: &Edge, site: &SiteRuntime) -> Prospect {
     let origin = &site.site.origin;
-    match decide(edge.masters.current(&origin.cluster), origin) {
+    match decide(edge.masters.current(&origin.cluster), origin, Epoch(0)) {
         Decision::Send(_) => Prospect::Sent,
         Decision::Hold(up_to) => Prospect::Held(up_to),
         Decision::Refuse(why) => Prospect::Refused(why),
