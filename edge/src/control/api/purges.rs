@@ -13,7 +13,7 @@ use crate::control::tokens::Right;
 pub(super) async fn create(call: Call<'_>) -> Result<Answer, Problem> {
     let wanted = purge::Call::parse(call.body).map_err(refusal)?;
     call.require(Right::Purge(&wanted.site))?;
-    let (count, performed) = perform(&call, &wanted).await?;
+    let (count, performed) = perform(&call, &wanted, Problem::unprocessable).await?;
     let mode = purge::mode_word(wanted.mode);
     let common = json!({ "site": wanted.site, "mode": mode, "things": count });
     Ok(answer(&call.api.edge.id, common, performed))
@@ -26,24 +26,16 @@ pub(super) async fn numbered(
     wanted: &Value,
     names: &[(&str, &str)],
 ) -> Result<u64, Problem> {
-    let renamed = |error: FieldError| {
-        let found = names
-            .iter()
-            .find(|(ours, _)| error.pointer.starts_with(ours));
-        let pointer = found.map(|(ours, theirs)| error.pointer.replacen(ours, theirs, 1));
-        FieldError {
-            pointer: pointer.unwrap_or(error.pointer),
-            ..error
-        }
+    let told = |errors: Vec<FieldError>| {
+        let renamed = errors.into_iter().map(|error| rename(error, names));
+        Problem::unprocessable(renamed.collect())
     };
-    let wanted =
-        purge::Call::parse(wanted.to_string().as_bytes()).map_err(|error| match error {
-            CallError::Fields(errors) => {
-                refusal(CallError::Fields(errors.into_iter().map(renamed).collect()))
-            }
-            error @ CallError::Syntax(_) => refusal(error),
-        })?;
-    match perform(call, &wanted).await? {
+    let wanted = purge::Call::parse(wanted.to_string().as_bytes());
+    let wanted = wanted.map_err(|error| match error {
+        CallError::Fields(errors) => told(errors),
+        error @ CallError::Syntax(_) => refusal(error),
+    })?;
+    match perform(call, &wanted, told).await? {
         (_, Performed::Applied(purged)) => Ok(purged.sequence),
         (_, Performed::Lagging) => {
             let late = Problem::new(
@@ -53,6 +45,17 @@ pub(super) async fn numbered(
             Err(late.with(RETRY_AFTER, 5.into()))
         }
     }
+}
+
+/// An error, by what its value is called in the body that was sent.
+fn rename(mut error: FieldError, names: &[(&str, &str)]) -> FieldError {
+    let found = names
+        .iter()
+        .find(|(ours, _)| error.pointer.starts_with(ours));
+    if let Some((ours, theirs)) = found {
+        error.pointer = error.pointer.replacen(ours, theirs, 1);
+    }
+    error
 }
 
 fn not_done(error: &NotPurged) -> Problem {
@@ -74,13 +77,15 @@ fn refusal(error: CallError) -> Problem {
 }
 
 /// How many things were purged, and whether they are by now.
-async fn perform(call: &Call<'_>, wanted: &purge::Call) -> Result<(usize, Performed), Problem> {
+async fn perform(
+    call: &Call<'_>,
+    wanted: &purge::Call,
+    told: impl Fn(Vec<FieldError>) -> Problem,
+) -> Result<(usize, Performed), Problem> {
     let edge = &call.api.edge;
     let site = edge.sites.by_id(&wanted.site);
     let site = site.ok_or_else(|| Problem::not_found(format!("no site `{}`", wanted.site)))?;
-    let what = wanted
-        .what(edge.cache.keys(), &site)
-        .map_err(Problem::unprocessable)?;
+    let what = wanted.what(edge.cache.keys(), &site).map_err(told)?;
     let (count, mode) = (what.len(), purge::mode_word(wanted.mode));
     let purge = purge::of_site(&site, what, wanted.mode);
     let performed = purge::admitted(edge, purge, wanted.timeout).await;

@@ -41,6 +41,7 @@ pub(super) enum Needs {
     Admin,
     Read,
     ReadSite,
+    Purge,
     Write,
     ReadCluster,
     Publish,
@@ -54,6 +55,7 @@ impl Needs {
             Self::Admin => Some(Right::Admin),
             Self::Read => Some(Right::Read),
             Self::ReadSite => Some(Right::ReadSite(name)),
+            Self::Purge => Some(Right::Purge(name)),
             Self::Write => Some(Right::Write(name)),
             Self::ReadCluster => Some(Right::ReadCluster(name)),
             Self::Publish => Some(Right::Publish(name)),
@@ -118,7 +120,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: Method::POST,
         path: "/service/{id}/purge_all",
         summary: "Purges all of one site, as Fastly's API does",
-        needs: Needs::Known,
+        needs: Needs::Purge,
         effect: Effect::Writes,
         takes: Takes::Nothing,
         query: &[],
@@ -129,7 +131,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: Method::POST,
         path: "/service/{id}/purge",
         summary: "Purges by keys, as Fastly's API does",
-        needs: Needs::Known,
+        needs: Needs::Purge,
         effect: Effect::Writes,
         takes: JSON,
         query: &[],
@@ -140,7 +142,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: Method::POST,
         path: "/client/v4/zones/{id}/purge_cache",
         summary: "Purges of one site, as Cloudflare's API does",
-        needs: Needs::Known,
+        needs: Needs::Purge,
         effect: Effect::Writes,
         takes: JSON,
         query: &[],
@@ -429,7 +431,12 @@ mod tests {
             ROUTES.iter().filter(may).map(shown).collect()
         };
         // Their handlers ask for more where it is needed.
-        let always = ["POST /v1/purges", "GET /v1/openapi.json"];
+        let always = [
+            "POST /v1/purges",
+            "GET /v1/purges/{sequence}",
+            "POST /v1/explain",
+            "GET /v1/openapi.json",
+        ];
         let check = |scope: &str, own: &[&str], another: &[&str]| {
             for (name, expected) in [("x-1", own), ("x-2", another)] {
                 let mut expected: Vec<&str> = expected.iter().chain(&always).copied().collect();
@@ -453,7 +460,12 @@ mod tests {
         ];
         let read = [&site[..], &read].concat();
         check("read", &read, &read);
-        check("site:x-1:purge", &site, &[]);
+        let purge = [
+            "POST /service/{id}/purge",
+            "POST /service/{id}/purge_all",
+            "POST /client/v4/zones/{id}/purge_cache",
+        ];
+        check("site:x-1:purge", &[&site[..], &purge].concat(), &[]);
         check("site:x-1:write", &[&site[..], &write].concat(), &[]);
         let cluster = ["GET /v1/clusters/{id}", "PUT /v1/clusters/{id}"];
         check("cluster:x-1:publish", &cluster, &[]);
