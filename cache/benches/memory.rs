@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         disk: Vec::new(),
         max_object: 1 << 20,
     };
-    let cache = Cache::open(config, &prometheus::Registry::new())?;
+    let registry = prometheus::Registry::new();
+    let cache = Cache::open(config, &registry)?;
     let site = cache.partition("site")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -44,9 +45,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "a stored response: {stored:.0} bytes; key and head alone: {alone:.0}; content: {content:.0}"
     );
-    println!("overhead: {:.0} bytes", stored - alone - content);
+    println!(
+        "overhead: {:.0} bytes; weighed: {:.0} bytes",
+        stored - alone - content,
+        weighed(&registry) / RESPONSES as f64
+    );
     look_up(&cache, site);
     Ok(())
+}
+
+/// Bytes that the store believes to take.
+fn weighed(registry: &prometheus::Registry) -> f64 {
+    let families = registry.gather();
+    let bytes = families
+        .iter()
+        .find(|family| family.name() == "jet9_cache_stored_bytes");
+    let metrics = bytes.map(|family| family.get_metric()).unwrap_or_default();
+    metrics
+        .iter()
+        .map(|metric| metric.get_gauge().get_value())
+        .sum()
 }
 
 /// Bytes of a key and a head.
