@@ -14,6 +14,8 @@ use super::support::wait::until_true;
 #[cfg(test)]
 mod publishing;
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod secured;
 
 /// An etcd, two sides, and an edge that serves from the first of them.

@@ -34,7 +34,7 @@ pub struct KeyValue {
 pub enum Notice {
     /// What happened up to a revision, in order. None: the watch has begun, or lives.
     Events {
-        /// The revision.
+        /// The revision up to which everything is told; 0 where the watch has only begun.
         revision: u64,
         /// What happened.
         events: Vec<Event>,
@@ -118,8 +118,11 @@ pub(super) fn read_notice(line: &[u8]) -> Result<Notice, String> {
             reason.unwrap_or("it did not say why")
         ));
     }
+    // The revision at which a watch begins says nothing of what it has told.
+    let is_beginning = result["created"].as_bool() == Some(true);
+    let revision = number(&result["header"], "revision")?;
     Ok(Notice::Events {
-        revision: number(&result["header"], "revision")?,
+        revision: if is_beginning { 0 } else { revision },
         events: list(result, "events")
             .map(read_event)
             .collect::<Result<_, _>>()?,
@@ -259,8 +262,9 @@ mod tests {
         let header = json!({"revision": "5"});
         check(
             json!({"result": {"header": header, "created": true}}),
-            events(5, vec![]),
+            events(0, vec![]),
         );
+        check(json!({"result": {"header": header}}), events(5, vec![]));
         let put = json!({"kv": {"key": coded("/k"), "value": coded("v"), "mod_revision": "5"}});
         let deleted =
             json!({"type": "DELETE", "kv": {"key": coded("/k")}, "prev_kv": {"value": coded("v")}});

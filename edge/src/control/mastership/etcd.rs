@@ -100,6 +100,8 @@ struct Told {
     read: u64,
     /// The watch told of everything up to this revision.
     watched: u64,
+    /// The newest change that a read has shown.
+    newest: u64,
     /// The keys that there are.
     present: HashSet<String>,
     /// The last read knew of a change that the watch had not told.
@@ -174,6 +176,7 @@ impl Following {
         let told = Told {
             read: opened.range.revision,
             watched: opened.range.revision,
+            newest: 0,
             present: keys(&opened.range).collect(),
             lags: false,
         };
@@ -234,7 +237,9 @@ impl Following {
 
     /// Takes what a read found changed; everything else that is there is as it was.
     fn read(&mut self, range: Range, sent: Instant, told: &mut Told) -> Option<Ended> {
-        let newest = range.found.iter().map(|found| found.changed_at).max();
+        // Reads show a change once: what the watch still owes has to be remembered.
+        let shown = range.found.iter().map(|found| found.changed_at);
+        told.newest = shown.fold(told.newest, u64::max);
         if told.read == 0 {
             told.present.clear();
         }
@@ -243,7 +248,7 @@ impl Following {
         if usize::try_from(range.count) != Ok(told.present.len()) {
             told.read = 0; // one was deleted, and the watch has not told of it yet
         }
-        let is_silent = newest.is_some_and(|newest| newest > told.watched);
+        let is_silent = told.newest > told.watched;
         self.take(range.found, Source::Read { sent });
         if told.read > 0 {
             let present = told.present.iter().filter_map(|key| self.id_of(key));

@@ -101,6 +101,12 @@ impl Setup {
         self
     }
 
+    /// Takes the state of clusters from a member of an etcd, or what plays one.
+    pub(crate) fn etcd_at(mut self, url: &str) -> Self {
+        self.etcd = Some(format!("kind = \"etcd\"\nendpoints = [{url:?}]\n"));
+        self
+    }
+
     /// Gives it a volume of this size.
     pub(crate) fn disk(mut self, size: &'static str) -> Self {
         self.disk = Some((PathBuf::from("data/cache"), size));
