@@ -61,6 +61,8 @@ pub struct Limits {
     pub log_queue: usize,
     /// Bytes of a body on the admin API. Default 1 MiB.
     pub admin_body: u64,
+    /// How often the reserve of each cluster is asked whether it is there. Default 10 s.
+    pub probe_interval: Duration,
     /// Switches a minute, unplanned, after which requests are no longer held. Default 6.
     pub flap: u32,
     /// Bytes of one document in the watched directory (a site, a cluster's state); larger ones are refused unread. Default 1 MiB.
@@ -95,6 +97,7 @@ impl Default for Limits {
             side_connections: 512,
             log_queue: 65536,
             admin_body: 1 << 20,
+            probe_interval: Duration::from_secs(10),
             flap: 6,
             document_bytes: 1 << 20,
         }

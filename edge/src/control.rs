@@ -7,6 +7,7 @@ pub mod explain;
 pub mod health;
 pub mod mastership;
 pub mod purge;
+pub mod reserves;
 pub mod sites;
 pub mod tokens;
 pub mod watch;

@@ -9,6 +9,7 @@ use crate::clock::WallClock;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
 use crate::control::purge::{Queue, Senders};
+use crate::control::reserves::Reserves;
 use crate::control::sites::Sites;
 use crate::control::tokens::Tokens;
 use crate::exchange::RequestIds;
@@ -39,6 +40,8 @@ pub struct Edge {
     pub sites: Sites,
     /// The live masters.
     pub masters: Arc<Masters>,
+    /// Whether the reserves of the clusters are there.
+    pub reserves: Arc<Reserves>,
     /// The store.
     pub cache: Arc<Cache>,
     /// The way to the sides.

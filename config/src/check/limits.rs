@@ -44,6 +44,7 @@ fn fields(table: &mut Table<'_>) -> Limits {
     let client_idle = time("client_idle", default.client_idle, MOMENT, hour);
     let handshake_timeout = time("handshake_timeout", default.handshake_timeout, MOMENT, hour);
     let drain = time("drain", default.drain, Duration::ZERO, hour);
+    let probe_interval = time("probe_interval", default.probe_interval, MOMENT, hour);
     let collapse_wait = time("collapse_wait", default.collapse_wait, MOMENT, FIVE_MINUTES);
 
     let mut count = |name, default, max| table.value(name, default, |item| item.integer(1..=max));
@@ -57,6 +58,7 @@ fn fields(table: &mut Table<'_>) -> Limits {
         client_idle,
         handshake_timeout,
         drain,
+        probe_interval,
         collapse_wait,
         connections: count("connections", default.connections, 10_000_000),
         hold: count("hold", default.hold, 10_000_000),

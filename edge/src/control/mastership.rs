@@ -39,6 +39,7 @@ use epochs::Epochs;
 use etcd::EtcdFollow;
 use follow::{EndEpoch, Follower};
 use kept::Kept;
+pub use leases::Vouching;
 use metrics::Metrics;
 pub use publish::PublishError;
 pub use store::Store;

@@ -29,6 +29,7 @@ use crate::control::api::Api;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::{self, Masters};
 use crate::control::purge::{Queue, Senders};
+use crate::control::reserves::Reserves;
 use crate::control::sites::{self, Sites};
 use crate::control::tokens::{TokenError, Tokens};
 use crate::exchange::RequestIds;
@@ -78,6 +79,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A thread cannot be had.
+    #[error("asking the reserves of clusters: {0}")]
+    Thread(#[source] io::Error),
     /// Two metrics have one name.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -209,6 +213,7 @@ fn parts(
         limits: limits.clone(),
         certificates: certificates.resolver(),
         sites,
+        reserves: Reserves::watch(&masters, limits, registry).map_err(StartError::Thread)?,
         masters,
         cache,
         origins: Origins::new(limits),

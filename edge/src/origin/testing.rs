@@ -227,6 +227,7 @@ impl TestNode {
             .unwrap(),
             cache,
             origins: Origins::new(&limits),
+            reserves: Arc::default(),
             side_connections,
             recorder: Recorder::open("edge-1", "zone", &log, 16, &registry).unwrap(),
             health: Health::new(drain.clone(), (&limits).into(), clock::monotonic()),

@@ -10,20 +10,24 @@ use super::problem::Problem;
 use super::{Answer, Call};
 use crate::control::mastership::{PublishError, Seen};
 use crate::control::purge::FieldError;
+use crate::control::reserves::Reserve;
+use crate::parts::Edge;
 
 /// `GET /v1/clusters`.
 pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
-    let seen = call.api.edge.masters.all();
-    let clusters: Vec<Value> = seen.iter().map(describe).collect();
+    let edge = &call.api.edge;
+    let seen = edge.masters.all();
+    let clusters: Vec<Value> = seen.iter().map(|seen| describe(seen, edge)).collect();
     Ok(Answer::ok(json!({ "clusters": clusters })))
 }
 
 /// `GET /v1/clusters/{id}`: also the document as it was published.
 pub(super) async fn one(call: Call<'_>) -> Result<Answer, Problem> {
-    let masters = &call.api.edge.masters;
+    let edge = &call.api.edge;
+    let masters = &edge.masters;
     let id = ClusterId::parse(call.name).map_err(|_| unknown(call.name))?;
     let seen = masters.seen(&id).ok_or_else(|| unknown(call.name))?;
-    let mut body = describe(&seen);
+    let mut body = describe(&seen, edge);
     body["document"] = masters.published(&id).await.unwrap_or(Value::Null);
     Ok(Answer::ok(body).tagged(seen.epoch.0))
 }
@@ -33,13 +37,14 @@ pub(super) async fn publish(call: Call<'_>) -> Result<Answer, Problem> {
     let id = ClusterId::parse(call.name)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let expected = expected(&call)?;
-    let masters = &call.api.edge.masters;
+    let edge = &call.api.edge;
+    let masters = &edge.masters;
     masters
         .publish(&id, call.body, expected)
         .await
         .map_err(refusal)?;
     let seen = masters.seen(&id).ok_or_else(|| unknown(call.name))?;
-    Ok(Answer::ok(describe(&seen)).tagged(seen.epoch.0))
+    Ok(Answer::ok(describe(&seen, edge)).tagged(seen.epoch.0))
 }
 
 /// `POST /v1/clusters/{id}/forget`: on this node, the epochs of a life of the cluster that is over.
@@ -97,7 +102,7 @@ fn unknown(id: &str) -> Problem {
 }
 
 /// What this node sees of a cluster.
-pub(super) fn describe(seen: &Seen) -> Value {
+pub(super) fn describe(seen: &Seen, edge: &Edge) -> Value {
     let document = seen.document.as_ref();
     let (word, master, doubt) = match &seen.mastership {
         Mastership::Live { side, .. } => ("live", Some(side.as_str()), None),
@@ -116,5 +121,6 @@ pub(super) fn describe(seen: &Seen) -> Value {
         "reason": document.and_then(|document| document.reason.as_deref()),
         "adopted_unix_ms": seen.adopted.map(jet9_cache::Timestamp::unix_millis),
         "refused": seen.refused,
+        "reserve": edge.reserves.of(&seen.cluster).map(Reserve::as_str),
     })
 }

@@ -5,16 +5,18 @@
 //! Invariant 1 on exchanges under way: what was sent within a lease does not go on after it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use jet9_cluster::{Epoch, Instant, Mastership};
+use jet9_cluster::document::Fencing;
+use jet9_cluster::{Doubt, Epoch, Instant, Mastership};
 use jet9_config::{ClusterId, Side};
 use parking_lot::Mutex;
 
-use super::Masters;
 use super::follow::Follower;
+use super::{Known, Masters};
 use crate::clock;
 
 /// How long the thread rests at most: so long it may outlive the masters.
@@ -43,7 +45,28 @@ fn rest(until: Instant) -> Duration {
     Duration::from_millis(until.0.saturating_sub(clock::boottime().0)).min(REST_MAX)
 }
 
+/// A live master whose guard is to be asked whether it still is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouching {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its master.
+    pub side: Side,
+    /// The epoch that made it so.
+    pub epoch: Epoch,
+    /// Where its guard listens.
+    pub guard: SocketAddr,
+}
+
 impl Masters {
+    /// The masters whose guards could renew a lease of which a third is over, or that is missing.
+    pub fn to_vouch(&self) -> Vec<Vouching> {
+        let now = clock::boottime();
+        let map = self.clusters.map.load();
+        let known = map.values().map(|cluster| cluster.known.load());
+        known.filter_map(|known| vouching(&known, now)).collect()
+    }
+
     /// The guard of a side said, in its answer to a request that was sent at this moment, that the side is master in this epoch for `ttl_ms`
     /// more. While documents are being taken it is not listened to: the next answer says it again.
     pub fn guarded(
@@ -74,4 +97,26 @@ impl Masters {
             Mastership::Switching { .. } | Mastership::Vacant { .. } => false,
         }
     }
+}
+
+fn vouching(known: &Known, now: Instant) -> Option<Vouching> {
+    let document = known.view.document()?;
+    let side = document.phase.master()?;
+    let guard = document.side(side).guard?;
+    if document.fencing != Fencing::Lease {
+        return None;
+    }
+    let is_fresh = match known.mastership(now) {
+        Mastership::Live {
+            until: Some(until), ..
+        } => until.0.saturating_sub(now.0) > document.edge_lease_ms * 2 / 3,
+        Mastership::Doubtful(Doubt::NoLease | Doubt::LeaseExpired) => false,
+        _ => true,
+    };
+    (!is_fresh).then(|| Vouching {
+        cluster: document.cluster.clone(),
+        side,
+        epoch: document.epoch,
+        guard,
+    })
 }
