@@ -60,7 +60,7 @@ impl Guard<'_> {
     /// When no head came in time that can be read.
     pub(super) async fn ask(&self, limits: &Limits) -> io::Result<Answer> {
         let asking = timeout(ANSWER_MAX, self.converse(limits));
-        asking.await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+        asking.await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     async fn converse(&self, limits: &Limits) -> io::Result<Answer> {
