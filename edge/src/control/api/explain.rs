@@ -35,7 +35,7 @@ pub(super) async fn explain(call: Call<'_>) -> Result<Answer, Problem> {
 fn master(edge: &Edge, site: &SiteRuntime) -> Value {
     let cluster = &site.site.origin.cluster;
     match edge.masters.seen(cluster) {
-        Some(seen) => clusters::describe(&seen),
+        Some(seen) => clusters::describe(&seen, edge),
         None => {
             json!({ "cluster": cluster.as_str(), "mastership": "doubtful", "doubt": "unknown" })
         }
