@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -64,8 +64,10 @@ pub enum Address {
 pub struct Answered {
     /// The status.
     pub status: StatusCode,
-    /// The body.
+    /// The body as JSON; null where it is none.
     pub body: Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 /// One call.
@@ -77,6 +79,10 @@ pub struct Ask<'a> {
     pub path: &'a str,
     /// The body, if it has one.
     pub body: Option<&'a Value>,
+    /// A body that is no JSON, with its media type, in place of the former.
+    pub text: Option<(&'static str, &'a str)>,
+    /// The media type that is asked for, where there are several.
+    pub accept: Option<&'static str>,
     /// The number in `If-Match`.
     pub if_match: Option<u64>,
     /// How long the call asks the edge to wait.
@@ -90,6 +96,8 @@ impl<'a> Ask<'a> {
             method: Method::GET,
             path,
             body: None,
+            text: None,
+            accept: None,
             if_match: None,
             wait: Duration::ZERO,
         }
@@ -101,6 +109,8 @@ impl<'a> Ask<'a> {
             method,
             path,
             body: Some(body),
+            text: None,
+            accept: None,
             if_match: None,
             wait: Duration::ZERO,
         }
@@ -174,9 +184,10 @@ impl Client {
                 return Err(Failure::with(Code::Partial, message));
             }
         };
+        let text = String::from_utf8_lossy(&body).into_owned();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if status.is_success() {
-            Ok(Answered { status, body })
+            Ok(Answered { status, body, text })
         } else {
             Err(refusal(status, &body))
         }
@@ -211,9 +222,16 @@ impl Client {
         if let Some(number) = ask.if_match {
             request = request.header(IF_MATCH, format!("\"{number}\""));
         }
-        let body = ask.body.map(Value::to_string).unwrap_or_default();
-        if ask.body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+        if let Some(kind) = ask.accept {
+            request = request.header(ACCEPT, kind);
+        }
+        let (kind, body) = match (ask.text, ask.body) {
+            (Some((kind, text)), _) => (Some(kind), text.to_owned()),
+            (None, Some(body)) => (Some("application/json"), body.to_string()),
+            (None, None) => (None, String::new()),
+        };
+        if let Some(kind) = kind {
+            request = request.header(CONTENT_TYPE, kind);
         }
         request.body(Full::new(body.into()))
     }

@@ -4,6 +4,8 @@
 //! `run(&Arguments) -> Result<ExitCode, Failure>`; what it prints for the user is its own.
 
 use std::fmt;
+use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub mod check;
@@ -11,11 +13,13 @@ pub mod quickstart;
 pub mod run;
 
 pub mod cache;
+pub mod cert;
 pub mod cluster;
 pub mod explain;
 pub mod node;
 pub mod purge;
 pub mod site;
+pub mod token;
 
 pub mod output;
 
@@ -71,3 +75,17 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// The text of a file that a user names; `-`: of standard input.
+fn read_file(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text))
+    };
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::new(format!("{}: {error}", path.display()))),
+    }
+}

@@ -1,7 +1,7 @@
 //! The other plane: sites, mastership, purge, health and the admin API. Never touches a request.
 
 pub mod api;
-mod durable;
+pub(crate) mod durable;
 pub mod etcd;
 pub mod explain;
 pub mod health;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use jet9_edge::commands::{
-    Failure, cache, check, cluster, explain, node, purge, quickstart, run, site,
+    Failure, cache, cert, check, cluster, explain, node, purge, quickstart, run, site, token,
 };
 
 /// Jet9 Edge: a caching reverse proxy that follows the live master of each site.
@@ -36,6 +36,12 @@ enum Command {
     /// Cluster state: as the edge sees it, and published by compare-and-swap.
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Certificates of a running edge.
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Tokens for the admin API of a running edge.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Volumes of the store on disk.
     #[command(subcommand)]
     Cache(cache::Command),
@@ -68,6 +74,8 @@ fn execute(command: &Command) -> Result<ExitCode, Failure> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Site(command) => site::run(command),
         Command::Cluster(command) => cluster::run(command),
+        Command::Cert(command) => cert::run(command),
+        Command::Token(command) => token::run(command),
         Command::Cache(command) => cache::run(command),
         Command::Node(command) => node::run(command),
     }

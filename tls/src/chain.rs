@@ -50,6 +50,7 @@ pub struct Chain {
     addresses: Arc<[IpAddr]>,
     not_before: UnixSeconds,
     not_after: UnixSeconds,
+    issuer: Arc<str>,
 }
 
 impl Chain {
@@ -68,7 +69,13 @@ impl Chain {
             addresses: leaf.addresses.into(),
             not_before: leaf.not_before,
             not_after: leaf.not_after,
+            issuer: leaf.issuer.into(),
         })
+    }
+
+    /// Who issued the leaf, as a distinguished name for people: `C=…, O=…, CN=…`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
     }
 
     /// The DNS names of the leaf, each once, in order of the certificate.
@@ -199,6 +206,7 @@ struct Leaf {
     addresses: Vec<IpAddr>,
     not_before: UnixSeconds,
     not_after: UnixSeconds,
+    issuer: String,
 }
 
 impl Leaf {
@@ -222,6 +230,7 @@ impl Leaf {
             addresses,
             not_before: UnixSeconds(certificate.validity().not_before.timestamp()),
             not_after: UnixSeconds(certificate.validity().not_after.timestamp()),
+            issuer: certificate.issuer().to_string(),
         })
     }
 }

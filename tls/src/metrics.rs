@@ -12,7 +12,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 
 use crate::chain::{UnixSeconds, Validity};
 use crate::error::TlsError;
-use crate::store::Store;
+use crate::store::{Entry, Store};
 
 /// From a resumption on the same host to a client behind a bad mobile link, in seconds.
 const DURATION_BUCKETS: [f64; 11] = [
@@ -180,21 +180,21 @@ impl Metrics {
             .inc();
     }
 
-    /// Shows the certificates of a snapshot that comes into force at `now`.
-    pub fn show(&self, store: &Store, now: UnixSeconds) {
+    /// Shows the certificates of a snapshot that comes into force at `now`, and how many files could not be used for it.
+    pub fn show(&self, store: &Store, unusable: usize, now: UnixSeconds) {
         let entries = store.in_use();
+        let set = |word, count| {
+            let shown = i64::try_from(count).unwrap_or(i64::MAX);
+            self.certificates.with_label_values(&[word]).set(shown);
+        };
+        set("unusable", unusable);
         for (state, word) in [
             (Validity::Valid, "valid"),
             (Validity::NotYet, "not-yet"),
             (Validity::Expired, "expired"),
         ] {
-            let count = entries
-                .iter()
-                .filter(|entry| entry.chain().validity(now) == state)
-                .count();
-            self.certificates
-                .with_label_values(&[word])
-                .set(i64::try_from(count).unwrap_or(i64::MAX));
+            let is_it = |entry: &&&Entry| entry.chain().validity(now) == state;
+            set(word, entries.iter().filter(is_it).count());
         }
         let earliest = entries
             .iter()
@@ -239,6 +239,7 @@ mod tests {
                 None,
                 NOW,
             ),
+            1,
             NOW,
         );
         assert_eq!(metrics.not_after.get(), NOW.0 - 5);
@@ -247,7 +248,7 @@ mod tests {
             metrics.certificates.with_label_values(&["expired"]).get(),
             1
         );
-        metrics.show(&Store::default(), NOW);
+        metrics.show(&Store::default(), 0, NOW);
         assert_eq!(metrics.not_after.get(), 0);
         assert_eq!(metrics.certificates.with_label_values(&["valid"]).get(), 0);
     }

@@ -133,10 +133,12 @@ fn watch(only: Option<&ClusterId>, place: &Where, output: Output) -> Result<(), 
     }
 }
 
-/// A row as one line: words for eyes, or JSON.
+/// A row as one line: words for eyes, or JSON; or as a YAML document.
 fn line(row: &Value, format: Format) -> String {
-    if format == Format::Json {
-        return format!("{row}\n");
+    match format {
+        Format::Json => return format!("{row}\n"),
+        Format::Yaml => return format!("---\n{}", output::yaml(row)),
+        Format::Table => {}
     }
     let words = COLUMNS.iter().filter_map(|(_, member)| {
         let value = &row[*member];

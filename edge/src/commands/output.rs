@@ -1,4 +1,4 @@
-//! What commands print: tables for eyes, JSON for programs.
+//! What commands print: tables for eyes, JSON and YAML for programs.
 
 use serde_json::Value;
 
@@ -12,6 +12,8 @@ pub enum Format {
     Table,
     /// The answer of the admin API.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// How results are printed; an argument of all commands that have some.
@@ -40,6 +42,7 @@ pub(super) fn print(
     let text = match output.format {
         Format::Table => table(rows, columns),
         Format::Json => serde_json::to_string_pretty(answer).map_err(Failure::new)? + "\n",
+        Format::Yaml => yaml(answer),
     };
     write(&text)
 }
@@ -50,6 +53,54 @@ pub(super) fn write(text: &str) -> Result<(), Failure> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
         _ => Ok(()),
+    }
+}
+
+/// A moment, in seconds since the Unix epoch, as HTTP writes dates.
+pub(super) fn moment(unix_seconds: u64) -> String {
+    let since = std::time::Duration::from_secs(unix_seconds);
+    let moment = std::time::UNIX_EPOCH.checked_add(since);
+    moment.map_or_else(|| "-".to_owned(), httpdate::fmt_http_date)
+}
+
+/// A value as YAML 1.2, of which JSON's scalars and flow forms are a part: all strings are quoted, so none is taken for something else.
+pub(super) fn yaml(value: &Value) -> String {
+    let mut text = String::new();
+    block(value, 0, &mut text);
+    text
+}
+
+/// A collection in lines of its own, each indented; a scalar at the end of the line that has begun.
+fn block(value: &Value, indent: usize, out: &mut String) {
+    let pad = " ".repeat(indent);
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, value) in members {
+                *out += &format!("{pad}{}:", Value::from(name.as_str()));
+                nested(value, indent, out);
+            }
+        }
+        Value::Array(values) if !values.is_empty() => {
+            for value in values {
+                *out += &format!("{pad}-");
+                nested(value, indent, out);
+            }
+        }
+        scalar => *out += &format!("{pad}{scalar}\n"),
+    }
+}
+
+fn nested(value: &Value, indent: usize, out: &mut String) {
+    let is_block = match value {
+        Value::Object(members) => !members.is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    if is_block {
+        out.push('\n');
+        block(value, indent + 2, out);
+    } else {
+        *out += &format!(" {value}\n");
     }
 }
 
@@ -120,5 +171,15 @@ mod tests {
                         long-one  -              -\n\
                         \u{fffd}[31m     -              false\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn yaml_is_indented_and_every_string_is_quoted() {
+        let value =
+            json!({"a": ["x", {"b": null}, [1, []]], "no": "no", "t": {"u": true}, "z": {}});
+        let expected = "\"a\":\n  - \"x\"\n  -\n    \"b\": null\n  -\n    - 1\n    - []\n\
+                        \"no\": \"no\"\n\"t\":\n  \"u\": true\n\"z\": {}\n";
+        assert_eq!(yaml(&value), expected);
+        assert_eq!(yaml(&json!("x")), "\"x\"\n");
     }
 }

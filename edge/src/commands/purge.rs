@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     ask.wait = Duration::from_secs(arguments.timeout);
     let answered = Client::find(&arguments.target)?.ask(&ask)?;
     match arguments.output.format {
-        Format::Json => output::print(arguments.output, &answered.body, &[], &[])?,
+        Format::Json | Format::Yaml => output::print(arguments.output, &answered.body, &[], &[])?,
         Format::Table => output::write(&told(&answered.body))?,
     }
     if answered.status == StatusCode::ACCEPTED {

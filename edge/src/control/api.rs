@@ -25,6 +25,7 @@ mod conditions;
 mod routes;
 mod server;
 
+mod certificates;
 mod clusters;
 mod explain;
 mod nodes;

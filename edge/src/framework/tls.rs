@@ -2,9 +2,10 @@
 //!
 //! [`Acceptor`] is called by `framework::listeners` for each connection of an HTTPS listener; [`Certificates`] by `framework::server` at the
 //! start and at every SIGHUP. Which chain answers which name is `jet9_tls`'s to know; paths, sockets and the clock are ours.
-//! Invariant 6: a file that cannot be used never takes a good certificate out of force, and is named in the log.
+//! Invariant 6: a file that cannot be used never takes a good certificate out of force, and is named in the log. Invariant 8: it costs its own
+//! names and no others, at a start too; only the default certificate, which is the node's own, must be good then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use jet9_config::node::{Tls, TlsVersion};
 use jet9_config::{Problem, Problems};
-use jet9_tls::{Chain, MinVersion, Outcome, Resolver, Store, TlsError, UnixSeconds};
+use jet9_tls::{Chain, MinVersion, Outcome, Resolver, Store, TlsError, UnixSeconds, Validity};
 use parking_lot::Mutex;
 use rustls::{ProtocolVersion, ServerConfig};
 use tokio::net::TcpStream;
@@ -20,7 +21,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::clock::{self, WallClock};
+use crate::control::durable::{self, Durability, Readers};
 use crate::request::client::TlsFacts;
+
+/// Where a node file names the default certificate.
+const DEFAULT: &str = "/tls/default_certificate";
 
 /// Does handshakes.
 #[derive(Clone)]
@@ -110,46 +115,126 @@ pub struct Certificates {
     directory: PathBuf,
     resolver: Arc<Resolver>,
     metrics: jet9_tls::Metrics,
+    /// Held while they change: what is put in force is what was read last.
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Debug, Default)]
+struct Loaded {
     /// The good chains by file, kept for the day when a file goes bad.
-    loaded: Mutex<BTreeMap<PathBuf, Chain>>,
+    chains: BTreeMap<PathBuf, Chain>,
+    /// The files that cannot be used now.
+    unusable: BTreeSet<String>,
+}
+
+/// A certificate in force.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its name: its file's without `.pem`.
+    pub name: String,
+    /// The chain.
+    pub chain: Chain,
+    /// Where the present lies in its life.
+    pub validity: Validity,
+}
+
+/// Why a certificate was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// It is none that can be used; what to mend.
+    #[error("{0}")]
+    Unusable(String),
+    /// It could not be written.
+    #[error("the certificate cannot be written: {0}")]
+    Write(#[from] io::Error),
 }
 
 impl Certificates {
-    /// Reads all certificates. The directory may be missing: then there are none by name.
+    /// Reads all certificates. The directory may be missing: then there are none by name. A file of it that cannot be used is logged and left out.
     ///
     /// # Errors
-    /// Names every file that cannot be used.
+    /// When the default certificate cannot be used.
     pub fn load(tls: &Tls, metrics: jet9_tls::Metrics) -> Result<Self, Problems> {
-        let (chains, problems) = read_all(tls.default_certificate.as_deref(), &tls.certificates);
-        if !problems.is_empty() {
-            return Err(Problems(problems));
+        let default = tls.default_certificate.as_deref();
+        let (chains, problems) = read_all(default, &tls.certificates);
+        let is_default = |problem: &Problem| problem.pointer == DEFAULT;
+        let (fatal, problems): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_default);
+        if !fatal.is_empty() {
+            return Err(Problems(fatal));
         }
         let certificates = Self {
             default: tls.default_certificate.clone(),
             directory: tls.certificates.clone(),
             resolver: Arc::new(Resolver::new(Store::default())),
             metrics,
-            loaded: Mutex::new(BTreeMap::new()),
+            loaded: Mutex::default(),
         };
-        certificates.put_in_force(chains);
+        let mut unusable = BTreeSet::new();
+        for problem in problems {
+            log::error!("{problem}; its names are served without it");
+            unusable.insert(problem.file);
+        }
+        *certificates.loaded.lock() = Loaded { chains, unusable };
+        certificates.put_in_force(&certificates.loaded.lock());
         Ok(certificates)
     }
 
     /// Reads all certificates again. A file that cannot be used is logged, and what it last held stays in force.
     pub fn reload(&self) {
+        let mut loaded = self.loaded.lock();
         let (mut chains, problems) = read_all(self.default.as_deref(), &self.directory);
-        for problem in &problems {
+        let mut unusable = BTreeSet::new();
+        for problem in problems {
             log::error!("{problem}; the certificate that is in force stays");
+            unusable.insert(problem.file);
         }
-        for (path, chain) in self.loaded.lock().iter() {
-            let is_bad = problems
-                .iter()
-                .any(|problem| Path::new(&problem.file) == path.as_path());
-            if is_bad {
+        for (path, chain) in &loaded.chains {
+            if unusable.contains(&path.display().to_string()) {
                 chains.entry(path.clone()).or_insert_with(|| chain.clone());
             }
         }
-        self.put_in_force(chains);
+        *loaded = Loaded { chains, unusable };
+        self.put_in_force(&loaded);
+    }
+
+    /// Takes a chain with its key, durably and at once, under a name that is good for a file. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be used or written; what was in force stays.
+    pub fn put(&self, name: &str, pem: &[u8]) -> Result<Held, PutError> {
+        let unusable = |error: &dyn std::fmt::Display| PutError::Unusable(error.to_string());
+        let chain = Chain::parse(pem).map_err(|error| unusable(&error))?;
+        let validity = chain.validity(now());
+        if validity == Validity::Expired {
+            return Err(unusable(
+                &"its life is over: it would be refused by every visitor",
+            ));
+        }
+        let path = self.directory.join(format!("{name}.pem"));
+        let mut loaded = self.loaded.lock();
+        std::fs::create_dir_all(&self.directory)?;
+        durable::replace(&path, pem, Readers::Owner, Durability::Now)?;
+        loaded.unusable.remove(&path.display().to_string());
+        loaded.chains.insert(path, chain.clone());
+        self.put_in_force(&loaded);
+        Ok(Held {
+            name: name.to_owned(),
+            chain,
+            validity,
+        })
+    }
+
+    /// The certificates in force, by name; the default, which may lie elsewhere, too.
+    pub fn list(&self) -> Vec<Held> {
+        let now = now();
+        let held = |(path, chain): (&PathBuf, &Chain)| Held {
+            name: path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().into()),
+            chain: chain.clone(),
+            validity: chain.validity(now),
+        };
+        self.loaded.lock().chains.iter().map(held).collect()
     }
 
     /// Chooses the certificate of each handshake.
@@ -169,25 +254,29 @@ impl Certificates {
         jet9_tls::server_config(self.resolver(), min)
     }
 
-    fn put_in_force(&self, chains: BTreeMap<PathBuf, Chain>) {
-        let now =
-            UnixSeconds(i64::try_from(WallClock::System.now().unix_seconds()).unwrap_or(i64::MAX));
+    fn put_in_force(&self, loaded: &Loaded) {
+        let now = now();
         let labelled = |path: &Path, chain: &Chain| (path.display().to_string(), chain.clone());
-        let (default, named): (Vec<_>, Vec<_>) = chains
+        let (default, named): (Vec<_>, Vec<_>) = loaded
+            .chains
             .iter()
             .partition(|(path, _)| Some(path.as_path()) == self.default.as_deref());
         let default = default.first().map(|(path, chain)| labelled(path, chain));
         let named = named.into_iter().map(|(path, chain)| labelled(path, chain));
         let store = Store::build(named, default, now);
-        self.metrics.show(&store, now);
+        self.metrics.show(&store, loaded.unusable.len(), now);
         log::info!(
             "{} certificates in force, for {} names",
-            chains.len(),
+            loaded.chains.len(),
             store.names()
         );
         self.resolver.replace(store);
-        *self.loaded.lock() = chains;
     }
+}
+
+fn now() -> UnixSeconds {
+    let seconds = WallClock::System.now().unix_seconds();
+    UnixSeconds(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 /// All chains that can be used, and all problems, each with its file.
@@ -201,7 +290,7 @@ fn read_all(default: Option<&Path>, directory: &Path) -> (BTreeMap<PathBuf, Chai
     let named = files
         .iter()
         .map(|file| (file.as_path(), "/tls/certificates"));
-    for (file, pointer) in named.chain(default.map(|file| (file, "/tls/default_certificate"))) {
+    for (file, pointer) in named.chain(default.map(|file| (file, DEFAULT))) {
         match read(file) {
             Ok(chain) => {
                 chains.insert(file.to_owned(), chain);

@@ -7,6 +7,7 @@ use super::support::http1::{Client, Response};
 use super::support::origin::Origin;
 
 mod crash;
+mod operations;
 mod sites;
 
 const LIMIT: Duration = Duration::from_secs(120);

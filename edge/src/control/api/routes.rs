@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use jet9_config::limits::Limits;
 
 use super::problem::Problem;
-use super::{Handler, clusters, explain, nodes, openapi, purges, shapes, sites, tokens};
+use super::{Handler, certificates, clusters, explain, nodes, openapi, purges, shapes, sites, tokens};
 use crate::control::tokens::Right;
 
 /// One thing that can be called.
@@ -282,6 +282,50 @@ pub(super) const ROUTES: &[Route] = &[
         handler: |call| Box::pin(nodes::list(call)),
     },
     Route {
+        method: Method::POST,
+        path: "/v1/nodes/self/drain",
+        summary: "Tells routers to send nobody here; whoever comes is served as before",
+        needs: Needs::Admin,
+        effect: Effect::Writes,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200],
+        handler: |call| Box::pin(nodes::drain(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/v1/nodes/self/undrain",
+        summary: "Takes a drain back",
+        needs: Needs::Admin,
+        effect: Effect::Writes,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200, 409],
+        handler: |call| Box::pin(nodes::undrain(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/certificates",
+        summary: "Lists the certificates in force, without their keys",
+        needs: Needs::Read,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200],
+        handler: |call| Box::pin(certificates::list(call)),
+    },
+    Route {
+        method: Method::PUT,
+        path: "/v1/certificates/{name}",
+        summary: "Puts a chain with its key in force",
+        needs: Needs::Admin,
+        effect: Effect::Writes,
+        takes: Takes::OneOf(&[certificates::PEM]),
+        query: &[],
+        answers: &[200, 422],
+        handler: |call| Box::pin(certificates::put(call)),
+    },
+    Route {
         method: Method::GET,
         path: "/v1/tokens",
         summary: "Lists the tokens, without their secrets",
@@ -457,6 +501,7 @@ mod tests {
             "GET /v1/clusters",
             "GET /v1/clusters/{id}",
             "GET /v1/nodes",
+            "GET /v1/certificates",
         ];
         let read = [&site[..], &read].concat();
         check("read", &read, &read);

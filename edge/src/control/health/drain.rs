@@ -57,6 +57,18 @@ impl Drain {
         self.shared.withdrawn.store(true, Ordering::SeqCst);
     }
 
+    /// Takes a withdrawal back, unless the stop has begun. Whether routers may send visitors here again, as far as this goes.
+    pub fn restore(&self) -> bool {
+        if !self.is_draining() {
+            self.shared.withdrawn.store(false, Ordering::SeqCst);
+        }
+        // The stop may have begun in between.
+        if self.is_draining() {
+            self.withdraw();
+        }
+        !self.is_withdrawn()
+    }
+
     /// Whether routers should send nobody here: the stop has begun or is about to.
     pub fn is_withdrawn(&self) -> bool {
         self.shared.withdrawn.load(Ordering::SeqCst)

@@ -46,29 +46,52 @@ fn metrics() -> jet9_tls::Metrics {
 }
 
 #[test]
-fn a_bad_file_at_the_start_is_named_with_all_others() {
+fn a_bad_file_at_the_start_costs_its_own_names_and_only_the_default_stops_it() {
     let mut files = Files::new();
     files.write("good.pem", "good.test");
     fs::write(files.directory.path().join("bad.pem"), "no certificate").unwrap();
-    let problems = Certificates::load(&files.settings(Some("missing")), metrics())
-        .unwrap_err()
-        .0;
-    let named: Vec<_> = problems
-        .iter()
-        .map(|p| {
-            (
-                Path::new(&p.file).file_name().unwrap().to_str().unwrap(),
-                p.pointer.as_str(),
-            )
-        })
-        .collect();
+    let registry = prometheus::Registry::new();
+    let metrics_of = jet9_tls::Metrics::register(&registry).unwrap();
+    let certificates = Certificates::load(&files.settings(None), metrics_of).unwrap();
+    let store = certificates.resolver().store();
+    assert!(store.has("good.test"));
+    let shown = prometheus::TextEncoder::new();
+    let shown = shown.encode_to_string(&registry.gather()).unwrap();
+    let unusable = "jet9_tls_certificates{state=\"unusable\"} 1";
+    assert!(shown.contains(unusable), "{shown}");
+    let problems = check(&files.settings(None)).unwrap_err().0;
+    assert!(problems[0].file.ends_with("bad.pem"), "{problems:?}");
+
+    let refused = Certificates::load(&files.settings(Some("missing")), metrics());
+    let problems = refused.unwrap_err().0;
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].pointer, "/tls/default_certificate");
+}
+
+#[test]
+fn a_certificate_that_is_put_is_in_force_at_once_and_a_bad_one_changes_nothing() {
+    let mut files = Files::new();
+    let certificates = Certificates::load(&files.settings(None), metrics()).unwrap();
+    files.write("elsewhere", "new.test");
+    let pem = fs::read(files.directory.path().join("elsewhere")).unwrap();
+    let held = certificates.put("one", &pem).unwrap();
     assert_eq!(
-        named,
-        [
-            ("bad.pem", "/tls/certificates"),
-            ("missing", "/tls/default_certificate")
-        ]
+        (held.name.as_str(), held.validity),
+        ("one", Validity::Valid)
     );
+    assert!(
+        held.chain.issuer().contains("CN="),
+        "{}",
+        held.chain.issuer()
+    );
+    assert!(certificates.resolver().store().has("new.test"));
+    for bad in ["nonsense".as_bytes(), &pem[..pem.len() / 2], b""] {
+        let refused = certificates.put("one", bad);
+        assert!(matches!(refused, Err(PutError::Unusable(_))), "{refused:?}");
+    }
+    certificates.reload();
+    assert!(certificates.resolver().store().has("new.test"));
+    assert_eq!(certificates.list().len(), 1);
 }
 
 #[test]
