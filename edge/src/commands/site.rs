@@ -60,8 +60,8 @@ pub enum Command {
         #[arg(value_parser = id)]
         id: SiteId,
         /// The version; `jet9 site history` lists them
-        #[arg(long = "to", value_name = "VERSION")]
-        version: u64,
+        #[arg(long, value_name = "VERSION")]
+        to: u64,
         /// The version that must be in force now
         #[arg(long, value_name = "VERSION")]
         expect: Option<u64>,
@@ -125,13 +125,13 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::History { id, target, output } => history(id, target, *output)?,
         Command::Rollback {
             id,
-            version,
+            to,
             expect,
             target,
             output,
         } => {
             let path = format!("{}/rollback", path_of(id));
-            let wish = json!({ "version": version });
+            let wish = json!({ "version": to });
             let mut ask = Ask::send(Method::POST, &path, &wish);
             ask.if_match = *expect;
             let body = Client::find(target)?.ask(&ask)?.body;
