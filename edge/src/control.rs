@@ -3,6 +3,7 @@
 pub mod api;
 pub(crate) mod durable;
 pub mod etcd;
+pub mod events;
 pub mod explain;
 pub mod health;
 pub mod mastership;

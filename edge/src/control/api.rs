@@ -13,20 +13,25 @@ use http::header::ETAG;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use prometheus::Registry;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
+use crate::control::events::Events;
 use crate::control::tokens::{Principal, Right};
 use crate::framework::listeners::AdminListener;
-use crate::framework::tls::Certificates;
+use crate::framework::tls::{Acceptor, Certificates};
 use crate::parts::Edge;
 
 mod access;
 mod changes;
 mod conditions;
+mod gate;
+mod idempotency;
 mod routes;
 mod server;
 
 mod certificates;
 mod clusters;
+mod events;
 mod explain;
 mod nodes;
 mod openapi;
@@ -38,6 +43,8 @@ mod tokens;
 mod metrics;
 mod problem;
 
+use gate::Gate;
+use idempotency::Answers;
 use problem::Problem;
 
 /// What the API works on.
@@ -49,8 +56,36 @@ pub struct Api {
     pub registry: Registry,
     /// The certificates, for those who put or list them.
     pub certificates: Arc<Certificates>,
-    /// Where tokens are kept.
-    pub data_dir: std::path::PathBuf,
+    /// What happens.
+    pub events: Arc<Events>,
+    /// Does the handshakes of remote callers.
+    pub tls: Acceptor,
+    gate: Gate,
+    answers: Answers,
+    /// Places for those who listen to events.
+    readers: Arc<Semaphore>,
+}
+
+impl Api {
+    /// The API of a node; `tls` for callers that are not on this machine.
+    pub fn new(
+        edge: Arc<Edge>,
+        registry: Registry,
+        certificates: Arc<Certificates>,
+        events: Arc<Events>,
+        tls: &Acceptor,
+    ) -> Self {
+        Self {
+            edge,
+            registry,
+            certificates,
+            events,
+            tls: tls.without_http2(),
+            gate: Gate::default(),
+            answers: Answers::default(),
+            readers: Arc::new(Semaphore::new(events::READERS_MAX)),
+        }
+    }
 }
 
 /// Serves the bound sockets (non-blocking ones of the standard library) until the process ends. `metrics`: `/metrics`, `/livez`, `/readyz`.
@@ -111,6 +146,8 @@ enum Content {
     Json(Value),
     /// A text of a media type of its own.
     Text(&'static str, String),
+    /// What happens from now on.
+    Events(events::Reader),
 }
 
 impl Answer {

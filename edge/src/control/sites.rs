@@ -21,6 +21,7 @@ use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge, Opts, Registry};
 
 use crate::clock::WallClock;
+use crate::control::events::Events;
 
 mod batch;
 mod directory;
@@ -106,6 +107,8 @@ struct Published {
     /// The documents that are refused now, by file name without `.toml`.
     problems: RwLock<BTreeMap<String, Problems>>,
     metrics: Metrics,
+    /// Who is told of changes; nobody is of fixed sites.
+    events: Option<Arc<Events>>,
 }
 
 #[derive(Debug)]
@@ -150,8 +153,9 @@ impl Sites {
         cache: Arc<Cache>,
         registry: &Registry,
         clock: WallClock,
+        events: Arc<Events>,
     ) -> Result<Self, StartError> {
-        Self::load(places, cache, registry, clock)
+        Self::load(places, cache, registry, clock, events)
     }
 
     /// Fixed sites, watched nowhere: for what is configured without a directory, and for tests. A domain that is taken twice stays with
@@ -165,6 +169,7 @@ impl Sites {
             table: ArcSwap::from_pointee(table),
             problems: RwLock::default(),
             metrics: Metrics::unregistered(),
+            events: None,
         };
         Self {
             published: Arc::new(published),
@@ -177,6 +182,7 @@ impl Sites {
         shares: Arc<impl Shares + 'static>,
         registry: &Registry,
         clock: WallClock,
+        events: Arc<Events>,
     ) -> Result<Self, StartError> {
         let failed = |path: &Path| {
             let path = path.display().to_string();
@@ -186,6 +192,7 @@ impl Sites {
             table: ArcSwap::default(),
             problems: RwLock::default(),
             metrics: Metrics::register(registry)?,
+            events: Some(events),
         });
         let history = History::open(places.history).map_err(failed(places.history))?;
         let loader = Loader::new(Arc::clone(&published), shares, history, clock);

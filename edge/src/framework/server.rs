@@ -26,6 +26,7 @@ use self::control::Control;
 use self::stop::Signals;
 use crate::clock::{self, WallClock};
 use crate::control::api::Api;
+use crate::control::events::Events;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::{self, Masters};
 use crate::control::purge::{Queue, Senders};
@@ -97,7 +98,9 @@ pub fn run(file: &Path, node: Node, clock: WallClock) -> Result<(), StartError> 
     let (bound, certificates) = prepare(file, &node, &tls_metrics)?;
     let certificates = Arc::new(certificates);
     let _lock = lock(&node.data_dir)?;
-    let edge = Arc::new(parts(&node, &bound, &certificates, &registry, clock)?);
+    let events = Arc::new(Events::new(clock.clone(), &registry)?);
+    let parts = parts(&node, &bound, &certificates, &registry, clock, &events)?;
+    let edge = Arc::new(parts);
     let announcement = announcement(&bound);
     let acceptor = Acceptor::new(
         certificates.server_config(node.tls.min_version)?,
@@ -117,12 +120,8 @@ pub fn run(file: &Path, node: Node, clock: WallClock) -> Result<(), StartError> 
         listeners::accept_errors(&registry)?,
         threads(&node),
     ));
-    let api = Api {
-        edge: Arc::clone(&edge),
-        registry,
-        certificates: Arc::clone(&certificates),
-        data_dir: node.data_dir.clone(),
-    };
+    let (own, held) = (Arc::clone(&edge), Arc::clone(&certificates));
+    let api = Api::new(own, registry, held, events, &acceptor);
     server.add_service(Control::new(api, bound.admin, bound.metrics));
     println!("{announcement}");
     let shutdown_signal = Box::new(Signals::new(file, node, edge, certificates));
@@ -184,6 +183,7 @@ fn parts(
     certificates: &Certificates,
     registry: &Registry,
     clock: WallClock,
+    events: &Arc<Events>,
 ) -> Result<Edge, StartError> {
     let state = &node.state.path;
     let limits = &node.limits;
@@ -200,7 +200,8 @@ fn parts(
         documents: &state.join("sites"),
         history: &node.data_dir.join("history"),
     };
-    let sites = Sites::open(places, Arc::clone(&cache), registry, clock.clone())?;
+    let store = Arc::clone(&cache);
+    let sites = Sites::open(places, store, registry, clock.clone(), Arc::clone(events))?;
     let recorder = Recorder::open(&node.id, &node.zone, &node.log, limits.log_queue, registry)?;
     let drain = Drain::new();
     Ok(Edge {
@@ -263,7 +264,7 @@ fn threads(node: &Node) -> usize {
 fn announcement(bound: &Bound) -> serde_json::Value {
     let address = |listener: &TcpListener| listener.local_addr().ok().map(|a| a.to_string());
     let admin = |listener: &AdminListener| match listener {
-        AdminListener::Tcp(listener) => address(listener),
+        AdminListener::Tcp(listener) | AdminListener::Tls(listener) => address(listener),
         AdminListener::Unix(listener) => {
             let path = listener.local_addr().ok()?;
             Some(format!("unix:{}", path.as_pathname()?.display()))

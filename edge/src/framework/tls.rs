@@ -53,6 +53,13 @@ impl Acceptor {
         }
     }
 
+    /// One that agrees on nothing but HTTP/1.1: for the admin API.
+    pub fn without_http2(&self) -> Self {
+        let mut config = ServerConfig::clone(self.acceptor.config());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self::new(Arc::new(config), self.timeout, self.metrics.clone())
+    }
+
     /// Does the handshake. `None`: it failed, was counted, and the connection is closed.
     pub async fn accept(&self, stream: TcpStream) -> Option<(Box<TlsStream<TcpStream>>, TlsFacts)> {
         let started = clock::monotonic();

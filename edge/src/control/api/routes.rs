@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use jet9_config::limits::Limits;
 
 use super::problem::Problem;
-use super::{Handler, certificates, clusters, explain, nodes, openapi, purges, shapes, sites, tokens};
+use super::{Handler, certificates, clusters, events, explain, nodes, openapi, purges, shapes, sites, tokens};
 use crate::control::tokens::Right;
 
 /// One thing that can be called.
@@ -68,6 +68,8 @@ impl Needs {
 pub(super) enum Effect {
     Reads,
     Writes,
+    /// It writes, and its answer has a secret: that is kept nowhere, not even for a call that is sent again.
+    Reveals,
 }
 
 /// What content a call takes.
@@ -327,6 +329,17 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/v1/events",
+        summary: "Tells of calls that write and of changed sites, from now on, as server-sent events",
+        needs: Needs::Read,
+        effect: Effect::Reads,
+        takes: Takes::Nothing,
+        query: &[],
+        answers: &[200],
+        handler: |call| Box::pin(events::listen(call)),
+    },
+    Route {
+        method: Method::GET,
         path: "/v1/tokens",
         summary: "Lists the tokens, without their secrets",
         needs: Needs::Admin,
@@ -341,7 +354,7 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/v1/tokens",
         summary: "Makes a token with scopes; its secret is in this answer only",
         needs: Needs::Admin,
-        effect: Effect::Writes,
+        effect: Effect::Reveals,
         takes: JSON,
         query: &[],
         answers: &[201, 409, 422],
@@ -502,6 +515,7 @@ mod tests {
             "GET /v1/clusters/{id}",
             "GET /v1/nodes",
             "GET /v1/certificates",
+            "GET /v1/events",
         ];
         let read = [&site[..], &read].concat();
         check("read", &read, &read);

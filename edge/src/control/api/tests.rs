@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::client::{Address, Answered, Ask, Client};
+use crate::clock::WallClock;
 use crate::commands::{Code, Failure};
 use crate::control::tokens::read_admin_token;
 use crate::origin::testing::TestNode;
@@ -31,12 +32,15 @@ impl Served {
         unix.set_nonblocking(true).expect("non-blocking");
         let (admin, tcp) = bound();
         let (metrics, metrics_address) = bound();
-        let api = Api {
-            edge: Arc::clone(&node.edge),
-            registry: Registry::new(),
-            certificates: certificates(&node),
-            data_dir: node.place().to_owned(),
-        };
+        let registry = Registry::new();
+        let events = Events::new(WallClock::System, &registry).expect("free names");
+        let certificates = certificates(&node);
+        let config = certificates.server_config(TlsVersion::V1_2);
+        let metrics_of_tls = jet9_tls::Metrics::register(&Registry::new()).expect("free names");
+        let patience = Duration::from_secs(10);
+        let tls = Acceptor::new(config.expect("a configuration"), patience, metrics_of_tls);
+        let own = Arc::clone(&node.edge);
+        let api = Api::new(own, registry, certificates, Arc::new(events), &tls);
         let admin = vec![AdminListener::Unix(unix), AdminListener::Tcp(admin)];
         tokio::spawn(serve(Arc::new(api), admin, Some(metrics)));
         Self {

@@ -150,6 +150,9 @@ impl Loader {
         if is_changed || !placed.is_empty() {
             self.publish(table, generation);
         }
+        for placed in &placed {
+            self.tell(&placed.name, placed.version, by, "in-force");
+        }
         for placed in placed.into_iter().filter(|placed| placed.is_new) {
             let text = Some(placed.text);
             self.record(&placed.name, placed.version, text, by, durability);
@@ -228,6 +231,7 @@ impl Loader {
             return false;
         };
         let version = standing.map_or(old.version, |standing| standing.version) + 1;
+        self.tell(&name, version, by, "removed");
         let by = Arc::clone(by);
         self.full.insert(name, Removed { version, by });
         true
@@ -316,6 +320,12 @@ impl Loader {
         };
         if let Err(error) = self.history.add(name, &version, durability) {
             log::error!("site {name}: version {number} is not in the history: {error}");
+        }
+    }
+
+    fn tell(&self, name: &str, version: u64, by: &str, change: &'static str) {
+        if let Some(events) = &self.published.events {
+            events.site(name, version, by, change);
         }
     }
 

@@ -101,7 +101,8 @@ impl Place {
             documents: &self.documents(),
             history: &self.directory.path().join("history"),
         };
-        Sites::load(places, store, registry, WallClock::System).expect("start")
+        let events = Events::new(WallClock::System, registry).expect("free names");
+        Sites::load(places, store, registry, WallClock::System, events.into()).expect("start")
     }
 
     fn rejected(&self) -> f64 {

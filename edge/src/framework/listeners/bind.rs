@@ -35,8 +35,10 @@ pub struct Bound {
 pub enum AdminListener {
     /// For the local machine; the peer's uid is known.
     Unix(UnixListener),
-    /// For who has a token.
+    /// For who has a token, on this machine.
     Tcp(StdListener),
+    /// For who has a token, from elsewhere, over TLS.
+    Tls(StdListener),
 }
 
 /// Binds every socket. `file` is the node file's name, for problems.
@@ -63,8 +65,11 @@ pub fn bind(file: &str, listen: &Listen) -> Result<Bound, Problems> {
                 noted(bind_unix(path), file, &key, shown, &mut problems).map(AdminListener::Unix)
             }
             AdminListen::Tcp(address) => {
-                noted(bind_tcp(*address), file, &key, address, &mut problems)
-                    .map(AdminListener::Tcp)
+                let bound = noted(bind_tcp(*address), file, &key, address, &mut problems);
+                match address.ip().is_loopback() {
+                    true => bound.map(AdminListener::Tcp),
+                    false => bound.map(AdminListener::Tls),
+                }
             }
         });
     }

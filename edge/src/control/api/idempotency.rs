@@ -1,0 +1,239 @@
+//! `Idempotency-Key` on POST: the same call, sent again because its answer was lost, is answered again and not done again.
+//!
+//! Asked by `api::server` around the handler. A key belongs to its caller and names one call: method, path, parameters and content. What was done is
+//! kept in memory for [`KEPT_FOR`]; what failed is not, so that it can be tried again. Invariant 7: keys, answers and their time have limits.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method, StatusCode};
+use parking_lot::Mutex;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::problem::Problem;
+use super::{Answer, Content};
+use crate::control::tokens::Principal;
+
+/// How long an answer is kept.
+const KEPT_FOR: Duration = Duration::from_secs(3600);
+
+/// Keys that are kept, of all callers. More are refused until older ones are forgotten.
+const KEYS_MAX: usize = 10_000;
+
+/// Bytes of a key.
+const KEY_MAX: usize = 255;
+
+/// The answers that are kept.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    kept: Mutex<HashMap<Key, Kept>>,
+}
+
+/// A caller, and the key that it chose.
+type Key = (String, Vec<u8>);
+
+#[derive(Debug)]
+struct Kept {
+    call: [u8; 32],
+    until: Instant,
+    /// `None`: the call is running.
+    answer: Option<(StatusCode, HeaderMap, Value)>,
+}
+
+/// A call as its key is held against it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path_and_query: &'a str,
+    pub(super) fields: &'a HeaderMap,
+    pub(super) body: &'a [u8],
+}
+
+/// What to do with a call.
+#[derive(Debug)]
+pub(super) enum Begun<'a> {
+    /// Do it; it has no key.
+    Do,
+    /// Do it, and keep the answer.
+    Keep(Running<'a>),
+    /// It was done; this is the answer.
+    Done(Answer),
+}
+
+/// A call that runs under a key; forgotten when dropped without an answer.
+#[derive(Debug)]
+pub(super) struct Running<'a> {
+    answers: &'a Answers,
+    key: Option<Key>,
+}
+
+impl Answers {
+    /// Before a call.
+    pub(super) fn begin(
+        &self,
+        who: &Principal,
+        call: Named<'_>,
+        now: Instant,
+    ) -> Result<Begun<'_>, Problem> {
+        let Some(key) = call.fields.get("idempotency-key") else {
+            return Ok(Begun::Do);
+        };
+        if *call.method != Method::POST {
+            return Ok(Begun::Do);
+        }
+        if key.is_empty() || key.len() > KEY_MAX {
+            let detail = format!("Idempotency-Key has 1 to {KEY_MAX} bytes");
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        let key = (who.name().to_owned(), key.as_bytes().to_vec());
+        let digest = call.digest();
+        let mut kept = self.kept.lock();
+        if let Some(found) = kept.get(&key).filter(|found| found.until > now) {
+            return found.again(digest).map(Begun::Done);
+        }
+        if kept.len() >= KEYS_MAX {
+            kept.retain(|_, kept| kept.until > now);
+        }
+        if kept.len() >= KEYS_MAX {
+            let detail = "too many calls with an Idempotency-Key in the last hour";
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
+        }
+        let running = Kept {
+            call: digest,
+            until: now + KEPT_FOR,
+            answer: None,
+        };
+        kept.insert(key.clone(), running);
+        Ok(Begun::Keep(Running {
+            answers: self,
+            key: Some(key),
+        }))
+    }
+}
+
+impl Named<'_> {
+    fn digest(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        for part in [self.method.as_str(), self.path_and_query] {
+            hasher.update(part);
+            hasher.update([0]);
+        }
+        hasher.update(self.body);
+        hasher.finalize().into()
+    }
+}
+
+impl Kept {
+    fn again(&self, call: [u8; 32]) -> Result<Answer, Problem> {
+        if self.call != call {
+            let detail = "this Idempotency-Key was used for another call";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
+        match &self.answer {
+            Some((status, fields, body)) => Ok(Answer {
+                status: *status,
+                fields: fields.clone(),
+                content: Content::Json(body.clone()),
+            }),
+            None => {
+                let detail = "the call of this Idempotency-Key is still running";
+                Err(Problem::new(StatusCode::CONFLICT, detail))
+            }
+        }
+    }
+}
+
+impl Running<'_> {
+    /// Keeps the answer, if it has one that can be given again.
+    pub(super) fn keep(mut self, answer: &Answer) {
+        let Content::Json(body) = &answer.content else {
+            return;
+        };
+        let Some(key) = self.key.take() else {
+            return;
+        };
+        if let Some(kept) = self.answers.kept.lock().get_mut(&key) {
+            kept.answer = Some((answer.status, answer.fields.clone(), body.clone()));
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.answers.kept.lock().remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_call_is_done_once_and_answered_as_often_as_it_is_sent() {
+        let answers = Answers::default();
+        let (one, other) = (Principal::new("one", []), Principal::new("other", []));
+        let start = clock::monotonic();
+        let mut fields = HeaderMap::new();
+        fields.insert("idempotency-key", HeaderValue::from_static("k"));
+        let call = |body| Named {
+            method: &Method::POST,
+            path_and_query: "/v1/purges",
+            fields: &fields,
+            body,
+        };
+        let begin = |who, body, now| answers.begin(who, call(body), now);
+        let status = |begun: Result<Begun<'_>, Problem>| match begun {
+            Ok(Begun::Do) => 0,
+            Ok(Begun::Keep(_)) => 1,
+            Ok(Begun::Done(answer)) => answer.status.as_u16(),
+            Err(problem) => problem.status().as_u16(),
+        };
+        let Ok(Begun::Keep(running)) = begin(&one, b"a", start) else {
+            panic!("it is new");
+        };
+        assert_eq!(status(begin(&one, b"a", start)), 409);
+        assert_eq!(
+            status(begin(&other, b"b", start)),
+            1,
+            "a key is its caller's"
+        );
+        running.keep(&Answer::of(StatusCode::CREATED, json!({"n": 1})));
+        assert_eq!(status(begin(&one, b"a", start)), 201);
+        assert_eq!(status(begin(&one, b"b", start)), 422);
+        let later = start + KEPT_FOR;
+        assert_eq!(status(begin(&one, b"b", later)), 1, "it failed");
+        assert_eq!(status(begin(&one, b"b", later)), 1, "and is tried again");
+    }
+
+    #[test]
+    fn what_has_no_key_or_cannot_have_one_is_simply_done() {
+        let answers = Answers::default();
+        let who = Principal::new("one", []);
+        let check = |method: Method, key: Option<&[u8]>, good: bool| {
+            let mut fields = HeaderMap::new();
+            if let Some(key) = key {
+                let value = HeaderValue::from_bytes(key).expect("a value");
+                fields.insert("idempotency-key", value);
+            }
+            let call = Named {
+                method: &method,
+                path_and_query: "/",
+                fields: &fields,
+                body: b"",
+            };
+            let begun = answers.begin(&who, call, clock::monotonic());
+            assert_eq!(matches!(begun, Ok(Begun::Do)), good, "{begun:?}");
+        };
+        check(Method::POST, None, true);
+        check(Method::PUT, Some(b"k"), true);
+        check(Method::POST, Some(b""), false);
+        check(Method::POST, Some(&[b'k'; 256]), false);
+    }
+}
