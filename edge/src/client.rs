@@ -23,6 +23,8 @@ use crate::commands::run::read_node;
 use crate::commands::{Code, Failure};
 use crate::control::tokens::read_admin_token;
 
+mod tls;
+
 /// The socket of an edge whose data directory is `./data`.
 const SOCKET_DEFAULT: &str = "data/admin.sock";
 
@@ -35,9 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Which edge is asked; the arguments that all commands share.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Target {
-    /// The admin API: `unix:<socket>` or `<host>:<port>` [env: JET9_ADMIN]
+    /// The admin API: `unix:<socket>`, `<host>:<port>`, or `https://<host>:<port>` of another machine [env: JET9_ADMIN]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
+    /// With https: the PEM file of whom to trust, an authority or the edge's certificate itself [env: JET9_CA]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// The node file of the edge, to find its admin API and its token
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -48,6 +53,8 @@ pub struct Target {
 pub struct Client {
     address: Address,
     token: Option<String>,
+    /// Whom to trust over TLS.
+    ca: Option<PathBuf>,
 }
 
 /// Where an admin API listens.
@@ -55,8 +62,10 @@ pub struct Client {
 pub enum Address {
     /// A Unix socket; the peer is known by its uid.
     Unix(PathBuf),
-    /// Host and port; a token is needed.
+    /// Host and port of the loopback; a token is needed.
     Tcp(String),
+    /// Host and port of any machine, over TLS; a token is needed.
+    Tls(String),
 }
 
 /// What the edge answered, a status of 2xx.
@@ -124,6 +133,8 @@ impl Client {
     /// When none is named, or the node file has problems.
     pub fn find(target: &Target) -> Result<Self, Failure> {
         let token = environment("JET9_TOKEN");
+        let ca = target.ca.clone();
+        let ca = ca.or_else(|| environment("JET9_CA").map(PathBuf::from));
         if let Some(file) = &target.config {
             let node = read_node(file)?;
             let address = match &target.admin {
@@ -131,7 +142,7 @@ impl Client {
                 None => Address::of(&node)?,
             };
             let token = token.or_else(|| read_admin_token(&node.data_dir).ok());
-            return Ok(Self { address, token });
+            return Ok(Self { address, token, ca });
         }
         let named = target.admin.clone().or_else(|| environment("JET9_ADMIN"));
         let address = match named {
@@ -143,12 +154,22 @@ impl Client {
             }
         };
         let token = token.or_else(|| read_admin_token(Path::new("data")).ok());
-        Ok(Self { address, token })
+        Ok(Self { address, token, ca })
     }
 
     /// The edge at an address.
     pub const fn of(address: Address, token: Option<String>) -> Self {
-        Self { address, token }
+        Self {
+            address,
+            token,
+            ca: None,
+        }
+    }
+
+    /// Trusting who is in this PEM file.
+    pub fn trusting(mut self, ca: PathBuf) -> Self {
+        self.ca = Some(ca);
+        self
     }
 
     /// Asks, and waits for the answer. Blocks.
@@ -173,6 +194,10 @@ impl Client {
                 Address::Unix(path) => self.exchange(UnixStream::connect(path).await?, ask).await,
                 Address::Tcp(address) => {
                     self.exchange(TcpStream::connect(address).await?, ask).await
+                }
+                Address::Tls(address) => {
+                    let stream = tls::connect(address, self.ca.as_deref()).await?;
+                    self.exchange(stream, ask).await
                 }
             }
         };
@@ -239,7 +264,7 @@ impl Client {
     fn unreachable(&self, error: &io::Error) -> Failure {
         if error.kind() == io::ErrorKind::InvalidInput {
             let message = format!(
-                "{}: expected `unix:<socket>` or `<host>:<port>`",
+                "{}: expected `unix:<socket>`, `<host>:<port>` or `https://<host>:<port>`",
                 self.address
             );
             return Failure::with(Code::Usage, message);
@@ -251,6 +276,9 @@ impl Client {
 impl Address {
     /// `unix:<socket>`, or host and port with or without a scheme.
     pub fn parse(text: &str) -> Self {
+        if let Some(rest) = text.strip_prefix("https://") {
+            return Self::Tls(rest.trim_end_matches('/').to_owned());
+        }
         match text.strip_prefix("unix:") {
             Some(path) => Self::Unix(path.into()),
             None => {
@@ -269,7 +297,11 @@ impl Address {
         let tcp = || {
             node.listen.admin.iter().find_map(|listen| match listen {
                 AdminListen::Tcp(address) if address.port() != 0 => {
-                    Some(Self::Tcp(address.to_string()))
+                    let text = address.to_string();
+                    Some(match address.ip().is_loopback() {
+                        true => Self::Tcp(text),
+                        false => Self::Tls(text),
+                    })
                 }
                 AdminListen::Tcp(_) | AdminListen::Unix(_) => None,
             })
@@ -287,6 +319,7 @@ impl std::fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => f.write_str(address),
+            Self::Tls(address) => write!(f, "https://{address}"),
         }
     }
 }
@@ -335,6 +368,7 @@ mod tests {
         check("unix:/run/x.sock", Address::Unix("/run/x.sock".into()));
         check("127.0.0.1:9443", Address::Tcp("127.0.0.1:9443".into()));
         check("http://[::1]:9443/", Address::Tcp("[::1]:9443".into()));
+        check("https://e.test:9443/", Address::Tls("e.test:9443".into()));
     }
 
     #[test]

@@ -21,6 +21,7 @@ struct Served {
     node: TestNode,
     socket: Client,
     tcp: String,
+    tls: String,
     metrics: String,
 }
 
@@ -31,6 +32,7 @@ impl Served {
         let unix = UnixListener::bind(&path).expect("a socket");
         unix.set_nonblocking(true).expect("non-blocking");
         let (admin, tcp) = bound();
+        let (remote, tls_address) = bound();
         let (metrics, metrics_address) = bound();
         let registry = Registry::new();
         let events = Events::new(WallClock::System, &registry).expect("free names");
@@ -41,12 +43,17 @@ impl Served {
         let tls = Acceptor::new(config.expect("a configuration"), patience, metrics_of_tls);
         let own = Arc::clone(&node.edge);
         let api = Api::new(own, registry, certificates, Arc::new(events), &tls);
-        let admin = vec![AdminListener::Unix(unix), AdminListener::Tcp(admin)];
+        let admin = vec![
+            AdminListener::Unix(unix),
+            AdminListener::Tcp(admin),
+            AdminListener::Tls(remote),
+        ];
         tokio::spawn(serve(Arc::new(api), admin, Some(metrics)));
         Self {
             node,
             socket: Client::of(Address::Unix(path), None),
             tcp,
+            tls: tls_address,
             metrics: metrics_address,
         }
     }
@@ -256,6 +263,112 @@ async fn a_token_for_one_site_purges_it_and_no_other() {
     served.socket.call(&ask).await.expect("withdrawn");
     let refused = purge("s-1").await.expect_err("withdrawn");
     assert!(refused.starts_with("Unauthorized"), "{refused}");
+}
+
+#[tokio::test]
+async fn other_machines_come_over_tls_with_a_token() {
+    let served = Served::start().await;
+    let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "x.test".to_owned()]);
+    let issued = issued.expect("a certificate");
+    let pem = format!(
+        "{}{}",
+        issued.cert.pem(),
+        issued.signing_key.serialize_pem()
+    );
+    let mut ask = Ask::get("/v1/certificates/admin");
+    ask.method = Method::PUT;
+    ask.text = Some(("application/x-pem-file", &pem));
+    served.socket.call(&ask).await.expect("put");
+    let ca = served.node.place().join("ca.pem");
+    std::fs::write(&ca, issued.cert.pem()).expect("write");
+    let token = read_admin_token(served.node.place()).expect("a token");
+    let port = served.tls.rsplit_once(':').expect("a port").1;
+    let check = async |token: Option<&str>, ca: Option<&std::path::Path>, good: bool| {
+        let address = Address::Tls(format!("localhost:{port}"));
+        let mut client = Client::of(address, token.map(str::to_owned));
+        if let Some(ca) = ca {
+            client = client.trusting(ca.to_owned());
+        }
+        let answered = client.call(&Ask::get("/v1/nodes")).await;
+        assert_eq!(answered.is_ok(), good, "{answered:?}");
+    };
+    // The certificate is for another name than the one that is asked for.
+    check(Some(&token), Some(&ca), false).await;
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("one");
+    let pem = format!(
+        "{}{}",
+        issued.cert.pem(),
+        issued.signing_key.serialize_pem()
+    );
+    ask.text = Some(("application/x-pem-file", &pem));
+    served.socket.call(&ask).await.expect("put");
+    check(Some(&token), Some(&ca), false).await;
+    std::fs::write(&ca, issued.cert.pem()).expect("write");
+    check(Some(&token), Some(&ca), true).await;
+    check(Some(&token), None, false).await;
+    check(None, Some(&ca), false).await;
+    let answer = raw(&served.tls, "GET /v1/nodes HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(!answer.contains("HTTP/1.1"), "{answer}");
+}
+
+#[tokio::test]
+async fn whoever_listens_hears_of_every_write_and_of_its_end() {
+    let served = Served::start().await;
+    let path = served.node.place().join("admin.sock");
+    let mut stream = tokio::net::UnixStream::connect(path)
+        .await
+        .expect("connect");
+    let request = "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("write");
+    let mut heard = String::new();
+    let mut until = async |word: &str| {
+        let reading = async {
+            while !heard.contains(word) {
+                let mut buffer = [0; 4096];
+                let read = stream.read(&mut buffer).await.expect("read");
+                assert_ne!(read, 0, "{heard}");
+                heard += &String::from_utf8_lossy(&buffer[..read]);
+            }
+            heard.clone()
+        };
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, reading).await.expect("in time")
+    };
+    let head = until("this node's events").await;
+    assert!(head.contains("content-type: text/event-stream"), "{head}");
+    let _ = served.post(&json!({"site": "s-9", "all": true})).await;
+    let told = until("\"status\":404").await;
+    for word in ["event: call\n", "\"path\":\"/v1/purges\"", "\"by\":\"uid:"] {
+        assert!(told.contains(word), "{told}");
+    }
+    served.get("/v1/sites").await.expect("a read");
+    served
+        .post(&json!({"site": "s-1", "all": true}))
+        .await
+        .expect("purged");
+    let told = until("\"status\":200").await;
+    assert!(!told.contains("/v1/sites"), "{told}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_sent_again_with_its_key_is_done_once() {
+    let served = Served::start().await;
+    let ask = async |body: &str| {
+        let length = body.len();
+        let request = format!(
+            "POST /v1/purges HTTP/1.1\r\nHost: x\r\nConnection: close\r\nIdempotency-Key: k-1\r\n\
+             Authorization: Bearer {}\r\nContent-Length: {length}\r\n\r\n{body}",
+            read_admin_token(served.node.place()).expect("a token"),
+        );
+        raw(&served.tcp, &request).await
+    };
+    let content = |answer: &str| answer.split("\r\n\r\n").nth(1).map(str::to_owned);
+    let first = ask("{\"site\": \"s-1\", \"all\": true}").await;
+    assert!(first.starts_with("HTTP/1.1 200"), "{first}");
+    let again = ask("{\"site\": \"s-1\", \"all\": true}").await;
+    assert_eq!(content(&again), content(&first), "the same number");
+    let other = ask("{\"site\": \"s-1\", \"tags\": [\"t\"]}").await;
+    assert!(other.starts_with("HTTP/1.1 422"), "{other}");
 }
 
 #[tokio::test]
