@@ -55,6 +55,9 @@ fn every_answer_to_any_call_is_one_that_the_description_allows() {
                 "--warnings",
                 "off",
             ])
+            // It knows neither PEM nor answers that have no end.
+            .args(["--exclude-path", "/v1/certificates/{name}"])
+            .args(["--exclude-path", "/v1/events"])
             .args([
                 "--header",
                 &format!("Authorization: Bearer {}", edge.token()),
