@@ -40,7 +40,7 @@ pub struct Target {
     /// The admin API: `unix:<socket>`, `<host>:<port>`, or `https://<host>:<port>` of another machine [env: JET9_ADMIN]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
-    /// With https: the PEM file of whom to trust, an authority or the edge's certificate itself [env: JET9_CA]
+    /// With https: the PEM file of whom to trust, an authority or the certificate itself [env: JET9_CA, of an edge]
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// The node file of the edge, to find its admin API and its token

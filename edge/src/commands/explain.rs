@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let ask = Ask::send(Method::POST, "/v1/explain", &body);
     let answered = Client::find(&arguments.target)?.ask(&ask)?;
     match arguments.output.format {
-        Format::Json => output::print(arguments.output, &answered.body, &[], &[])?,
+        Format::Json | Format::Yaml => output::print(arguments.output, &answered.body, &[], &[])?,
         Format::Table => output::write(&told(&answered.body))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -34,9 +34,6 @@ pub struct Where {
     /// What our keys in it begin with
     #[arg(long, value_name = "PREFIX", default_value = "/jet9", requires = "etcd", value_parser = prefix)]
     pub prefix: String,
-    /// A PEM file with the certificates that its members' are signed with; needed for https
-    #[arg(long, value_name = "FILE", requires = "etcd")]
-    pub ca: Option<PathBuf>,
     /// Its user
     #[arg(long, value_name = "NAME", requires_all = ["etcd", "password_file"])]
     pub username: Option<String>,
@@ -132,14 +129,14 @@ impl Place {
 
 impl Where {
     fn config(&self) -> Result<Etcd, Failure> {
-        if self.ca.is_none() && self.etcd.iter().any(|endpoint| endpoint.tls) {
+        if self.target.ca.is_none() && self.etcd.iter().any(|endpoint| endpoint.tls) {
             let message = "https needs --ca, the certificates that the members' are signed with";
             return Err(Failure::with(Code::Usage, message));
         }
         Ok(Etcd {
             endpoints: self.etcd.clone(),
             prefix: self.prefix.clone(),
-            ca: self.ca.clone(),
+            ca: self.target.ca.clone(),
             login: self.username.clone().zip(self.password_file.clone()),
         })
     }

@@ -8,7 +8,9 @@ use http::{HeaderValue, Method, StatusCode};
 use jet9_config::limits::Limits;
 
 use super::problem::Problem;
-use super::{Handler, certificates, clusters, events, explain, nodes, openapi, purges, shapes, sites, tokens};
+use super::{
+    Handler, certificates, clusters, events, explain, nodes, openapi, purges, shapes, sites, tokens,
+};
 use crate::control::tokens::Right;
 
 /// One thing that can be called.
