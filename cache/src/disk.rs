@@ -186,6 +186,14 @@ impl Disk {
         address.is_some_and(|address| mount.volume().catalog.holds(filed, address))
     }
 
+    /// Finds a response no more whose content cannot be read.
+    pub(crate) fn forget(&self, variant: &Variant) {
+        let address = Address::of_offset(variant.on_disk.offset());
+        if let (Some(mount), Some(address)) = (self.mount_of(variant.key.primary()), address) {
+            mount.volume().catalog.forget(self.filed(variant), address);
+        }
+    }
+
     /// The newest stored response on disk that a request selects; content up to `whole_max` bytes comes with it.
     pub(crate) async fn find(
         &self,

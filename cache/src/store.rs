@@ -568,6 +568,9 @@ impl Cache {
         };
         let (Some(body), Some(purging)) = (body, purging) else {
             self.memory.remove(&variant);
+            if matches!(&variant.content, Content::OnDisk(content) if content.is_lost()) {
+                self.disk.forget(&variant);
+            }
             return None;
         };
         let response = Arc::clone(&variant.response);

@@ -1,11 +1,13 @@
 //! Content that is on disk in pieces: is it all still there, and what is in a piece?
 //!
 //! Held by variants in memory and by the readers of long content. A reader pins the segments that it reads from, which delays their reuse
-//! for a while; if that is not enough, its transfer breaks, and never goes on with other bytes (invariant 3).
+//! for a while; if that is not enough, or a part is not as it was written, its transfer breaks, and never goes on with other bytes
+//! (invariant 3). Then none of it is there any more: the next request fetches it anew, instead of breaking at the same place.
 
 use std::collections::VecDeque;
 use std::mem::size_of;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -14,8 +16,10 @@ use crate::fill::{PIECE, ReadError};
 use crate::memory::Version;
 
 use super::Mount;
+use super::index::slot::Address;
 use super::piece::{PartOfPiece, Piece};
 use super::record::{Location, Place};
+use super::variants::Filed;
 use super::volume::{Unread, Volume};
 
 /// What a reader asks for at once: whole blocks, a part of a piece.
@@ -32,10 +36,19 @@ pub(crate) struct DiskContent {
     place: Place,
     /// Each segment and lap that holds a piece, once, with one of its pieces.
     segments: Vec<Location>,
+    /// Where its head was found; `None` when it was filled just now.
+    head: Option<(Filed, Address)>,
+    /// A part of it could not be read.
+    lost: AtomicBool,
 }
 
 impl DiskContent {
-    pub(super) fn new(mount: Weak<Mount>, primary: u128, place: Place) -> Self {
+    pub(super) fn new(
+        mount: Weak<Mount>,
+        primary: u128,
+        place: Place,
+        head: Option<(Filed, Address)>,
+    ) -> Self {
         let mut segments = place.chunks.clone();
         segments.sort_unstable_by_key(|chunk| (chunk.segment, chunk.lap));
         segments.dedup_by_key(|chunk| (chunk.segment, chunk.lap));
@@ -44,6 +57,8 @@ impl DiskContent {
             primary,
             place,
             segments,
+            head,
+            lost: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +78,7 @@ impl DiskContent {
                 object,
                 length,
             },
+            None,
         )
     }
 
@@ -88,12 +104,31 @@ impl DiskContent {
 
     /// Whether no piece was given up.
     pub(crate) fn is_there(&self) -> bool {
+        if self.is_lost() {
+            return false;
+        }
         let Some(mount) = self.mount() else {
             return false;
         };
         self.segments
             .iter()
             .all(|location| mount.volume().is_there(location))
+    }
+
+    /// Whether a part could not be read.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Gives all of it up when a part cannot be read; not when it was only too late to be tried.
+    fn note(&self, volume: &Volume, why: Unread) -> ReadError {
+        if why != Unread::Busy {
+            self.lost.store(true, Ordering::Relaxed);
+            if let Some((filed, address)) = self.head {
+                volume.catalog.forget(filed, address);
+            }
+        }
+        ReadError::Disk
     }
 
     /// Keeps its segments from being reused, as far as that goes; `None` when one was reused already.
@@ -202,7 +237,7 @@ impl DiskReader {
         // Nothing could be begun.
         let next = self.ahead.pop_front().ok_or(ReadError::Disk)?;
         let read = next.part.done(mount.volume()).await;
-        let read = read.map_err(|_| ReadError::Disk)?;
+        let read = read.map_err(|why| self.content.note(mount.volume(), why))?;
         let skipped = usize::try_from(position - next.range.start);
         let skipped = skipped.map_err(|_| ReadError::Disk)?;
         Ok(Some(read.slice(skipped..)))

@@ -140,7 +140,8 @@ impl Mount {
         let content = if meta.place.chunks.is_empty() {
             memory::Content::Whole(inline)
         } else {
-            let content = DiskContent::new(Arc::downgrade(self), facts.primary, meta.place);
+            let head = Some((facts.filed(), slot.address));
+            let content = DiskContent::new(Arc::downgrade(self), facts.primary, meta.place, head);
             memory::Content::OnDisk(Arc::new(content))
         };
         Variant {

@@ -271,13 +271,43 @@ async fn a_range_of_long_content_needs_the_blocks_that_it_touches_alone() {
     file.unwrap()
         .write_all_at(&[0xff, 0], piece + rotten as u64)
         .unwrap();
-    let bench = open(place.path(), &["disk"]).await;
+    let mut bench = open(place.path(), &["disk"]).await;
     for (start, length) in ranges {
         let is_hit = start < 11 * BLOCK && start + length > 10 * BLOCK;
         let read = range(&bench, "/long", start, length).await;
         let expected = (!is_hit).then(|| whole[start..start + length].to_vec());
         assert!(read == expected, "{length} at {start}");
+        if is_hit {
+            // Who comes next fetches it; a restart finds it again.
+            assert!(bench.hit("/long").await.is_none(), "{length} at {start}");
+            bench.cache.close().await;
+            drop(bench);
+            bench = open(place.path(), &["disk"]).await;
+        }
     }
+}
+
+/// Rot that is met while the head is in memory: one transfer breaks, and the next request finds nothing.
+#[tokio::test]
+async fn long_content_with_rot_in_it_breaks_one_transfer_and_is_gone() {
+    const LENGTH: usize = 2_500_000;
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    for (path, version) in [("/rotten", 1), ("/good", 2)] {
+        store(&bench, path, version, LENGTH).await;
+    }
+    bench.flushed().await;
+    let volume = place.path().join("disk/jet9.volume");
+    let second = places_of(&volume, &content(1, LENGTH)[1 << 20..][..64])[0];
+    let file = std::fs::OpenOptions::new().write(true).open(&volume);
+    file.unwrap().write_all_at(&[0xff], second + 7).unwrap();
+    assert_eq!(bench.hit("/rotten").await.unwrap().tier, Tier::Memory);
+    assert!(range(&bench, "/rotten", 0, 1 << 20).await.is_some());
+    assert!(range(&bench, "/rotten", 0, LENGTH).await.is_none());
+    assert!(bench.hit("/rotten").await.is_none());
+    assert_eq!(version(&bench, "/good", LENGTH).await, Some(2));
+    store(&bench, "/rotten", 3, LENGTH).await;
+    assert_eq!(version(&bench, "/rotten", LENGTH).await, Some(3));
 }
 
 #[tokio::test]
