@@ -362,7 +362,8 @@ impl Cache {
         self.disk.set_quota(partition, quota);
     }
 
-    /// Bytes that a partition takes of the disk: the records of its stored responses, without the pieces of long content.
+    /// Bytes that a partition takes of the disk: the records of its stored responses, and the pieces of long content that were not
+    /// overwritten yet.
     pub fn taken_by(&self, partition: Partition) -> u64 {
         self.disk.taken_by(partition)
     }

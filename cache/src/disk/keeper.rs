@@ -259,6 +259,7 @@ impl Work {
             }
             let device = Arc::clone(old.volume().file.device());
             self.set(number, None);
+            old.volume().give_back_all();
             // Its threads end first.
             drop(old);
             let shared = self.shared.clone();

@@ -1,7 +1,8 @@
 //! How much of the disk does each partition take, and how much may it? Invariant 8: no site takes another's share.
 //!
-//! Told of every record that the index gains or loses, asked by admission and by reinsertion. Counts what the index knows, not what lies
-//! on the disk: superseded records are nobody's and go with their lap. Partitions are spread over locks that are held for a moment; no
+//! Told of every record that the index gains or loses, and of the pieces of long content that a volume does; asked by admission and by
+//! reinsertion. Of heads it counts what the index knows, not what lies on the disk: superseded ones are nobody's and go with their lap.
+//! Pieces count until their segment is reused, superseded or not: nothing tells whose they are by then. Partitions are spread over locks that are held for a moment; no
 //! scan, no I/O. Knows no site: what a share is, in bytes, its caller says.
 
 use std::collections::HashMap;
@@ -88,24 +89,33 @@ impl Shares {
 
     /// A record came into the index.
     pub fn add(&self, slot: &Slot) {
-        let bytes = slot.size.bytes();
-        self.all.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(account) = self.shard(slot.partition).read().get(&slot.partition) {
-            account.live.fetch_add(bytes, Ordering::Relaxed);
-            return;
-        }
-        let mut shard = self.shard(slot.partition).write();
-        *shard.entry(slot.partition).or_default().live.get_mut() += bytes;
+        self.add_bytes(slot.partition, slot.size.bytes());
     }
 
     /// A record left the index.
     pub fn subtract(&self, slot: &Slot) {
+        self.subtract_bytes(slot.partition, slot.size.bytes());
+    }
+
+    /// A partition takes this much more.
+    pub fn add_bytes(&self, partition: Partition, bytes: u64) {
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(account) = self.shard(partition).read().get(&partition) {
+            account.live.fetch_add(bytes, Ordering::Relaxed);
+            return;
+        }
+        let mut shard = self.shard(partition).write();
+        *shard.entry(partition).or_default().live.get_mut() += bytes;
+    }
+
+    /// A partition takes this much less.
+    pub fn subtract_bytes(&self, partition: Partition, bytes: u64) {
         let less = |count: &AtomicU64| {
-            let less = |live: u64| Some(live.saturating_sub(slot.size.bytes()));
+            let less = |live: u64| Some(live.saturating_sub(bytes));
             let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         };
         less(&self.all);
-        if let Some(account) = self.shard(slot.partition).read().get(&slot.partition) {
+        if let Some(account) = self.shard(partition).read().get(&partition) {
             less(&account.live);
         }
     }

@@ -5,6 +5,7 @@
 //! an older one of its key behind it. A volume with failing writes is noted in the purge journal, so that it is emptied before it serves
 //! another session; one that fails again and again, or cannot be believed, is out of service until `keeper` has emptied it.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,8 @@ pub(crate) struct Volume {
     service: AtomicU32,
     /// Told when nobody reads from a segment any more.
     unpinned: (Mutex<()>, Condvar),
+    /// Bytes of the pieces of long content in each segment's present lap, by whose they are.
+    pieces: Box<[Mutex<HashMap<Partition, u64>>]>,
 }
 
 /// Why a volume is out of service.
@@ -216,6 +219,7 @@ impl Volume {
             identity: superblock.identity,
             geometry,
             segments: (0..geometry.segments).map(|_| Segment::default()).collect(),
+            pieces: (0..geometry.segments).map(|_| Mutex::default()).collect(),
             catalog: Catalog::new(
                 geometry.bytes() / RECORD_BYTES_MEAN,
                 Arc::clone(&shared.shares),
@@ -497,8 +501,34 @@ impl Volume {
             of_segment.begin(lap);
         }
         drop(waiting);
+        self.give_back_pieces(segment);
         self.catalog
             .advance(self.geometry.start_of(segment), segment == 0);
+    }
+
+    /// A piece of long content lies in a segment.
+    pub(super) fn take_piece(&self, segment: u32, partition: Partition, bytes: u64) {
+        if let Some(pieces) = self.pieces.get(segment as usize) {
+            *pieces.lock().entry(partition).or_default() += bytes;
+            self.shared.shares.add_bytes(partition, bytes);
+        }
+    }
+
+    fn give_back_pieces(&self, segment: u32) {
+        let Some(pieces) = self.pieces.get(segment as usize) else {
+            return;
+        };
+        for (partition, bytes) in std::mem::take(&mut *pieces.lock()) {
+            self.shared.shares.subtract_bytes(partition, bytes);
+        }
+    }
+
+    /// Nothing of what it holds counts any more: it goes.
+    pub(super) fn give_back_all(&self) {
+        self.catalog.drop_range(0..u64::MAX);
+        for segment in 0..self.geometry.segments {
+            self.give_back_pieces(segment);
+        }
     }
 
     /// Tells that the records of a segment are moved within it, or that they are no more.

@@ -580,6 +580,11 @@ impl Log {
         let is_written = |one: &Gathered| ends(one) <= position;
         let many = self.gathered.partition_point(is_written);
         for one in self.gathered.drain(..many) {
+            if one.facts.kind == Kind::Chunk {
+                let (at, partition) = (&one.location, one.facts.partition);
+                self.volume
+                    .take_piece(at.segment, partition, at.bytes.into());
+            }
             one.ticket.written(one.location, &one.facts);
         }
         self.volume.measure();

@@ -478,6 +478,10 @@ impl Replay {
         if after.iter().any(|slot| slot.group > bad) {
             return fail(format!("slot {bad} is unreadable, and later ones are not"));
         }
+        // Nothing is torn that was there from the beginning.
+        if after.iter().any(|slot| slot.group < self.header.snapshot) {
+            return fail(format!("slot {bad} is unreadable, and in the snapshot"));
+        }
         // The slots before the tear that belong to the torn group were never answered; that they count purges too much at worst.
         if let Some(torn) = after.first() {
             good.truncate(

@@ -311,6 +311,48 @@ async fn long_content_with_rot_in_it_breaks_one_transfer_and_is_gone() {
 }
 
 #[tokio::test]
+async fn long_content_counts_for_its_partition_until_it_is_overwritten() {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    store(&bench, "/long", 1, 2_500_000).await;
+    store(&bench, "/short", 1, 1_000).await;
+    bench.flushed().await;
+    let taken = bench.cache.taken_by(bench.site);
+    assert!((2_501_000..2_510_000).contains(&taken), "{taken}");
+    bench.cache.close().await;
+    drop(bench);
+    let bench = open(place.path(), &["disk"]).await;
+    assert_eq!(bench.cache.taken_by(bench.site), taken, "reopened");
+    fill_up(&bench, 0, 4).await;
+    assert_eq!(version(&bench, "/long", 2_500_000).await, None);
+    let taken = bench.cache.taken_by(bench.site);
+    // What there is room for.
+    assert!((8 << 20..16 << 20).contains(&taken), "{taken}");
+    let metric = &bench.cache.metrics.stored_bytes;
+    let told = metric.with_label_values(&["disk"]).get();
+    assert_eq!(u64::try_from(told).unwrap(), taken);
+}
+
+#[tokio::test]
+async fn a_volume_that_grows_or_shrinks_begins_empty_and_serves() {
+    let place = directory();
+    for (n, size) in [(1, 18 << 20), (2, 40 << 20), (3, 18 << 20)] {
+        let mut config = config(place.path(), &["disk"]);
+        config.disk[0].size = size;
+        let bench = Bench::open(config);
+        bench.cache.loaded().await;
+        assert_eq!(version(&bench, "/", 3_000).await, None, "{n}");
+        store(&bench, "/", n, 3_000).await;
+        bench.cache.close().await;
+        drop(bench);
+        let file = std::fs::metadata(place.path().join("disk/jet9.volume")).unwrap();
+        assert!(file.len() <= size && file.len() > size / 2, "{n}");
+    }
+    let bench = open(place.path(), &["disk"]).await;
+    assert_eq!(version(&bench, "/", 3_000).await, Some(3));
+}
+
+#[tokio::test]
 async fn a_lap_that_is_lost_empties_the_volume() {
     let place = directory();
     for version in 1..=3 {

@@ -222,6 +222,11 @@ impl Intake<'_> {
                 if entry.kind == Kind::Head && self.is_own(entry.primary, batch.lap) {
                     load_entry(self.volume, batch.segment, entry);
                 }
+                if entry.kind == Kind::Chunk {
+                    let bytes = entry.bytes.into();
+                    self.volume
+                        .take_piece(batch.segment, entry.partition, bytes);
+                }
             }
         }
         Ok(())
