@@ -198,9 +198,10 @@ impl View {
     }
 
     /// A linearizable read that was sent at this moment said that nothing has changed: what was last read renews its lease. A document that
-    /// cannot be read renews nothing.
+    /// cannot be read renews nothing; nor does one that is not in force, such as that of a lower epoch in a store that was restored from a
+    /// backup, where others may be told of another master.
     pub fn confirmed(&mut self, sent: Instant) {
-        if self.unreadable.is_none() {
+        if self.unreadable.is_none() && self.doubt.is_none() {
             self.lease.read(sent);
         }
     }

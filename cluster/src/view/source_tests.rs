@@ -195,3 +195,19 @@ fn what_was_fetched_is_admitted_only_in_its_own_epoch() {
     view.observe(doc(5, "a"), Source::Watch, Instant(0));
     assert!(!view.admits(Epoch(5)), "a conflict");
 }
+
+#[test]
+fn a_store_that_went_back_to_a_lower_epoch_renews_no_lease() {
+    let mut view = View::default();
+    let read = |view: &mut View, sent: u64, epoch, what| {
+        let sent = Instant(sent);
+        view.observe(leased(epoch, what), Source::Read { sent }, sent);
+    };
+    read(&mut view, 1_000, 42, "b");
+    read(&mut view, 2_000, 40, "a");
+    view.confirmed(Instant(3_000));
+    assert_eq!(word(&view.mastership(Instant(3_000))), "b42 until 4000");
+    read(&mut view, 3_500, 42, "b");
+    view.confirmed(Instant(3_600));
+    assert_eq!(word(&view.mastership(Instant(4_000))), "b42 until 6600");
+}
