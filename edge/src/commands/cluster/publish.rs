@@ -77,12 +77,13 @@ pub enum Ended {
 
 pub(super) fn publish(wanted: &Publish) -> Result<(), Failure> {
     let place = Place::find(&wanted.place)?;
-    let read = clock::boottime();
     let there = match place.one(&wanted.cluster) {
         Ok(mut there) => there["document"].take(),
         Err(failure) if failure.code == Code::NotFound && wanted.file.is_some() => Value::Null,
         Err(failure) => return Err(failure),
     };
+    // Only now: what was read may have been committed while the question was on its way, and until then leases were given.
+    let read = clock::boottime();
     let next = match &wanted.file {
         Some(file) => document_in(file)?,
         None => next_document(&there, wanted, WallClock::System.now().unix_millis())?,
@@ -159,9 +160,19 @@ fn last_master(document: &Value) -> &Value {
 }
 
 /// What the fencing class of the document that is there demands before the next one may move the master: nothing, or so many milliseconds
-/// from the reading of it.
+/// from when it had been read.
 fn owed(there: &Value, next: &Value) -> Result<Option<u64>, Failure> {
     let usage = |message: &str| Err(Failure::with(Code::Usage, message));
+    let lease_ms = |document: &Value| {
+        let given = document["edge_lease_ms"].as_u64();
+        given.unwrap_or(EDGE_LEASE_MS_DEFAULT)
+    };
+    let is_leased = there["fencing"] == Fencing::Lease.as_str();
+    if is_leased && next["phase"] != "serving" && lease_ms(next) < lease_ms(there) {
+        return usage(
+            "edges that do not hear of it go by the lease that was: lower `edge_lease_ms` with --phase serving",
+        );
+    }
     // Of a master before that nobody names, nothing is known: it may be any.
     let moves =
         there.is_object() && next["master"].is_string() && next["master"] != *last_master(there);
@@ -177,10 +188,6 @@ fn owed(there: &Value, next: &Value) -> Result<Option<u64>, Failure> {
                     "fencing is `lease`, and nothing proves that the old master is out: publish --phase switching first",
                 );
             }
-            let lease_ms = |document: &Value| {
-                let given = document["edge_lease_ms"].as_u64();
-                given.unwrap_or(EDGE_LEASE_MS_DEFAULT)
-            };
             Ok(Some(lease::wait_ms(lease_ms(there).max(lease_ms(next)))))
         }
         // Also a class that is not known.
@@ -213,6 +220,10 @@ impl Ended {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+    use std::time::Instant;
+
     use super::*;
 
     fn there(phase: &str, master: Option<&str>, fencing: &str) -> Value {
@@ -313,11 +324,57 @@ mod tests {
         assert_eq!(owed(&Value::Null, &next).ok(), Some(None), "the first one");
         let before = there("serving", Some("a"), "confirmed");
         assert_eq!(owed(&before, &next).ok(), None);
+        let before = there("serving", Some("a"), "lease");
+        let mut shorter = there("switching", None, "lease");
+        assert_eq!(owed(&before, &shorter).ok(), Some(None));
+        shorter["edge_lease_ms"] = 2_999.into();
+        assert_eq!(owed(&before, &shorter).ok(), None, "nobody would wait");
         let before = there("switching", None, "lease");
         assert_eq!(
             owed(&before, &next).ok(),
             Some(Some(5_012)),
             "the longer lease"
         );
+    }
+
+    /// Answers one call on a socket, after a pause. Gives the moment of the answer.
+    fn answer(edge: &UnixListener, pause: Duration, body: &Value) -> Instant {
+        let (mut stream, _) = edge.accept().expect("a call");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a head");
+            head.push(byte[0]);
+        }
+        std::thread::park_timeout(pause); // nobody wakes it
+        let body = body.to_string();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let answered = clock::monotonic();
+        let answer = head + &body;
+        stream.write_all(answer.as_bytes()).expect("it listens");
+        answered
+    }
+
+    #[test]
+    fn leases_are_waited_for_from_when_switching_was_read_however_long_that_took() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("edge");
+        let edge = UnixListener::bind(&socket).expect("a socket");
+        let mut switching = there("switching", None, "lease");
+        switching["edge_lease_ms"] = 100.into();
+        let edge = std::thread::spawn(move || {
+            let read = json!({"document": switching});
+            let answered = answer(&edge, Duration::from_millis(300), &read);
+            let published = answer(&edge, Duration::ZERO, &json!({}));
+            published.duration_since(answered)
+        });
+        let mut wanted = wanted(Phase::Serving, Some(Side::B), None);
+        wanted.place.target.admin = Some(format!("unix:{}", socket.display()));
+        publish(&wanted).expect("it is published");
+        let waited = edge.join().expect("two calls");
+        assert!(waited >= Duration::from_millis(100), "{waited:?}");
     }
 }
