@@ -459,12 +459,45 @@ fn refusal(change: &Observed, source: Source) -> Option<String> {
     })
 }
 
-/// Whether the side that was master until now steps down in good order. While switching that is still to come, so the reason must tell.
+/// Whether the side that was master until now steps down in good order. While switching that is still to come, so the reason must tell. A master
+/// that follows on nothing but a wait is proof of nothing: what still goes to the other side ends with its lease.
 fn planned(document: &Document) -> Planned {
     let announced = matches!(document.reason.as_deref(), Some("standby" | "operator"));
+    let waited = document.fencing == Fencing::Lease && document.phase.master().is_some();
     match document.prev_ended {
         Some(Ended::Demoted) => Planned::Yes,
+        None if waited => Planned::No,
         None if announced => Planned::Yes,
         None | Some(Ended::Fenced | Ended::Unconfirmed) => Planned::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_under_way_may_end_where_the_old_master_ends_in_order() {
+        let check = |phase: &str, fencing: &str, reason: &str, ended: Option<&str>, expected| {
+            let master = (phase == "serving").then_some("b");
+            let text = serde_json::json!({
+                "v": 1, "cluster": "c-1", "epoch": 7, "phase": phase, "master": master, "fencing": fencing, "reason": reason,
+                "sides": {"a": {"addrs": ["192.0.2.1:80"]}, "b": {"addrs": ["192.0.2.2:80"]}},
+                "prev": {"epoch": 6, "master": "a", "ended": ended},
+            });
+            let document = Document::parse(text.to_string().as_bytes()).expect("it is readable");
+            assert_eq!(planned(&document), expected, "{text}");
+        };
+        use Planned::{No, Yes};
+        for fencing in ["confirmed", "lease", "none"] {
+            check("switching", fencing, "standby", None, Yes);
+            check("switching", fencing, "crash", None, No);
+            check("serving", fencing, "crash", Some("demoted"), Yes);
+            check("serving", fencing, "standby", Some("fenced"), No);
+            check("serving", fencing, "operator", Some("unconfirmed"), No);
+        }
+        check("serving", "confirmed", "operator", None, Yes);
+        check("serving", "none", "operator", None, Yes);
+        check("serving", "lease", "operator", None, No);
     }
 }
