@@ -54,6 +54,8 @@ pub enum Event {
         key: String,
         /// The value that was deleted, where etcd still had it.
         value: Option<Vec<u8>>,
+        /// The revision of its deletion.
+        at: u64,
     },
 }
 
@@ -138,6 +140,7 @@ fn read_event(event: &Value) -> Result<Event, String> {
     Ok(Event::Deleted {
         key,
         value: value.transpose()?,
+        at: number(&event["kv"], "mod_revision")?,
     })
 }
 
@@ -266,9 +269,8 @@ mod tests {
         );
         check(json!({"result": {"header": header}}), events(5, vec![]));
         let put = json!({"kv": {"key": coded("/k"), "value": coded("v"), "mod_revision": "5"}});
-        let deleted =
-            json!({"type": "DELETE", "kv": {"key": coded("/k")}, "prev_kv": {"value": coded("v")}});
-        let blind = json!({"type": "DELETE", "kv": {"key": coded("/k")}});
+        let deleted = json!({"type": "DELETE", "kv": {"key": coded("/k"), "mod_revision": "6"}, "prev_kv": {"value": coded("v")}});
+        let blind = json!({"type": "DELETE", "kv": {"key": coded("/k"), "mod_revision": "7"}});
         check(
             json!({"result": {"header": header, "events": [put, deleted, blind]}}),
             events(
@@ -282,10 +284,12 @@ mod tests {
                     Event::Deleted {
                         key: "/k".to_owned(),
                         value: Some(b"v".to_vec()),
+                        at: 6,
                     },
                     Event::Deleted {
                         key: "/k".to_owned(),
                         value: None,
+                        at: 7,
                     },
                 ],
             ),

@@ -5,7 +5,7 @@
 //! `jet9_cluster::View`, what follows from it by [`Follower`].
 //! Invariant 1: a lease counts from before the first byte of a read was written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,8 +104,24 @@ struct Told {
     newest: u64,
     /// The keys that there are.
     present: HashSet<String>,
+    /// At which revision keys were deleted that a read under way may still show.
+    deleted: HashMap<String, u64>,
     /// The last read knew of a change that the watch had not told.
     lags: bool,
+}
+
+impl Told {
+    /// Takes what was deleted meanwhile out of a read that the watch has overtaken: a cluster that is forgotten must not come back. Later reads
+    /// are of later revisions, and show none of it.
+    fn leave_out_deleted(&mut self, range: &mut Range) {
+        let deleted = &mut self.deleted;
+        let is_there = |found: &KeyValue| {
+            let at = deleted.get(&found.key);
+            at.is_none_or(|at| found.changed_at > *at)
+        };
+        range.found.retain(is_there);
+        deleted.retain(|_, at| *at > range.revision);
+    }
 }
 
 /// A member that answers.
@@ -178,6 +194,7 @@ impl Following {
             watched: opened.range.revision,
             newest: 0,
             present: keys(&opened.range).collect(),
+            deleted: HashMap::new(),
             lags: false,
         };
         let sent = opened.sent;
@@ -204,7 +221,7 @@ impl Following {
                 Next::Notice(Ok(Notice::Compacted)) => return Ended::Compacted,
                 Next::Notice(Ok(Notice::Events { revision, events })) => {
                     told.watched = told.watched.max(revision);
-                    self.watched(events, &mut told.present);
+                    self.watched(events, &mut told);
                 }
                 Next::Poll(asked) => {
                     if asked.is_some() {
@@ -236,7 +253,8 @@ impl Following {
     }
 
     /// Takes what a read found changed; everything else that is there is as it was.
-    fn read(&mut self, range: Range, sent: Instant, told: &mut Told) -> Option<Ended> {
+    fn read(&mut self, mut range: Range, sent: Instant, told: &mut Told) -> Option<Ended> {
+        told.leave_out_deleted(&mut range);
         // Reads show a change once: what the watch still owes has to be remembered.
         let shown = range.found.iter().map(|found| found.changed_at);
         told.newest = shown.fold(told.newest, u64::max);
@@ -262,18 +280,19 @@ impl Following {
         None
     }
 
-    fn watched(&mut self, events: Vec<Event>, present: &mut HashSet<String>) {
+    fn watched(&mut self, events: Vec<Event>, told: &mut Told) {
         let mut found = Vec::new();
         for event in events {
             match event {
                 Event::Put(put) => {
-                    present.insert(put.key.clone());
+                    told.present.insert(put.key.clone());
                     found.push(put);
                 }
-                Event::Deleted { key, value } => {
-                    present.remove(&key);
+                Event::Deleted { key, value, at } => {
+                    told.present.remove(&key);
                     self.take(std::mem::take(&mut found), Source::Watch);
                     self.deleted(&key, value.as_deref());
+                    told.deleted.insert(key, at);
                 }
             }
         }
@@ -357,5 +376,40 @@ async fn running<F: Future + Unpin>(reading: &mut Option<F>) -> F::Output {
     match reading {
         Some(reading) => reading.await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_the_watch_has_overtaken_brings_nothing_deleted_back() {
+        let mut told = Told {
+            read: 5,
+            watched: 7,
+            newest: 5,
+            present: HashSet::new(),
+            deleted: HashMap::from([("/gone".into(), 7), ("/again".into(), 7)]),
+            lags: false,
+        };
+        let mut check = |revision, found: &[(&str, u64)], expected: &[&str]| {
+            let found = found.iter().map(|(key, changed_at)| KeyValue {
+                key: (*key).into(),
+                value: Vec::new(),
+                changed_at: *changed_at,
+            });
+            let mut range = Range {
+                revision,
+                found: found.collect(),
+                count: 0,
+            };
+            told.leave_out_deleted(&mut range);
+            assert_eq!(keys(&range).collect::<Vec<_>>(), expected);
+            told.deleted.len()
+        };
+        let found = [("/gone", 6), ("/other", 6), ("/again", 6)];
+        assert_eq!(check(6, &found, &["/other"]), 2);
+        assert_eq!(check(8, &[("/gone", 6), ("/again", 8)], &["/again"]), 0);
     }
 }
