@@ -90,12 +90,14 @@ impl Breakers {
             .entry(site.clone())
             .or_insert_with(|| OfSite::on(route));
         let mut turned = None;
-        if known.cluster != route.cluster || known.epoch < route.epoch {
+        // A lower epoch is late news of a master that is no more; or a cluster was forgotten and begins anew, and nobody asks for what is known.
+        let is_late = known.epoch > route.epoch && !known.breaker.is_idle(now);
+        if known.cluster == route.cluster && is_late {
+            return None;
+        }
+        if !known.is_of(&route.cluster, route.epoch) {
             turned = known.breaker.is_open().then_some(Turned::Closed);
             *known = OfSite::on(route);
-        }
-        if known.epoch > route.epoch {
-            return None; // late news of a master that is no more
         }
         turned = known.breaker.ended(how == Ended::Well, now).or(turned);
         if known.breaker.is_idle(now) {
@@ -194,6 +196,23 @@ mod tests {
         assert_eq!(fail(&breakers, &bad, 1, 5), None);
         assert_eq!(breakers.open(), 0);
         assert_eq!(fail(&breakers, &bad, 2, 4), Some(Turned::Open));
+    }
+
+    #[test]
+    fn a_cluster_that_begins_anew_with_a_low_epoch_is_spared_too() {
+        let breakers = Breakers::default();
+        let bad = site("bad");
+        fail(&breakers, &bad, 40, 5);
+        let fail = |at: u64, times: usize| {
+            let end = |_| breakers.ended(&bad, &route(1), Ended::Failed, Instant(at));
+            (0..times).map(end).last().flatten()
+        };
+        assert_eq!(fail(1, 5), None, "late news");
+        let later = 1_000_000;
+        assert_eq!(fail(later, 1), Some(Turned::Closed), "of the one before");
+        assert_eq!(fail(later, 4), Some(Turned::Open));
+        let asked = breakers.ask(&bad, &route(1), Instant(later));
+        assert_eq!(asked, Verdict::Refuse);
     }
 
     #[test]

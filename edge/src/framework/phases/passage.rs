@@ -385,12 +385,7 @@ impl Passage {
         let status = passing.exchange.attempts.last();
         let status = status.and_then(|attempt| attempt.status);
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-        let how = match (status, &self.fault) {
-            (_, Some(Fault::Origin(OriginFault::Refused(_)))) => None,
-            (Some(status), _) => Ended::with(status),
-            (None, Some(fault)) => Ended::by(fault),
-            (None, None) => None,
-        };
+        let how = ended(status, self.fault.as_ref());
         if let (Some(underway), Some(site)) = (&self.attempt, &passing.exchange.site) {
             master::told(&self.edge, site, &underway.route, how);
         }
@@ -429,6 +424,19 @@ impl Drop for Passage {
     }
 }
 
+/// What the last attempt says about the master, by the status that it came to and the fault that ended the passage. An interim answer is none,
+/// except where it is the last (RFC 9110 §15.2.2).
+fn ended(status: Option<StatusCode>, fault: Option<&Fault>) -> Option<Ended> {
+    let is_last = |status: &StatusCode| {
+        *status == StatusCode::SWITCHING_PROTOCOLS || !status.is_informational()
+    };
+    match (status.filter(is_last), fault) {
+        (_, Some(Fault::Origin(OriginFault::Refused(_)) | Fault::Cluster(_))) => None,
+        (Some(status), _) => Ended::with(status),
+        (None, fault) => fault.and_then(Ended::by),
+    }
+}
+
 /// What an error of Pingora's during an exchange means. `cut`: our own cut of the connection is the cause of whatever the side's end shows.
 fn judge(error: &Error, reached: Reached, cut: bool) -> Fault {
     match error.esource() {
@@ -461,6 +469,28 @@ fn side_fault(error: &Error, reached: Reached) -> OriginFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::guard::Refusal;
+    use crate::origin::master::NoRoute;
+
+    #[test]
+    fn only_a_final_answer_speaks_well_of_a_master() {
+        let check = |status: Option<u16>, fault: Option<Fault>, expected| {
+            let status = status.map(|status| StatusCode::from_u16(status).unwrap());
+            assert_eq!(ended(status, fault.as_ref()), expected, "{status:?}");
+        };
+        let closed = || Some(Fault::Origin(OriginFault::Closed));
+        check(Some(200), None, Some(Ended::Well));
+        check(Some(101), closed(), Some(Ended::Well));
+        check(Some(200), closed(), Some(Ended::Well));
+        check(None, closed(), Some(Ended::Failed));
+        check(Some(100), closed(), Some(Ended::Failed));
+        let left = Some(Fault::Client(ClientFault::Left));
+        check(Some(103), left, None);
+        let refused = Fault::Origin(OriginFault::Refused(Refusal::Behind));
+        check(Some(421), Some(refused), None);
+        check(Some(421), Some(Fault::Cluster(NoRoute::Held)), None);
+        check(Some(421), None, Some(Ended::Well));
+    }
 
     #[test]
     fn errors_of_the_framework_become_faults_with_the_right_blame() {
