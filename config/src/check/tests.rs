@@ -395,6 +395,13 @@ fn cluster_state_comes_from_a_directory_or_from_etcd() {
 }
 
 #[test]
+fn the_admin_api_may_listen_for_other_machines() {
+    let node = read_node(&format!("{NODE}admin = [\"0.0.0.0:0\"]\n")).expect("a good node");
+    let anywhere = "0.0.0.0:0".parse().expect("an address");
+    assert_eq!(node.listen.admin, [AdminListen::Tcp(anywhere)]);
+}
+
+#[test]
 fn what_a_node_cannot_do_yet_is_refused() {
     let check = |added: &str, pointer: &str| {
         let problems = read_node(&format!("{NODE}{added}")).expect_err(added);
@@ -412,7 +419,6 @@ fn what_a_node_cannot_do_yet_is_refused() {
         "proxy_protocol_from = [\"10.0.0.0/8\"]\n",
         "/listen/proxy_protocol_from",
     );
-    check("admin = [\"0.0.0.0:0\"]\n", "/listen/admin/0");
     check("[state]\nkind = \"etcd\"\n", "/state/kind");
     check(
         "[state]\nendpoints = [\"http://127.0.0.1:2379\"]\n",

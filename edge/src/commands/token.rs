@@ -27,7 +27,7 @@ pub enum Command {
         /// Its name, for the audit trail
         #[arg(value_parser = super::site::id)]
         name: SiteId,
-        /// What it is for: admin, read, site:<id>:purge, site:<id>:write or cluster:<id>:publish
+        /// What it is for: `admin`, `read`, `site:<id>:purge`, `site:<id>:write` or `cluster:<id>:publish`
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<String>,
         /// Which edge.
