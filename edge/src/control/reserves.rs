@@ -17,7 +17,7 @@ use jet9_config::limits::Limits;
 use jet9_config::{ClusterId, Side};
 use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Opts, Registry};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::mastership::{Masters, Vouching};
@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// So many sides are asked at once, at most.
 const AT_ONCE: usize = 64;
+
+/// … and of masters' guards that did not answer when they were asked last, so many.
+const SILENT_AT_ONCE: usize = 16;
 
 /// So often in a row a reserve must not answer until it counts as gone.
 const MISSES: u32 = 2;
@@ -289,28 +292,71 @@ async fn look(asked: &Asked, limits: &Limits) -> Reserve {
 async fn vouch(masters: &Weak<Masters>, limits: &Limits) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut under_way: HashSet<ClusterId> = HashSet::new();
+    let mut queue = Queue::default();
     let mut asking = JoinSet::new();
     loop {
         tokio::select! {
             _ = looks.tick() => {
                 let Some(masters) = masters.upgrade() else { return };
-                for vouching in masters.to_vouch() {
-                    if under_way.len() < AT_ONCE && under_way.insert(vouching.cluster.clone()) {
-                        asking.spawn(renew(masters.clone(), vouching, limits.clone()));
-                    }
+                for vouching in queue.next(masters.to_vouch(), |vouching| &vouching.cluster) {
+                    let cluster = vouching.cluster.clone();
+                    let task = asking.spawn(renew(masters.clone(), vouching, limits.clone()));
+                    queue.under_way.insert(task.id(), cluster);
                 }
             }
-            Some(done) = asking.join_next() => {
-                if let Ok(cluster) = done {
-                    under_way.remove(&cluster);
-                }
+            Some(done) = asking.join_next_with_id() => match done {
+                Ok((task, answered)) => queue.done(task, answered),
+                Err(error) => queue.done(error.id(), false),
             }
         }
     }
 }
 
-async fn renew(masters: Arc<Masters>, vouching: Vouching, limits: Limits) -> ClusterId {
+/// Whose guard is asked next. Guards that do not answer wait for their deadline each time; they never take all places from those that do.
+#[derive(Debug, Default)]
+struct Queue {
+    under_way: HashMap<task::Id, ClusterId>,
+    /// Whose guard did not answer when it was asked last, and in which turn that was found.
+    silent: HashMap<ClusterId, u64>,
+    turn: u64,
+}
+
+impl Queue {
+    /// Those of `due` that are to be asked now; of those that did not answer, whose turn was longest ago.
+    fn next<T>(&mut self, mut due: Vec<T>, cluster: impl Fn(&T) -> &ClusterId) -> Vec<T> {
+        let wanted: HashSet<&ClusterId> = due.iter().map(&cluster).collect();
+        self.silent.retain(|silent, _| wanted.contains(silent));
+        due.sort_by_key(|due| self.silent.get(cluster(due)).copied().unwrap_or(0));
+        let busy: HashSet<&ClusterId> = self.under_way.values().collect();
+        let is_silent = |cluster: &ClusterId| self.silent.contains_key(cluster);
+        let mut silent = busy.iter().filter(|cluster| is_silent(cluster)).count();
+        let mut all = busy.len();
+        let may_be_asked = |due: &T| {
+            let cluster = cluster(due);
+            let fits = !busy.contains(cluster)
+                && all < AT_ONCE
+                && (!is_silent(cluster) || silent < SILENT_AT_ONCE);
+            all += usize::from(fits);
+            silent += usize::from(fits && is_silent(cluster));
+            fits
+        };
+        due.into_iter().filter(may_be_asked).collect()
+    }
+
+    fn done(&mut self, task: task::Id, answered: bool) {
+        let Some(cluster) = self.under_way.remove(&task) else {
+            return;
+        };
+        self.turn += 1;
+        match answered {
+            true => self.silent.remove(&cluster),
+            false => self.silent.insert(cluster, self.turn),
+        };
+    }
+}
+
+/// Whether the guard answered.
+async fn renew(masters: Arc<Masters>, vouching: Vouching, limits: Limits) -> bool {
     let Vouching {
         cluster,
         side,
@@ -322,12 +368,13 @@ async fn renew(masters: Arc<Masters>, vouching: Vouching, limits: Limits) -> Clu
         cluster: &cluster,
         epoch,
     };
-    if let Ok(answer) = guard.ask(&limits).await
-        && let Some(ttl_ms) = answer.said.vouches_ms(epoch)
-    {
+    let Ok(answer) = guard.ask(&limits).await else {
+        return false;
+    };
+    if let Some(ttl_ms) = answer.said.vouches_ms(epoch) {
         masters.guarded(&cluster, side, epoch, answer.asked, ttl_ms);
     }
-    cluster
+    true
 }
 
 #[cfg(test)]

@@ -151,3 +151,43 @@ async fn a_lease_that_nobody_renews_on_the_way_is_asked_for_at_the_guard() {
     );
     until(|| !is_live()).await;
 }
+
+#[tokio::test]
+async fn guards_that_do_not_answer_leave_places_to_those_that_do_and_take_turns() {
+    let clusters = |names: std::ops::Range<usize>| -> Vec<ClusterId> {
+        let id = |n| ClusterId::parse(&format!("c-{n}")).unwrap();
+        names.map(id).collect()
+    };
+    let mut queue = Queue::default();
+    let mut tasks = JoinSet::new();
+    // Asks whoever is next, of 100, and finds that the first eighty do not answer; who was asked?
+    let mut round = |queue: &mut Queue| -> Vec<ClusterId> {
+        let asked = queue.next(clusters(0..100), |cluster| cluster);
+        let started: Vec<_> = asked.iter().map(|_| tasks.spawn(async {}).id()).collect();
+        for (task, cluster) in started.iter().zip(&asked) {
+            queue.under_way.insert(*task, cluster.clone());
+        }
+        let others = queue.next(clusters(0..100), |cluster| cluster);
+        assert!(
+            others.iter().all(|other| !asked.contains(other)),
+            "none twice at once"
+        );
+        let answers = clusters(80..100);
+        for (task, cluster) in started.iter().zip(&asked) {
+            queue.done(*task, answers.contains(cluster));
+        }
+        asked
+    };
+    let (first, second) = (round(&mut queue), round(&mut queue));
+    assert_eq!((first.len(), second.len()), (AT_ONCE, 36 + SILENT_AT_ONCE));
+    let later: Vec<_> = (0..5).map(|_| round(&mut queue)).collect();
+    for asked in &later {
+        let answering = clusters(80..100)
+            .iter()
+            .filter(|cluster| asked.contains(cluster))
+            .count();
+        assert_eq!((answering, asked.len()), (20, 20 + SILENT_AT_ONCE));
+    }
+    let everybody: HashSet<_> = later.iter().flatten().cloned().collect();
+    assert_eq!(everybody.len(), 100, "each has its turn");
+}
