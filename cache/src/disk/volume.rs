@@ -7,18 +7,16 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use log::{error, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::device::{Device, Opener};
-use crate::io::{BLOCK, Cause, IoError, Options, Pending, VolumeFile};
+use crate::io::{BLOCK, Cause, IoError, Options, VolumeFile};
 use crate::key::Partition;
 use crate::metrics::Metrics;
 use crate::purge::Purges;
@@ -28,10 +26,14 @@ use super::catalog::Catalog;
 use super::index::slot::{Address, Birth, SizeClass, Slot};
 use super::keeper::Bell;
 use super::lap::{Held, Segment};
-use super::record::{Header, Location, RECORD_BYTES_MAX};
+use super::record::Location;
 use super::segment::{Geometry, SegmentHeader};
 use super::shares::Shares;
 use super::superblock::{Emptied, Peer, Superblock};
+
+mod reading;
+
+pub(super) use reading::{Reading, Unread};
 
 /// The file in the volume's directory.
 pub(super) const FILE: &str = "jet9.volume";
@@ -98,59 +100,6 @@ pub(super) enum Outage {
     Failing,
     /// Its content cannot be believed: it can serve at once when it is emptied.
     Unbelievable,
-}
-
-/// Why a record could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unread {
-    /// The segment was reused.
-    Gone,
-    /// It is not as it was written.
-    Corrupt,
-    /// The device failed.
-    Failed,
-    /// It is late, or too much waits already: another time it may be read.
-    Busy,
-}
-
-/// A part of a record on its way into memory.
-#[derive(Debug)]
-pub(super) struct Reading {
-    location: Location,
-    /// Of the volume, when it was begun.
-    turns: u64,
-    delays: u32,
-    pending: Pending<Bytes>,
-}
-
-impl Reading {
-    /// What was there: of the lap that was asked for, whether it is as it was written or not.
-    pub(super) async fn done(self, volume: &Volume) -> Result<Part, Unread> {
-        let read = self.pending.done().await.map_err(|error| {
-            volume.note(&error, self.delays);
-            match error.cause {
-                Cause::Late | Cause::QueueFull | Cause::Closed => Unread::Busy,
-                Cause::Device(_) | Cause::Short(_) | Cause::Invalid => Unread::Failed,
-            }
-        })?;
-        // What was read while the segment began another lap may be half of either.
-        if !volume.is_there(&self.location) {
-            return Err(Unread::Gone);
-        }
-        let is_turning = volume.turning.load(Ordering::Acquire) == self.location.segment;
-        Ok(Part {
-            bytes: read,
-            is_moving: is_turning || volume.turns.load(Ordering::Acquire) != self.turns,
-        })
-    }
-}
-
-/// A part of what is at a record's location.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub(super) bytes: Bytes,
-    /// Records were moved meanwhile: there may be a part of another one.
-    is_moving: bool,
 }
 
 /// Whether a volume keeps what it holds when it is opened.
@@ -299,66 +248,6 @@ impl Volume {
     pub(super) fn is_there(&self, location: &Location) -> bool {
         let segment = self.segments.get(location.segment as usize);
         self.is_online() && segment.is_some_and(|s| s.lap() == location.lap)
-    }
-
-    /// Reads the record that a slot names.
-    pub(super) async fn read_slot(&self, slot: &Slot) -> Result<(Header, Bytes), Unread> {
-        let offset = slot.address.offset();
-        let segment = self.geometry.segment_of(offset).ok_or(Unread::Corrupt)?;
-        let of_segment = self.segments.get(segment as usize).ok_or(Unread::Gone)?;
-        let room = self.geometry.end_of(segment) - offset;
-        let bytes = u32::try_from(slot.size.bytes().min(room)).unwrap_or(u32::MAX);
-        let location = Location {
-            segment,
-            lap: of_segment.lap(),
-            offset,
-            bytes,
-        };
-        self.read_up_to(&location).await
-    }
-
-    /// Reads a record that is as long as its location says, or shorter.
-    async fn read_up_to(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
-        let length = location.bytes as usize;
-        let record = self.begin_read(location, 0..length)?.done(self).await?;
-        let header = self.header_in(&record, location)?;
-        Ok((header, record.bytes.slice(..header.record_bytes())))
-    }
-
-    /// Begins to read a part of what is at a location.
-    pub(super) fn begin_read(
-        &self,
-        location: &Location,
-        part: Range<usize>,
-    ) -> Result<Reading, Unread> {
-        if location.lap == 0 || !self.is_there(location) {
-            return Err(Unread::Gone);
-        }
-        let start = self.geometry.start_of(location.segment);
-        let end = location.offset.saturating_add(u64::from(location.bytes));
-        let is_inside = location.offset >= start && end <= start + self.geometry.segment_bytes;
-        // A size class is up to a sixteenth more than the record.
-        if !is_inside || location.bytes as usize > RECORD_BYTES_MAX / 16 * 17 + 1024 {
-            return Err(Unread::Corrupt);
-        }
-        let at = location.offset + part.start as u64;
-        Ok(Reading {
-            location: *location,
-            turns: self.turns.load(Ordering::Acquire),
-            delays: self.delays.load(Ordering::Relaxed),
-            pending: self.file.read(at, part.len()),
-        })
-    }
-
-    /// The header at the beginning of what was read of a record.
-    pub(super) fn header_in(&self, read: &Part, location: &Location) -> Result<Header, Unread> {
-        let header = Header::decode(&read.bytes, self.identity, location.offset)
-            .filter(|h| h.lap == location.lap && h.record_bytes() <= location.bytes as usize);
-        match header {
-            Some(header) => Ok(header),
-            None if read.is_moving => Err(Unread::Gone),
-            None => Err(self.corrupt()),
-        }
     }
 
     /// Counts a record that is not as it was written; too many in a minute end the volume's service.

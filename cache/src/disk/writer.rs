@@ -9,10 +9,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
-use tokio::sync::{Notify, oneshot};
 
 use crate::io::{BLOCK, Cause, IoError, Unit};
 
@@ -24,68 +20,27 @@ use super::ticket::Ticket;
 use super::turnover::{self, Kept};
 use super::volume::Volume;
 
+mod queue;
+
+pub(super) use queue::Sink;
+use queue::{End, Job, Next, Queue};
+
 /// Records that are gathered before they are written, in bytes.
 const GATHERED_MAX: usize = 1 << 20;
 /// What has room for so many, one more, and the rest of a block. Memory that is never touched is never taken.
 const UNIT_BYTES: usize = GATHERED_MAX + RECORD_BYTES_MAX + BLOCK;
 /// Records that are read ahead while a segment turns.
 const AHEAD: usize = 16;
-/// How long the thread waits for more before it writes what it has, and how often in a row: half a second in all.
-const LINGER: Duration = Duration::from_millis(10);
+/// How often in a row the thread waits for more, [`queue::LINGER`] each time, before it writes what it has: half a second in all.
 const LINGERS_MAX: u32 = 50;
 /// Bytes that are written before they are made durable, if nothing else makes them so earlier.
 const UNSYNCED_MAX: u64 = 16 << 20;
-/// Bytes handed in and not yet written; beyond, whoever hands in waits.
-const WAITING_BYTES_MAX: usize = 32 << 20;
-
-/// The queue to a volume's writing thread.
-#[derive(Clone, Debug)]
-pub(super) struct Sink {
-    queue: Arc<Queue>,
-}
 
 /// The thread; it is stopped, as in a crash, when this is dropped before it was closed.
 #[derive(Debug)]
 pub(super) struct Writer {
     sink: Sink,
     thread: Option<std::thread::JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
-    room: Notify,
-}
-
-#[derive(Default)]
-struct Waiting {
-    jobs: VecDeque<Job>,
-    bytes: usize,
-    end: Option<End>,
-}
-
-enum Job {
-    Record(Draft, Ticket),
-    /// Told when everything before it is durable.
-    Flush(oneshot::Sender<()>),
-    /// Told when, besides, the open segment has its footer.
-    Seal(oneshot::Sender<()>),
-}
-
-/// How the thread ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// After everything handed in is durable.
-    Clean,
-    /// At once, as in a crash.
-    Abandon,
-}
-
-impl std::fmt::Debug for Queue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
-    }
 }
 
 impl Writer {
@@ -117,67 +72,6 @@ impl Writer {
     }
 }
 
-impl Sink {
-    /// Waits until the writer is not too far behind.
-    pub(super) async fn room(&self) {
-        loop {
-            let room = self.queue.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            if self.queue.waiting.lock().bytes < WAITING_BYTES_MAX {
-                return;
-            }
-            room.await;
-        }
-    }
-
-    /// Whether the writer is not far behind: what can wait, waits.
-    pub(super) fn has_room(&self) -> bool {
-        self.queue.waiting.lock().bytes < WAITING_BYTES_MAX / 4
-    }
-
-    /// Hands in a record; wait for [`Self::room`] before.
-    pub(super) fn put(&self, draft: Draft, ticket: Ticket) {
-        let mut waiting = self.queue.waiting.lock();
-        if waiting.end.is_some() {
-            drop(waiting);
-            return ticket.lost();
-        }
-        waiting.bytes += draft.length();
-        waiting.jobs.push_back(Job::Record(draft, ticket));
-        drop(waiting);
-        self.queue.changed.notify_one();
-    }
-
-    /// Waits until everything handed in before is durable, or lost.
-    pub(super) async fn flush(&self) {
-        self.wait_for(Job::Flush).await;
-    }
-
-    async fn wait_for(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) {
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut waiting = self.queue.waiting.lock();
-            if waiting.end.is_some() {
-                return;
-            }
-            waiting.jobs.push_back(job(sender));
-        }
-        self.queue.changed.notify_one();
-        // The thread is gone: nothing is left to wait for.
-        drop(receiver.await);
-    }
-
-    fn end(&self, end: End) {
-        let mut waiting = self.queue.waiting.lock();
-        if waiting.end != Some(End::Clean) {
-            waiting.end = Some(end);
-        }
-        drop(waiting);
-        self.queue.changed.notify_one();
-    }
-}
-
 impl Drop for Writer {
     fn drop(&mut self) {
         self.sink.end(End::Abandon);
@@ -185,61 +79,6 @@ impl Drop for Writer {
             && thread.join().is_err()
         {
             log::error!("a volume's writing thread had panicked");
-        }
-    }
-}
-
-/// What the thread finds in its queue.
-enum Next {
-    Job(Job),
-    /// Nothing came for as long as it may wait.
-    Idle,
-    End(End),
-}
-
-impl Queue {
-    /// Takes nothing any more.
-    fn end_all(&self) {
-        self.waiting.lock().end.get_or_insert(End::Abandon);
-        self.clear();
-    }
-
-    /// Drops what nobody will write any more, and with it what that holds.
-    fn clear(&self) {
-        let jobs = {
-            let mut waiting = self.waiting.lock();
-            waiting.bytes = 0;
-            std::mem::take(&mut waiting.jobs)
-        };
-        self.room.notify_waiters();
-        for job in jobs {
-            if let Job::Record(_, ticket) = job {
-                ticket.lost();
-            }
-        }
-    }
-
-    /// The next job; `linger` when something is gathered already.
-    fn next(&self, linger: bool) -> Next {
-        let mut waiting = self.waiting.lock();
-        loop {
-            match waiting.end {
-                Some(End::Abandon) => return Next::End(End::Abandon),
-                Some(End::Clean) if waiting.jobs.is_empty() => return Next::End(End::Clean),
-                _ => {}
-            }
-            if let Some(job) = waiting.jobs.pop_front() {
-                if let Job::Record(draft, _) = &job {
-                    waiting.bytes -= draft.length();
-                    self.room.notify_waiters();
-                }
-                return Next::Job(job);
-            }
-            if !linger {
-                self.changed.wait(&mut waiting);
-            } else if self.changed.wait_for(&mut waiting, LINGER).timed_out() {
-                return Next::Idle;
-            }
         }
     }
 }
