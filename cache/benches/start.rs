@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jet9_cache::disk::VolumeConfig;
 use jet9_cache::disk::sample;
-use jet9_cache::store::VolumeConfig;
 use jet9_cache::{Cache, CacheConfig};
 
 #[path = "support/mod.rs"]

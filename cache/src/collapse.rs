@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use crate::fill::{Fill, FillWriter, Filling, Subject};
 use crate::key::{Key, KeyHasher};
 use crate::lock::Lock;
-use crate::memory;
 use crate::prediction::Asker;
 use crate::purge::{Facts, Purges, Tick, Verdict};
 use crate::reason::Reason;
@@ -24,6 +23,7 @@ use crate::semantics::vary::{Selecting, SelectingFields, Selector};
 use crate::store::Cache;
 use crate::stored::StoredResponse;
 use crate::time::Timestamp;
+use crate::variant::tags_of;
 
 /// Locks that keys in flight are spread over.
 const SHARDS: usize = 64;
@@ -101,7 +101,7 @@ impl Lead {
         let (object, mount) = self.cache.place_for(&self.flight.key);
         let fill = Arc::new(Fill::new(Subject {
             key: self.flight.key.clone(),
-            tags: memory::tags_of(&response, self.cache.purges()),
+            tags: tags_of(&response, self.cache.purges()),
             response: Arc::new(response),
             variant,
             birth: self.flight.birth(),

@@ -36,6 +36,7 @@ mod volume;
 mod writer;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -45,11 +46,10 @@ use tokio::sync::watch;
 
 use crate::device::Opener;
 use crate::key::{Key, Partition};
-use crate::memory::{self, Variant};
 use crate::metrics::Metrics;
 use crate::purge::{Purges, Tick, Verdict};
 use crate::semantics::vary::{Selecting, SelectingFields};
-use crate::store::VolumeConfig;
+use crate::variant::{Content, Variant};
 
 use admission::{Admission, MEMORY_HITS, Moment, Policy, WhyNot};
 pub(crate) use claim::{Claim, OnDisk};
@@ -70,6 +70,15 @@ const INLINE_MAX: u64 = 256 << 10;
 const CONTENT_MAX: u64 = 64 << 30;
 /// The share of a volume that one stored response may take: a larger one would push out its own beginning.
 const VOLUME_SHARE: u64 = 4;
+
+/// One volume: a directory with a preallocated file in it.
+#[derive(Clone, Debug)]
+pub struct VolumeConfig {
+    /// The directory.
+    pub path: PathBuf,
+    /// Bytes that the volume may take, everything counted.
+    pub size: u64,
+}
 
 /// The disk tier of a store; without volumes it finds nothing and takes nothing.
 #[derive(Debug)]
@@ -313,8 +322,7 @@ impl Disk {
     /// Counts a hit in memory of what is not on disk, and hands it in when that makes it worth the disk; without waiting. Whether it was
     /// handed in.
     pub(crate) fn hit_in_memory(&self, variant: &Arc<Variant>) -> bool {
-        let (Some(hits), memory::Content::Whole(whole)) =
-            (variant.on_disk.count_hit(), &variant.content)
+        let (Some(hits), Content::Whole(whole)) = (variant.on_disk.count_hit(), &variant.content)
         else {
             return false;
         };
@@ -389,7 +397,7 @@ impl Disk {
         let shelf = mount.shelf.clone();
         shelf.sink.room().await;
         match &variant.content {
-            memory::Content::OnDisk(content) => {
+            Content::OnDisk(content) => {
                 let vary = self.vary_of(variant);
                 let is_here = content
                     .mount()
@@ -399,12 +407,12 @@ impl Disk {
                 }
                 is_here
             }
-            memory::Content::Whole(whole) => {
+            Content::Whole(whole) => {
                 self.put_whole(&shelf, variant, whole, claim);
                 true
             }
             // Only a store without a disk holds pieces, and one whose disk failed.
-            memory::Content::Pieces(_) => false,
+            Content::Pieces(_) => false,
         }
     }
 

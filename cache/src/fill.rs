@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 use crate::collapse::Flight;
 use crate::disk::{DiskContent, DiskReader, Pinned};
-use crate::memory::Content;
 use crate::store::Cache;
 use crate::stored::StoredResponse;
+use crate::variant::Content;
 
 use flow::{At, Place};
 pub(crate) use flow::{Fill, Keeping, PIECE, Subject};

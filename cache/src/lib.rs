@@ -30,6 +30,7 @@ pub mod posted;
 pub mod prediction;
 pub mod purge;
 pub mod store;
+mod variant;
 
 pub use key::{Key, KeyHasher, Partition, Scheme};
 pub use reason::Reason;

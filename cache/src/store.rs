@@ -13,12 +13,13 @@ use log::{error, warn};
 
 use crate::collapse::{self, Collapse, Follower, InFlight, Lead, Seat};
 use crate::device::{self, Device, Opener, RealFiles};
+use crate::disk::VolumeConfig;
 use crate::disk::admission::Policy;
 use crate::disk::shares::Quota;
 use crate::disk::{self, Claim, Disk, Mount, OnDisk};
 use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
-use crate::memory::{self, Content, Found, MemoryTier, Variant, Version};
+use crate::memory::{Found, MemoryTier};
 use crate::metrics::Metrics;
 use crate::posted::Postings;
 use crate::prediction::{Asker, Predictions};
@@ -27,6 +28,7 @@ use crate::reason::Reason;
 use crate::semantics::vary::{SelectingFields, Selector};
 use crate::stored::StoredResponse;
 use crate::time::Timestamp;
+use crate::variant::{Content, Variant, Version, tags_of};
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -39,15 +41,6 @@ pub struct CacheConfig {
     pub disk: Vec<VolumeConfig>,
     /// The largest content that is stored, in bytes.
     pub max_object: u64,
-}
-
-/// One volume: a directory with a preallocated file in it.
-#[derive(Clone, Debug)]
-pub struct VolumeConfig {
-    /// The directory.
-    pub path: PathBuf,
-    /// Bytes that the volume may take, everything counted.
-    pub size: u64,
 }
 
 /// The store could not be opened at all. A volume that fails is not such an error: it is left out, logged and counted.
@@ -311,7 +304,7 @@ impl Cache {
         }
         let variant = Arc::new(Variant {
             key: old.key.clone(),
-            tags: memory::tags_of(&response, &self.purges),
+            tags: tags_of(&response, &self.purges),
             response: Arc::new(response),
             selected_by: old.selected_by,
             content: old.content.clone(),

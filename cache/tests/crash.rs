@@ -16,9 +16,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use jet9_cache::collapse::{Collapse, Followed};
+use jet9_cache::disk::VolumeConfig;
 use jet9_cache::purge::{Mode, Purge, What};
 use jet9_cache::semantics::vary::SelectingFields;
-use jet9_cache::store::{Body, VolumeConfig};
+use jet9_cache::store::Body;
 use jet9_cache::stored::Parts;
 use jet9_cache::{Cache, CacheConfig, Key, Lookup, Partition, Scheme, StoredResponse};
 

@@ -9,9 +9,9 @@
 use std::sync::Arc;
 
 use crate::key::{KeyHasher, Partition};
-use crate::memory::Version;
 use crate::purge::Tick;
 use crate::semantics::vary::{SelectingFields, Selector};
+use crate::variant::Version;
 
 use super::forgotten::Forgotten;
 use super::ghost::Ghost;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::memory::Variant;
+use crate::variant::Variant;
 
 use super::catalog::Replaces;
 use super::record::{Facts, Location};

@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use crate::fill::{PIECE, ReadError};
-use crate::memory::Version;
+use crate::variant::Version;
 
 use super::Mount;
 use super::index::slot::Address;

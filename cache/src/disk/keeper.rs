@@ -10,10 +10,10 @@ use log::{error, info, warn};
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::disk::VolumeConfig;
 use crate::io::Closing;
 use crate::metrics::Metrics;
 use crate::purge::Tick;
-use crate::store::VolumeConfig;
 
 use super::Mount;
 use super::volume::{Content, Outage, Shared, Volume};

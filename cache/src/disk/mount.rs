@@ -11,8 +11,8 @@ use log::error;
 
 use crate::fill::{PIECE, ReadError};
 use crate::key::{Key, KeyHasher};
-use crate::memory::{self, Variant, Version};
 use crate::purge::{Purges, Tick};
+use crate::variant::{Content, Variant, Version, tags_of};
 
 use super::claim::{Claim, OnDisk};
 use super::content::DiskContent;
@@ -138,15 +138,15 @@ impl Mount {
         purges: &Purges,
     ) -> Variant {
         let content = if meta.place.chunks.is_empty() {
-            memory::Content::Whole(inline)
+            Content::Whole(inline)
         } else {
             let head = Some((facts.filed(), slot.address));
             let content = DiskContent::new(Arc::downgrade(self), facts.primary, meta.place, head);
-            memory::Content::OnDisk(Arc::new(content))
+            Content::OnDisk(Arc::new(content))
         };
         Variant {
             key: meta.key,
-            tags: memory::tags_of(&meta.response, purges),
+            tags: tags_of(&meta.response, purges),
             response: Arc::new(meta.response),
             selected_by: facts.selected_by,
             content,
@@ -163,11 +163,11 @@ impl Mount {
         mut variant: Variant,
         whole_max: u64,
     ) -> Option<Variant> {
-        if let memory::Content::OnDisk(content) = &variant.content
+        if let Content::OnDisk(content) = &variant.content
             && content.length() <= whole_max.min(PIECE as u64)
         {
             let whole = content.piece(0).await.ok()?;
-            variant.content = memory::Content::Whole(whole);
+            variant.content = Content::Whole(whole);
         }
         Some(variant)
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::memory::Version;
+use crate::variant::Version;
 
 use super::variants::Filed;
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::memory::Version;
+use crate::variant::Version;
 
 use super::record::{Header, Kind, Location, block_at, blocks_around, parts_of_piece};
 use super::volume::{Reading, Unread, Volume};

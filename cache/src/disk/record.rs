@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use crate::io::Unit;
 use crate::key::{Key, KeyHasher, Partition, Scheme};
-use crate::memory::Version;
 use crate::purge::Tick;
 use crate::stored::StoredResponse;
+use crate::variant::Version;
 
 use super::variants::{Filed, variant_of};
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::io::Pending;
 use crate::key::KeyHasher;
-use crate::memory::Variant;
 use crate::purge::{Facts, Tick, Verdict};
+use crate::variant::Variant;
 
 use super::footer::Entry;
 use super::index::slot::{Address, Slot};

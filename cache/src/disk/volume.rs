@@ -16,11 +16,11 @@ use log::{error, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::device::{Device, Opener};
+use crate::disk::VolumeConfig;
 use crate::io::{BLOCK, Cause, IoError, Options, VolumeFile};
 use crate::key::Partition;
 use crate::metrics::Metrics;
 use crate::purge::Purges;
-use crate::store::VolumeConfig;
 
 use super::catalog::Catalog;
 use super::index::slot::{Address, Birth, SizeClass, Slot};

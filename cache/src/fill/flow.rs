@@ -16,9 +16,9 @@ use tokio::sync::{Notify, watch};
 use crate::disk::{Location, Mount};
 use crate::key::Key;
 use crate::lock::Lock;
-use crate::memory::Version;
 use crate::purge::{Facts, Tick};
 use crate::stored::StoredResponse;
+use crate::variant::Version;
 
 /// Content is sealed, stored and read in pieces of this many bytes.
 pub(crate) const PIECE: usize = 1 << 20;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::queues::{Id, Queue, Queues, Rules};
-use super::{Variant, Version, weight};
+use super::weight;
 use crate::key::Key;
+use crate::variant::{Variant, Version};
 
 /// The variants of one key, newest first; never none. One needs no list.
 #[derive(Clone, Debug)]

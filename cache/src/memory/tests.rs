@@ -1,11 +1,16 @@
 //! The memory tier: what it holds, what it gives up, and that nothing older comes after something newer.
 
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
 use http::HeaderMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::disk::OnDisk;
 use crate::key::{Partition, Scheme};
 use crate::test_support::{content, name, response};
+use crate::variant::{Content, Version};
 
 const MIB: u64 = 1 << 20;
 

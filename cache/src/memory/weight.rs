@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue};
 
 use super::queues::Queues;
 use super::shard::Held;
-use super::{Content, Variant};
 use crate::stored::StoredResponse;
+use crate::variant::{Content, Variant};
 
 /// What the allocator adds to a piece of memory, rounding included.
 const ALLOCATION: usize = 16;

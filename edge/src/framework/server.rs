@@ -12,7 +12,7 @@ use std::process;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use jet9_cache::store::VolumeConfig;
+use jet9_cache::disk::VolumeConfig;
 use jet9_cache::{Cache, CacheConfig};
 use jet9_config::node::Node;
 use jet9_config::{Problem, Problems};

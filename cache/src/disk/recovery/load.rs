@@ -274,8 +274,8 @@ mod tests {
     use super::super::super::variants::Filed;
     use super::super::super::{Disk, sample};
     use crate::device::{Opener, RealFiles};
+    use crate::disk::VolumeConfig;
     use crate::metrics::Metrics;
-    use crate::store::VolumeConfig;
     use crate::test_support::directory;
 
     use super::*;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
+use jet9_cache::disk::VolumeConfig;
 use jet9_cache::fill::{FillWriter, Filling};
 use jet9_cache::semantics::range::{self, Selected};
 use jet9_cache::semantics::request::{ReadMethod, RequestPolicy};
 use jet9_cache::semantics::vary::SelectingFields;
-use jet9_cache::store::VolumeConfig;
 use jet9_cache::stored::{Parts, StoredResponse};
 use jet9_cache::{Cache, CacheConfig, Key, Lookup, Scheme};
 use prometheus::Registry;
