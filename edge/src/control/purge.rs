@@ -12,7 +12,7 @@ use jet9_cache::{KeyHasher, Scheme};
 use jet9_config::HostName;
 use jet9_config::site::Domain;
 
-use crate::control::sites::SiteRuntime;
+use crate::control::sites::{SiteRuntime, Sites};
 use crate::parts::Edge;
 use crate::request;
 
@@ -62,7 +62,10 @@ pub async fn admitted(
     timeout: Duration,
 ) -> Result<Performed, NotPurged> {
     let place = match purge.partition {
-        Some(site) => Some(edge.purges.enter(site).ok_or(NotPurged::TooMany)?),
+        Some(site) => {
+            let place = edge.purges.enter(site, purge.what.len());
+            Some(place.ok_or(NotPurged::TooMany)?)
+        }
         None => None,
     };
     Ok(perform_in(edge, purge, timeout, place).await?)
@@ -133,9 +136,10 @@ pub(crate) fn exact_names(site: &SiteRuntime) -> Result<impl Iterator<Item = &Ho
     }))
 }
 
-/// Whether a host, in lower case, is a name of the site.
-pub(crate) fn has_name(site: &SiteRuntime, host: &str) -> bool {
-    site.site.domains.iter().any(|domain| domain.matches(host))
+/// Whether a host, in lower case, is a name of the site. One below its wildcard may be another's.
+pub(crate) fn has_name(sites: &Sites, site: &SiteRuntime, host: &str) -> bool {
+    let named = sites.find(host);
+    named.is_some_and(|named| named.site.partition == site.partition)
 }
 
 /// The purge of these things in a site's share of the store.

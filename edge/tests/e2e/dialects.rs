@@ -16,6 +16,11 @@ use super::support::origin::Origin;
 use super::support::scene::scene;
 use super::support::setup::{Setup, Site};
 
+#[cfg(test)]
+mod failing_disk;
+#[cfg(test)]
+mod hostile;
+
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// Where a side of the site purges from, one of the other site, one of two sites, and nobody.

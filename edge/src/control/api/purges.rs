@@ -85,7 +85,10 @@ async fn perform(
     let edge = &call.api.edge;
     let site = edge.sites.by_id(&wanted.site);
     let site = site.ok_or_else(|| Problem::not_found(format!("no site `{}`", wanted.site)))?;
-    let what = wanted.what(edge.cache.keys(), &site).map_err(told)?;
+    let is_name = |host: &str| purge::has_name(&edge.sites, &site, host);
+    let what = wanted
+        .what(edge.cache.keys(), &site, is_name)
+        .map_err(told)?;
     let (count, mode) = (what.len(), purge::mode_word(wanted.mode));
     let purge = purge::of_site(&site, what, wanted.mode);
     let performed = purge::admitted(edge, purge, wanted.timeout).await;

@@ -93,13 +93,12 @@ fn url_of(mut file: Value) -> Value {
     }
 }
 
-/// A prefix is a host and the beginning of a path there; ours is meant on every name of the site.
+/// A prefix is a host and the beginning of a path there, with or without a scheme.
 fn path_of(prefix: Value) -> Value {
-    let path = prefix.as_str().and_then(|text| {
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        rest.find('/').map(|slash| rest[slash..].to_owned())
-    });
-    path.map_or(prefix, Value::from)
+    match prefix.as_str() {
+        Some(text) if !text.contains("//") => format!("//{text}").into(),
+        _ => prefix,
+    }
 }
 
 #[cfg(test)]
@@ -111,9 +110,10 @@ mod tests {
         let file = json!({ "url": "http://a.test/x", "headers": { "Origin": "b" } });
         assert_eq!(url_of(file), json!("http://a.test/x"));
         assert_eq!(url_of(json!("http://a.test/y")), json!("http://a.test/y"));
-        assert_eq!(path_of(json!("a.test/x/y")), json!("/x/y"));
-        assert_eq!(path_of(json!("http://a.test/x")), json!("/x"));
-        assert_eq!(path_of(json!("a.test")), json!("a.test"), "refused later");
+        assert_eq!(path_of(json!("a.test/x/y")), json!("//a.test/x/y"));
+        let absolute = json!("http://a.test/x");
+        assert_eq!(path_of(absolute.clone()), absolute);
+        assert_eq!(path_of(json!(1)), json!(1), "refused later");
         assert_eq!(each(json!(1), url_of), json!(1), "refused later");
     }
 }

@@ -1,15 +1,16 @@
 //! Purges that a side orders by its answers: the dialect of the LiteSpeed server, and `Cache-Group-Invalidation` (RFC 9875).
 //!
 //! Called with every final answer of a side, before it goes on to its client: by `response::store` for what is fetched for the store, by
-//! `framework::phases` for what passes through. A side speaks for the site that it was asked for and for no other. Nobody waits for an
-//! answer to such an order, so what is not understood of it is logged and the rest is done.
+//! `framework::phases` for what passes through. A side speaks for the site that it was asked for and for no other. Nobody is told what became
+//! of such an order, so it is not refused: where it is too much, everything of the site is purged in its place.
 
 use http::{HeaderMap, HeaderName, Method};
-use jet9_cache::purge::{Mode, What};
+use jet9_cache::purge::{Mode, Purge, PurgeError, What};
 use jet9_cache::semantics::tags;
 
+use super::call::THINGS_MAX;
 use super::dialect::{Order, Thing};
-use super::{Performed, TIMEOUT_DEFAULT};
+use super::{NotPurged, Performed, TIMEOUT_DEFAULT};
 use crate::control::sites::SiteRuntime;
 use crate::message::Request;
 use crate::parts::Edge;
@@ -29,11 +30,28 @@ pub async fn by_response(edge: &Edge, site: &SiteRuntime, request: &Request, ans
             .map(|thing| what(edge, site, host, thing))
             .collect();
         let purge = super::of_site(site, what, order.mode);
-        match super::perform(edge, purge, TIMEOUT_DEFAULT).await {
+        match in_any_case(edge, purge).await {
             Ok(Performed::Applied(_)) => {}
             Ok(Performed::Lagging) => log::error!("{host}: a purge by response is late"),
             Err(error) => log::error!("{host}: a purge by response: {error}"),
         }
+    }
+}
+
+/// Purges, or purges everything where there is no room for all that was named: more, never less.
+async fn in_any_case(edge: &Edge, purge: Purge) -> Result<Performed, PurgeError> {
+    let all = Purge {
+        partition: purge.partition,
+        what: vec![What::All],
+        mode: purge.mode,
+    };
+    if purge.what.len() > THINGS_MAX {
+        return super::perform(edge, all, TIMEOUT_DEFAULT).await;
+    }
+    match super::admitted(edge, purge, TIMEOUT_DEFAULT).await {
+        Err(NotPurged::TooMany) => super::perform(edge, all, TIMEOUT_DEFAULT).await,
+        Err(NotPurged::Failed(error)) => Err(error),
+        Ok(performed) => Ok(performed),
     }
 }
 

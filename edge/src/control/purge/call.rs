@@ -17,6 +17,9 @@ use crate::control::sites::SiteRuntime;
 /// Things that one call may name. A save of a large shop purges some hundred.
 pub const THINGS_MAX: usize = 1000;
 
+/// What the things of one call may come to: a path is one on each name of its site. The journal writes a few times as many in one group.
+pub const NAMED_MAX: usize = 10_000;
+
 /// Bytes of one URL, prefix or tag.
 pub const THING_BYTES_MAX: usize = 16 << 10;
 
@@ -97,30 +100,42 @@ impl Call {
         Ok(call)
     }
 
-    /// What the call names on its site.
+    /// What the call names on its site. `is_name`: whether a host is one of that site's names.
     ///
     /// # Errors
     /// Everything that is not of that site, or no URL.
-    pub fn what(&self, keys: &KeyHasher, site: &SiteRuntime) -> Result<Vec<What>, Vec<FieldError>> {
+    pub fn what(
+        &self,
+        keys: &KeyHasher,
+        site: &SiteRuntime,
+        is_name: impl Fn(&str) -> bool,
+    ) -> Result<Vec<What>, Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut what = Vec::new();
         if self.all {
             what.push(What::All);
         }
         for (index, text) in self.urls.iter().enumerate() {
-            match url_of(keys, site, text) {
+            match url_of(keys, site, &is_name, text) {
                 Ok(urls) => what.extend(urls),
                 Err(message) => errors.push(field(format!("/urls/{index}"), message)),
             }
         }
         for (index, text) in self.prefixes.iter().enumerate() {
-            match prefix_of(text) {
+            match prefix_of(site, &is_name, text) {
                 Ok(prefix) => what.push(prefix),
                 Err(message) => errors.push(field(format!("/prefixes/{index}"), message)),
             }
         }
         let tags = self.tags.iter();
         what.extend(tags.map(|tag| What::Tag(tag.as_str().into())));
+        if what.len() > NAMED_MAX {
+            let message = format!(
+                "these come to {} things on the names of the site; at most {NAMED_MAX}: purge in parts, or a prefix",
+                what.len()
+            );
+            errors.push(field("", message));
+        }
         if errors.is_empty() {
             Ok(what)
         } else {
@@ -130,7 +145,12 @@ impl Call {
 }
 
 /// The URLs that a text names: an absolute one, or a path, which is meant on every name of the site.
-fn url_of(keys: &KeyHasher, site: &SiteRuntime, text: &str) -> Result<Vec<What>, String> {
+fn url_of(
+    keys: &KeyHasher,
+    site: &SiteRuntime,
+    is_name: impl Fn(&str) -> bool,
+    text: &str,
+) -> Result<Vec<What>, String> {
     let text = text.split('#').next().unwrap_or(text);
     let url = |host: &str, target: &str| super::url(keys, site, host, target.as_bytes());
     if text.starts_with('/') && !text.starts_with("//") {
@@ -140,16 +160,26 @@ fn url_of(keys: &KeyHasher, site: &SiteRuntime, text: &str) -> Result<Vec<What>,
             .collect());
     }
     let rest = strip_scheme(text).ok_or("expected an absolute http or https URL, or a path")?;
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at(end);
-    let host = host_of(authority)?;
-    if !super::has_name(site, host.as_str()) {
-        return Err(format!("`{host}` is not a name of site `{}`", site.site.id));
-    }
+    let (host, target) = of_site(site, is_name, rest)?;
     let slash = if target.starts_with('/') { "" } else { "/" };
     let target = format!("{slash}{target}");
     check_target(&target)?;
     Ok(vec![url(host.as_str(), &target)])
+}
+
+/// Host and target of what follows `//`; the host is one of the site's names.
+fn of_site<'t>(
+    site: &SiteRuntime,
+    is_name: impl Fn(&str) -> bool,
+    rest: &'t str,
+) -> Result<(HostName, &'t str), String> {
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    let host = host_of(authority)?;
+    match is_name(host.as_str()) {
+        true => Ok((host, target)),
+        false => Err(format!("`{host}` is not a name of site `{}`", site.site.id)),
+    }
 }
 
 fn strip_scheme(text: &str) -> Option<&str> {
@@ -186,12 +216,27 @@ fn check_target(target: &str) -> Result<(), String> {
     Err("percent-encode what is not printable ASCII, as browsers do".into())
 }
 
-fn prefix_of(text: &str) -> Result<What, String> {
+/// The beginning of paths. A host may stand before it, as other services have it; it is meant on every name of the site even so.
+fn prefix_of(
+    site: &SiteRuntime,
+    is_name: impl Fn(&str) -> bool,
+    text: &str,
+) -> Result<What, String> {
+    let text = match strip_scheme(text) {
+        Some(rest) => match of_site(site, is_name, rest)? {
+            (_, "") => "/",
+            (_, target) => target,
+        },
+        None => text,
+    };
     if !text.starts_with('/') {
         return Err("expected the beginning of a path, with its slash; it is meant on every name of the site".into());
     }
     if text.contains('*') {
         return Err("a prefix is literal: leave the `*` away".into());
+    }
+    if text.contains('?') {
+        return Err("parameters have no fixed order, so there is no beginning of a query: end the prefix before its `?`".into());
     }
     check_target(text)?;
     Ok(What::Prefix(text.as_bytes().into()))

@@ -134,7 +134,7 @@ fn what(
             Thing::All => what.push(What::All),
             Thing::Prefix(prefix) => what.push(What::Prefix(prefix.as_bytes().into())),
             Thing::Tag(tag) => what.push(What::Tag(tag.as_str().into())),
-            Thing::Host(host) => check_host(site, host)?,
+            Thing::Host(host) => check_host(edge, site, host)?,
             Thing::Url { host, target } => {
                 what.extend(urls(edge, site, host.as_deref().or(here), target)?)
             }
@@ -153,7 +153,7 @@ fn urls(
     let keys = edge.cache.keys();
     match host {
         Some(host) => {
-            check_host(site, host)?;
+            check_host(edge, site, host)?;
             let host = host.to_ascii_lowercase();
             Ok(vec![super::url(keys, site, &host, target.as_bytes())])
         }
@@ -167,8 +167,8 @@ fn urls(
     }
 }
 
-fn check_host(site: &SiteRuntime, host: &str) -> Result<(), Hint> {
-    if super::has_name(site, &host.to_ascii_lowercase()) {
+fn check_host(edge: &Edge, site: &SiteRuntime, host: &str) -> Result<(), Hint> {
+    if super::has_name(&edge.sites, site, &host.to_ascii_lowercase()) {
         return Ok(());
     }
     Err(Hint(format!(

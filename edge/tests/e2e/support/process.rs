@@ -95,10 +95,13 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         let mut child = self.child.lock();
         if child.try_wait().expect("our own child").is_none() {
-            let pid = i32::try_from(child.id()).expect("a process id");
-            let pid = Pid::from_raw(pid).expect("a process id");
-            kill_process(pid, signal).expect("our own child");
+            kill_process(pid_of(&child), signal).expect("our own child");
         }
+    }
+
+    /// Its number. It has not ended.
+    pub(crate) fn pid(&self) -> Pid {
+        pid_of(&self.child.lock())
     }
 
     /// Ends it as a power failure would.
@@ -123,6 +126,11 @@ impl Process {
             tail(self.err.all()),
         )
     }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    let pid = i32::try_from(child.id()).expect("a process id");
+    Pid::from_raw(pid).expect("a process id")
 }
 
 impl Drop for Process {

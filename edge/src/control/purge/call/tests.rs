@@ -37,7 +37,8 @@ fn what(site: &SiteRuntime, members: &str) -> Result<Vec<What>, String> {
         let one = |error: FieldError| format!("{}: {}", error.pointer, error.message);
         errors.into_iter().map(one).collect::<Vec<_>>().join("; ")
     };
-    call.what(&keys(), site).map_err(told)
+    let is_name = |host: &str| site.site.domains.iter().any(|domain| domain.matches(host));
+    call.what(&keys(), site, is_name).map_err(told)
 }
 
 #[test]
@@ -80,6 +81,9 @@ fn prefixes_tags_and_all_are_named_as_they_are() {
         What::Tag("t 2".into()),
     ];
     assert_eq!(what(&site, members).expect("good"), expected);
+    let on_a_host = r#""prefixes":["//a.test/x/","https://A.test:81/y","//a.test"]"#;
+    let expected = [b"/x/".as_slice(), b"/y", b"/"].map(|path| What::Prefix(path.into()));
+    assert_eq!(what(&site, on_a_host).expect("good"), expected);
 }
 
 #[test]
@@ -114,6 +118,27 @@ fn what_is_not_certain_is_refused_with_its_pointer() {
         "/prefixes/0: expected the beginning",
     );
     check(r#""prefixes":["/shop/*"]"#, "leave the `*` away");
+    check(
+        r#""prefixes":["/shop?b=1"]"#,
+        "/prefixes/0: parameters have no fixed order",
+    );
+    check(
+        r#""prefixes":["/shop/","//b.test/shop/"]"#,
+        "/prefixes/1: `b.test` is not a name of site `s-1`",
+    );
+}
+
+#[test]
+fn what_paths_come_to_on_all_names_has_a_bound() {
+    let names: Vec<_> = (0..100).map(|n| format!("\"n{n}.test\"")).collect();
+    let site = site(&names.join(","));
+    let paths = |count: usize| {
+        let paths: Vec<_> = (0..count).map(|n| format!("\"/{n}\"")).collect();
+        what(&site, &format!("\"urls\":[{}]", paths.join(",")))
+    };
+    assert_eq!(paths(100).expect("at the bound").len(), NAMED_MAX);
+    let error = paths(101).expect_err("too many");
+    assert!(error.contains("come to 10100 things"), "{error}");
 }
 
 #[test]
@@ -169,7 +194,7 @@ proptest::proptest! {
         let _ = Call::parse(text.as_bytes());
         let call = serde_json::json!({"site": "s", "urls": [text], "prefixes": [text]});
         if let Ok(call) = Call::parse(call.to_string().as_bytes()) {
-            let _ = call.what(&keys(), &site);
+            let _ = call.what(&keys(), &site, |_| true);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Fields that name what is purged, in place of the target.
 //!
 //! Called by [`super`]. Where several are given they narrow each other in the caches that they come from. Here hosts narrow URLs, and beside
-//! prefixes and tags, which are a site's, they have to be names of the site; whatever else is combined cannot be told and is refused.
+//! prefixes and tags, which are a site's, they have to be names of the site; whatever else is combined, or said twice, cannot be told and is
+//! refused: of two things that were named one would be left out.
 
 use http::HeaderMap;
 use jet9_cache::purge::Mode;
@@ -19,6 +20,12 @@ const MATCHED: [&str; 4] = [
     "x-cache-tags",
     "purge-cache-tags",
 ];
+const COMBINED: &str =
+    "everything, tags and a path cannot be combined; send a request for each, nothing was purged";
+const NO_TAG: &str = "the field names no tag; nothing was purged";
+const TWICE: &str =
+    "the fields say twice what is purged; send a request for each, nothing was purged";
+
 /// An expression over tags always.
 const MAGENTO: &str = "x-magento-tags-pattern";
 
@@ -35,25 +42,22 @@ pub(super) fn named(asked: &Asked<'_>) -> Result<Option<Vec<Thing>>, Hint> {
         (Some(_), Some(_)) => return Err("two fields name tags; nothing was purged".into()),
         (tags, of_bans) => tags.or(of_bans),
     };
-    let hosts = match bans.host.or_else(|| text(asked.fields, "x-host")) {
+    let hosts = match either(bans.host, one(asked.fields, "x-host")?)? {
         Some(expression) => pattern::of_hosts(&expression)?,
         None => None,
     };
     content_type(asked.fields)?;
-    let path = match bans.path {
-        Some(path) => Some(path),
-        None => text(asked.fields, "x-url")
-            .map(|url| pattern::of_expression(&url))
-            .transpose()?,
-    };
-    let all = bans.all || is_set(asked.fields, "clear-cache");
+    let url = one(asked.fields, "x-url")?;
+    let url = url.map(|url| pattern::of_expression(&url)).transpose()?;
+    let path = either(bans.path, url)?;
+    // An installation of TYPO3 narrows "all" to a site of its own by that one's name, which is a tag.
+    let all = (bans.all && bans.sitename.is_none()) || is_set(asked.fields, "clear-cache");
     let things = match (tags, path) {
-        (Some(_), Some(Pattern::Exact(_) | Pattern::Prefix(_))) => {
-            return Err("tags and a path cannot be combined; nothing was purged".into());
-        }
+        (None, None | Some(Pattern::All)) if all => vec![Thing::All],
+        _ if all => return Err(COMBINED.into()),
+        (Some(_), Some(Pattern::Exact(_) | Pattern::Prefix(_))) => return Err(COMBINED.into()),
         (Some(tags), _) => tags,
         (None, Some(path)) => of_pattern(path, hosts.as_deref()),
-        (None, None) if all => vec![Thing::All],
         (None, None) if hosts.is_some() => {
             return Err("name what is banned on that host in `X-Url`; nothing was purged".into());
         }
@@ -61,6 +65,14 @@ pub(super) fn named(asked: &Asked<'_>) -> Result<Option<Vec<Thing>>, Hint> {
     };
     let hosts = hosts.into_iter().flatten().map(Thing::Host);
     Ok(Some(things.into_iter().chain(hosts).collect()))
+}
+
+/// What one of two fields says.
+fn either<T>(one: Option<T>, other: Option<T>) -> Result<Option<T>, Hint> {
+    match (one, other) {
+        (Some(_), Some(_)) => Err(TWICE.into()),
+        (one, other) => Ok(one.or(other)),
+    }
 }
 
 /// The tags that fields name, or everything; `None`: there is no such field.
@@ -86,9 +98,7 @@ pub(super) fn tags(asked: &Asked<'_>) -> Result<Option<Vec<Thing>>, Hint> {
         }
     }
     match things {
-        Some(things) if things.is_empty() => {
-            Err("the field names no tag; nothing was purged".into())
-        }
+        Some(things) if things.is_empty() => Err(NO_TAG.into()),
         things => Ok(things),
     }
 }
@@ -127,48 +137,71 @@ impl Bans {
             let name = name.as_str();
             let bare = name.strip_prefix("x-").unwrap_or(name);
             let bare = bare.strip_prefix("varnish-").unwrap_or(bare);
-            let (value, in_family) = (
-                text(fields, name).unwrap_or_default(),
-                bare.strip_prefix("ban-"),
-            );
-            match in_family {
-                Some("all") => bans.all = is_set(fields, name),
-                Some("host") => bans.host = Some(value),
-                Some("url" | "path" | "regex") if is_exact => bans.path = Some(exact(value)?),
-                Some("url" | "path" | "regex") => bans.path = Some(pattern::of_expression(&value)?),
-                Some("tag" | "tags") => bans.tags = Some(value),
-                Some("typo3-pid") => bans.pid = Some(value),
-                Some("typo3-sitename") => bans.sitename = Some(value),
-                Some("typo3-tag") => bans.typo3_tag = Some(value),
-                Some("method") => {}
-                Some(_) => {
-                    return Err(Hint(format!(
-                        "`{name}` is not understood; nothing was purged"
-                    )));
-                }
-                None if name == "typo3-pid" => bans.pid = Some(value),
-                None if name == "typo3-sitename" => bans.sitename = Some(value),
+            match bare.strip_prefix("ban-") {
+                Some(member) => bans.member(fields, name, member, is_exact)?,
+                None if name == "typo3-pid" => put(&mut bans.pid, given(fields, name)?)?,
+                None if name == "typo3-sitename" => put(&mut bans.sitename, given(fields, name)?)?,
                 None => {}
             }
         }
         Ok(bans)
     }
 
+    /// Takes in one field of the families.
+    fn member(
+        &mut self,
+        fields: &HeaderMap,
+        name: &str,
+        member: &str,
+        is_exact: bool,
+    ) -> Result<(), Hint> {
+        let value = || given(fields, name);
+        match member {
+            "all" => self.all |= is_set(fields, name),
+            "host" => put(&mut self.host, value()?)?,
+            "url" | "path" | "regex" if is_exact => put(&mut self.path, exact(value()?)?)?,
+            "url" | "path" | "regex" => {
+                put(&mut self.path, pattern::of_expression(&value()?)?)?;
+            }
+            "tag" | "tags" => {
+                let tags = text(fields, name).unwrap_or_default();
+                put(&mut self.tags, tags)?;
+            }
+            "typo3-pid" => put(&mut self.pid, value()?)?,
+            "typo3-sitename" => put(&mut self.sitename, value()?)?,
+            "typo3-tag" => put(&mut self.typo3_tag, value()?)?,
+            "method" => {}
+            _ => {
+                let text = format!("`{name}` is not understood; nothing was purged");
+                return Err(Hint(text));
+            }
+        }
+        Ok(())
+    }
+
     /// The tags among them.
     fn tags(&self) -> Result<Option<Vec<Thing>>, Hint> {
-        let one = |tag: String| Some(vec![Thing::Tag(tag)]);
-        if let Some(tags) = &self.tags {
-            let tags = tags::alternation(tags)?;
-            return Ok(Some(tags.map_or_else(
-                || vec![Thing::All],
-                |tags| tags.into_iter().map(Thing::Tag).collect(),
-            )));
+        let of_page = responses::typo3(self.pid.as_deref(), self.sitename.as_deref());
+        let one = either(self.typo3_tag.clone(), of_page)?;
+        let Some(tags) = &self.tags else {
+            return Ok(one.map(|tag| vec![Thing::Tag(tag)]));
+        };
+        if one.is_some() {
+            return Err(TWICE.into());
         }
-        if let Some(tag) = &self.typo3_tag {
-            return Ok(one(tag.clone()));
+        match tags::alternation(tags)? {
+            None => Ok(Some(vec![Thing::All])),
+            Some(tags) if tags.is_empty() => Err(NO_TAG.into()),
+            Some(tags) => Ok(Some(tags.into_iter().map(Thing::Tag).collect())),
         }
-        let tag = responses::typo3(self.pid.as_deref(), self.sitename.as_deref());
-        Ok(tag.and_then(one))
+    }
+}
+
+/// What is said once.
+fn put<T>(slot: &mut Option<T>, value: T) -> Result<(), Hint> {
+    match slot.replace(value) {
+        Some(_) => Err(TWICE.into()),
+        None => Ok(()),
     }
 }
 
@@ -201,4 +234,18 @@ fn text(fields: &HeaderMap, name: &str) -> Option<String> {
         .map(|line| String::from_utf8_lossy(line.as_bytes()))
         .collect();
     (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// The one line of a field; none where it is not there. Two lines of what is no list cannot be one.
+fn one(fields: &HeaderMap, name: &str) -> Result<Option<String>, Hint> {
+    match fields.get_all(name).iter().count() {
+        0 | 1 => Ok(text(fields, name)),
+        _ => Err(TWICE.into()),
+    }
+}
+
+/// The same of a field that is there and must say something.
+fn given(fields: &HeaderMap, name: &str) -> Result<String, Hint> {
+    let value = one(fields, name)?.filter(|value| !value.trim().is_empty());
+    value.ok_or_else(|| Hint(format!("`{name}` is empty; nothing was purged")))
 }

@@ -268,6 +268,46 @@ fn the_families_of_ban_fields() {
 }
 
 #[test]
+fn what_fields_say_twice_or_not_at_all_is_refused_not_half_done() {
+    let ban = |fields: &[(&str, &str)], says| check_refused("BAN /", fields, says);
+    ban(&[("x-ban-tags", "")], "names no tag");
+    ban(&[("x-ban-tags", "()|(,)")], "names no tag");
+    ban(&[("varnish-ban-typo3-tag", " ")], "is empty");
+    ban(&[("typo3-pid", "")], "is empty");
+    ban(&[("x-ban-host", ""), ("x-ban-url", "/a")], "is empty");
+    ban(&[("x-ban-url", "/a"), ("x-ban-regex", "/b")], "twice");
+    ban(&[("x-ban-url", "/a"), ("x-ban-url", "/b")], "twice");
+    ban(&[("x-url", "/a"), ("x-url", "/b")], "twice");
+    ban(&[("x-url", "/a"), ("x-ban-url", "/b")], "twice");
+    ban(
+        &[("x-url", "/a"), ("x-host", "a.test"), ("x-host", "b.test")],
+        "twice",
+    );
+    ban(&[("x-ban-tag", "a"), ("varnish-ban-tags", "b")], "twice");
+    ban(&[("x-ban-tags", "a"), ("typo3-pid", "1")], "twice");
+    ban(
+        &[("varnish-ban-typo3-tag", "a"), ("typo3-pid", "1")],
+        "twice",
+    );
+    ban(
+        &[("x-ban-all", "1"), ("x-ban-url", "/a")],
+        "cannot be combined",
+    );
+    ban(&[("x-ban-all", "1"), ("xkey", "a")], "cannot be combined");
+    ban(&[("clear-cache", "1"), ("xkey", "a")], "cannot be combined");
+    check(
+        "BAN /",
+        &[("x-ban-all", "1"), ("x-ban-url", ".*")],
+        &[Thing::All],
+    );
+    check(
+        "BAN /",
+        &[("x-ban-all", "1"), ("x-host", "a.test")],
+        &[Thing::All, host("a.test")],
+    );
+}
+
+#[test]
 fn lists_of_tags_are_taken_as_they_are() {
     let (a, b) = (tag("a"), tag("b"));
     for name in [
@@ -378,7 +418,7 @@ proptest! {
     fn no_request_panics_and_what_is_ordered_is_bounded_and_never_empty(
         method in "(PURGE|BAN|URIBAN|FULLBAN|PURGEKEYS|PURGETAGS|GET)",
         target in "/(purge/)?[a-z.*()?\\\\|$^]{0,12}",
-        name in "(x-url|x-host|x-ban-url|xkey|x-cache-tags|x-magento-tags-pattern|varnish-ban-all|accept)",
+        name in "(x-url|x-host|x-ban-url|x-ban-tags|xkey|x-cache-tags|x-magento-tags-pattern|varnish-ban-all|varnish-ban-typo3-tag|accept)",
         value in "[a-z/.*()|$^,\\\\ ]{0,16}",
     ) {
         if let Some(Ok(order)) = read_of(&method, &target, &[(&name, &value)]) {
