@@ -5,10 +5,12 @@
 //! Invariant 1, over restarts: a view made by [`crate::View::resumed`] refuses everything that the view that was recorded would refuse.
 
 use jet9_config::ClusterId;
+use serde_json::json;
 
 use crate::Epoch;
 use crate::document::{self, DocumentError, Phase};
 use crate::json::{Json, Node};
+use crate::losses::{Loss, Losses};
 
 /// The most bytes of one record; a real one has some 150.
 pub const RECORD_BYTES_MAX: usize = 4_096;
@@ -26,12 +28,14 @@ pub struct Highest {
     pub phase: Option<Phase>,
     /// Whether two documents of this epoch disagreed.
     pub conflict: bool,
+    /// The writes that were lost with a master, and whether a purge is still owed for them.
+    pub losses: Losses,
 }
 
 impl Highest {
     /// The record as one line of JSON.
     pub fn to_json(&self) -> String {
-        serde_json::json!({
+        json!({
             "v": 1,
             "cluster": self.cluster.as_str(),
             "epoch": self.epoch.0,
@@ -39,6 +43,11 @@ impl Highest {
             "phase": self.phase.map(Phase::as_str),
             "master": self.phase.and_then(Phase::master).map(jet9_config::Side::as_str),
             "conflict": self.conflict,
+            "data_loss_from_unix_ms": self.losses.told,
+            "purge_owed": self.losses.owed.map(|owed| json!({
+                "epoch": owed.epoch.0,
+                "data_loss_from_unix_ms": owed.from_unix_ms,
+            })),
         })
         .to_string()
     }
@@ -62,8 +71,25 @@ impl Highest {
                 .map(|_| document::phase(&root))
                 .transpose()?,
             conflict: root.field("conflict").flag()?,
+            losses: losses(&root)?,
         })
     }
+}
+
+/// Absent in records of versions that did not look at losses: none was told, none is owed.
+fn losses(root: &Node<'_>) -> Result<Losses, DocumentError> {
+    const FROM: &str = "data_loss_from_unix_ms";
+    let from = |node: Node<'_>| node.number(0..=Epoch::MAX.0);
+    let owed = root.field("purge_owed").present().map(|owed| {
+        Ok(Loss {
+            epoch: Epoch(owed.field("epoch").number(1..=Epoch::MAX.0)?),
+            from_unix_ms: from(owed.field(FROM))?,
+        })
+    });
+    Ok(Losses {
+        told: root.field(FROM).present().map(from).transpose()?,
+        owed: owed.transpose()?,
+    })
 }
 
 #[cfg(test)]
@@ -91,10 +117,24 @@ mod tests {
                     incarnation,
                     phase,
                     conflict,
+                    losses: Losses {
+                        told: conflict.then_some(18),
+                        owed: conflict.then_some(Loss {
+                            epoch: Epoch(6),
+                            from_unix_ms: 17,
+                        }),
+                    },
                 };
                 assert_eq!(Highest::parse(record.to_json().as_bytes()), Ok(record));
             }
         }
+    }
+
+    #[test]
+    fn a_record_of_before_losses_were_looked_at_tells_of_none() {
+        let json = r#"{"v":1,"cluster":"c-1","epoch":7,"conflict":false}"#;
+        let record = Highest::parse(json.as_bytes()).expect("it is readable");
+        assert_eq!(record.losses, Losses::default());
     }
 
     #[test]
@@ -105,6 +145,7 @@ mod tests {
             incarnation: None,
             phase: Some(Phase::Switching),
             conflict: false,
+            losses: Losses::default(),
         };
         let json = record.to_json();
         for cut in 0..json.len() {
@@ -113,6 +154,11 @@ mod tests {
         for (from, to, pointer) in [
             ("\"epoch\":7", "\"epoch\":0", "/epoch"),
             ("\"v\":1", "\"v\":2", "/v"),
+            (
+                "\"purge_owed\":null",
+                "\"purge_owed\":{\"epoch\":7}",
+                "/purge_owed/data_loss_from_unix_ms",
+            ),
             ("\"conflict\":false", "\"conflict\":null", "/conflict"),
             (
                 "\"phase\":\"switching\"",

@@ -15,12 +15,14 @@ pub mod ramp;
 
 pub mod highest;
 pub mod lease;
+pub mod losses;
 
 mod flaps;
 mod json;
 
 pub use document::{Document, DocumentError};
 pub use highest::Highest;
+pub use losses::{Loss, Losses};
 pub use mastership::{Doubt, Mastership};
 pub use view::{Change, Source, View};
 

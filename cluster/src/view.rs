@@ -13,6 +13,7 @@ use crate::document::{Document, DocumentError, Fencing, Phase};
 use crate::flaps::Flaps;
 use crate::highest::Highest;
 use crate::lease::Lease;
+use crate::losses::{Loss, Losses};
 use crate::mastership::{Doubt, Mastership};
 use crate::{Epoch, Instant};
 
@@ -35,6 +36,7 @@ pub struct View {
     unreadable: Option<(DocumentError, Instant)>,
     flaps: Flaps,
     lease: Lease,
+    losses: Losses,
     /// What the source beside the authority said last.
     beside: Option<(Epoch, Phase)>,
 }
@@ -121,6 +123,7 @@ impl View {
             said: record.phase,
             conflict: record.conflict,
             incarnation: record.incarnation,
+            losses: record.losses,
             ..Self::default()
         }
     }
@@ -149,7 +152,18 @@ impl View {
             incarnation: self.incarnation.clone(),
             phase: self.said,
             conflict: self.conflict,
+            losses: self.losses,
         })
+    }
+
+    /// The writes that were lost with a master, for which what is stored was not purged yet.
+    pub const fn owed_purge(&self) -> Option<Loss> {
+        self.losses.owed
+    }
+
+    /// What is stored was purged for this loss.
+    pub fn purged(&mut self, loss: Loss) {
+        self.losses.purged(loss);
     }
 
     /// The document in force, even where a doubt forbids to act on it.
@@ -245,9 +259,11 @@ impl View {
     /// up the protection against an old master until the next document.
     pub fn forget(&mut self) {
         let flaps = Flaps::at_most(self.flaps.max());
+        self.losses.forget();
         *self = Self {
             cluster: self.cluster.take(),
             flaps,
+            losses: self.losses,
             ..Self::default()
         };
     }
@@ -387,6 +403,8 @@ impl View {
             (true, false) => {}
             (false, false) => return Change::NotNewer(document.epoch),
             (false, true) => {
+                let told = document.data_loss_from_unix_ms;
+                self.losses.tell(self.highest, document.epoch, told);
                 self.incarnation = document
                     .incarnation
                     .clone()
@@ -410,6 +428,8 @@ impl View {
         if document.incarnation.is_some() {
             self.incarnation.clone_from(&document.incarnation);
         }
+        let told = document.data_loss_from_unix_ms;
+        self.losses.tell(self.highest, epoch, told);
         self.highest = epoch;
         self.said = Some(document.phase);
         self.conflict = false;

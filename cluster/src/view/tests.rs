@@ -527,3 +527,34 @@ proptest! {
         let _ = Highest::parse(&text);
     }
 }
+
+#[test]
+fn a_purge_for_lost_writes_is_owed_once_and_over_restarts_until_it_was_done() {
+    let lost = |epoch, what, from| Document {
+        data_loss_from_unix_ms: from,
+        ..doc(epoch, what)
+    };
+    let resumed = |view: &View| View::resumed(view.record().expect("an epoch"));
+    let show = |view: &mut View, document| {
+        view.observe(document, Source::Directory, Instant(0));
+        view.owed_purge().map(|loss| loss.epoch.0)
+    };
+    let mut view = View::default();
+    assert_eq!(show(&mut view, lost(1, "a", None)), None);
+    assert_eq!(show(&mut view, lost(2, "b", Some(17))), Some(2));
+    view = resumed(&view);
+    assert_eq!(show(&mut view, lost(2, "b", Some(17))), Some(2));
+    view.purged(view.owed_purge().expect("it is owed"));
+    assert_eq!(show(&mut view, lost(2, "b", Some(17))), None);
+    view = resumed(&view);
+    assert_eq!(show(&mut view, lost(2, "b", Some(17))), None);
+    assert_eq!(show(&mut view, lost(1, "a", Some(5))), None, "an old one");
+    let later = Document {
+        publisher_seq: Some(1),
+        ..lost(2, "b", Some(16))
+    };
+    assert_eq!(show(&mut view, later), Some(2), "heard of later");
+    assert_eq!(show(&mut view, lost(3, "a", None)), Some(2));
+    view.forget();
+    assert!(view.owed_purge().is_some());
+}

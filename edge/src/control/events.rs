@@ -1,6 +1,6 @@
 //! What happens to this node: the audit trail and the changes of its sites, for who listens.
 //!
-//! Told by the admin API (every call that writes, done or refused) and by the loading of sites (by call or by hand); heard at `GET /v1/events`.
+//! Told by the admin API (every call that writes, done or refused), by the loading of sites (by call or by hand) and by the following of clusters; heard at `GET /v1/events`.
 //! Telling never waits: the last [`EVENTS_KEPT`] are kept for readers that are a little behind, and one that is further behind is cut and counted.
 //! Invariant 7: readers, events and what each holds have limits. What is told carries no secret and no document.
 
@@ -30,7 +30,7 @@ pub struct Events {
 pub struct Event {
     /// Its number since the start.
     pub sequence: u64,
-    /// What it is: `call`, `site`.
+    /// What it is: `call`, `site`, `cluster`.
     pub kind: &'static str,
     /// What is known of it, as JSON in one line.
     pub json: std::sync::Arc<str>,

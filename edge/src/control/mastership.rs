@@ -23,6 +23,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::control::events::Events;
 use crate::control::watch::{Directory, Look, Watch};
 use crate::origin::connect::SideConnections;
 
@@ -31,6 +32,7 @@ mod etcd;
 mod follow;
 mod kept;
 mod leases;
+mod losses;
 mod metrics;
 mod publish;
 mod store;
@@ -40,6 +42,7 @@ use etcd::EtcdFollow;
 use follow::{EndEpoch, Follower};
 use kept::Kept;
 pub use leases::Vouching;
+pub use losses::purge_lost;
 use metrics::Metrics;
 pub use publish::PublishError;
 pub use store::Store;
@@ -66,6 +69,8 @@ pub struct Masters {
     follower: Weak<Mutex<Follower>>,
     /// One publication at a time.
     publishing: tokio::sync::Mutex<()>,
+    /// Who is told of what happens to clusters; nobody is of fixed masters.
+    events: Option<Arc<Events>>,
 }
 
 /// Where documents come from, and are published.
@@ -88,6 +93,8 @@ enum Feed {
 struct Clusters {
     map: ArcSwap<HashMap<ClusterId, Arc<Cluster>>>,
     flaps_max: usize,
+    /// Counts the documents that told of lost writes.
+    losses: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -173,11 +180,12 @@ impl Masters {
         flaps_max: u32,
         connections: Arc<SideConnections>,
         registry: &Registry,
+        events: Arc<Events>,
     ) -> Result<Arc<Self>, StartError> {
         let end = move |cluster: &ClusterId, epoch, planned| {
             connections.epoch_ended(cluster, epoch, planned);
         };
-        Self::follow(source, data_dir, flaps_max, Box::new(end), registry)
+        Self::follow(source, data_dir, flaps_max, Box::new(end), registry, events)
     }
 
     fn follow(
@@ -186,6 +194,7 @@ impl Masters {
         flaps_max: u32,
         end: EndEpoch,
         registry: &Registry,
+        events: Arc<Events>,
     ) -> Result<Arc<Self>, StartError> {
         let epochs = Epochs::open(&data_dir.join(EPOCHS_FILE))?;
         let flaps_max = usize::try_from(flaps_max).unwrap_or(usize::MAX);
@@ -208,6 +217,7 @@ impl Masters {
             feed: feed?,
             follower,
             publishing: tokio::sync::Mutex::default(),
+            events: Some(events),
         }))
     }
 
@@ -227,6 +237,7 @@ impl Masters {
             feed: Feed::Fixed,
             follower: Weak::new(),
             publishing: tokio::sync::Mutex::default(),
+            events: None,
         })
     }
 
@@ -346,6 +357,7 @@ impl Clusters {
         Self {
             map: ArcSwap::default(),
             flaps_max,
+            losses: watch::Sender::new(0),
         }
     }
 

@@ -195,6 +195,7 @@ fn parts(
         limits.flap,
         Arc::clone(&side_connections),
         registry,
+        Arc::clone(events),
     )?;
     let places = sites::Places {
         documents: &state.join("sites"),

@@ -22,6 +22,7 @@ use jet9_config::site::{
 use jet9_config::{ClusterId, HostName, SiteId};
 
 use crate::clock::{self, WallClock};
+use crate::control::events::Events;
 use crate::control::health::{Drain, Health};
 use crate::control::mastership::Masters;
 use crate::control::purge::{Queue, Senders};
@@ -223,6 +224,7 @@ impl TestNode {
                 limits.flap,
                 connections,
                 &registry,
+                Arc::new(Events::new(WallClock::System, &registry).unwrap()),
             )
             .unwrap(),
             cache,

@@ -18,6 +18,8 @@ use super::support::setup::{Setup, Site};
 use super::support::wait::until_true;
 
 #[cfg(test)]
+mod loss;
+#[cfg(test)]
 mod nemesis;
 #[cfg(test)]
 mod outage;

@@ -155,6 +155,7 @@ mod tests {
             incarnation: None,
             phase: None,
             conflict: false,
+            losses: jet9_cluster::Losses::default(),
         }
     }
 

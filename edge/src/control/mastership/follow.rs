@@ -12,7 +12,7 @@ use std::thread::Thread;
 use jet9_cache::Timestamp;
 use jet9_cluster::document::{Ended, Fencing};
 use jet9_cluster::{
-    Change as Observed, Document, DocumentError, Epoch, Instant, Mastership, Source,
+    Change as Observed, Document, DocumentError, Epoch, Instant, Loss, Mastership, Source,
 };
 use jet9_config::{ClusterId, Side};
 use tokio::runtime::{Builder, Runtime};
@@ -118,8 +118,13 @@ impl Follower {
                 known.adopted(epoch, at);
             });
         }
-        for id in ids {
-            self.note_lease(&id, now);
+        for id in &ids {
+            self.note_lease(id, now);
+        }
+        let owed = |id: &ClusterId| self.clusters.of(id).known.load().view.owed_purge();
+        if ids.iter().any(|id| owed(id).is_some()) {
+            let losses = &self.clusters.losses;
+            losses.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
@@ -180,6 +185,17 @@ impl Follower {
             log::warn!("cluster {id}: deleted in epoch {}; forgotten", epoch.0);
             self.forgotten(id, &before);
         }
+    }
+
+    /// What is stored was purged for this loss.
+    pub(super) fn purged(&mut self, id: &ClusterId, loss: Loss) {
+        let cluster = self.clusters.of(id);
+        cluster.set_quietly(|known| known.view.purged(loss));
+        if let Some(record) = cluster.known.load().view.record() {
+            self.epochs.note(record);
+        }
+        self.metrics.loss_purges.inc();
+        self.persist();
     }
 
     /// The operator says that this life of a cluster is over. Says whether anything was known of it.

@@ -24,6 +24,7 @@ pub(super) struct Metrics {
     pub(super) unreadable: IntCounter,
     older: IntCounter,
     foreign: IntCounter,
+    pub(super) loss_purges: IntCounter,
     looked: Arc<AtomicU64>,
 }
 
@@ -51,11 +52,16 @@ impl Metrics {
             unreadable: refused.with_label_values(&["unreadable"]),
             older: refused.with_label_values(&["older"]),
             foreign: refused.with_label_values(&["foreign"]),
+            loss_purges: IntCounter::new(
+                "jet9_cluster_loss_purges_total",
+                "Soft purges of the sites of a cluster whose master lost its last writes.",
+            )?,
             looked: Arc::new(AtomicU64::new(clock::boottime().0)),
         };
         registry.register(Box::new(refused))?;
         registry.register(Box::new(metrics.switches.clone()))?;
         registry.register(Box::new(metrics.contradictions.clone()))?;
+        registry.register(Box::new(metrics.loss_purges.clone()))?;
         let gauges = Gauges::new(Arc::downgrade(clusters), Arc::clone(&metrics.looked))?;
         registry.register(Box::new(gauges))?;
         Ok(metrics)

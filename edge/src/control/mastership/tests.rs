@@ -44,6 +44,8 @@ impl Place {
             ended.lock().push((id.to_string(), epoch.0, planned));
         };
         self.registry = Registry::new();
+        let events = Events::new(clock::WallClock::System, &self.registry);
+        let events = Arc::new(events.expect("free names"));
         let data = self.directory.path().join("data");
         Masters::follow(
             &ClusterSource::Directory(self.clusters()),
@@ -51,6 +53,7 @@ impl Place {
             6,
             Box::new(end),
             &self.registry,
+            events,
         )
     }
 

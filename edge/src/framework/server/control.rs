@@ -1,4 +1,4 @@
-//! The control plane's service: the admin API, and the facts that readiness is judged by.
+//! The control plane's service: the admin API, the facts that readiness is judged by, and purges that clusters ask for.
 //!
 //! In a runtime of its own with one thread, so that no load of requests delays it.
 
@@ -14,6 +14,7 @@ use super::notify;
 use crate::clock;
 use crate::control::api::{self, Api};
 use crate::control::health;
+use crate::control::mastership;
 use crate::framework::listeners::AdminListener;
 use crate::parts::Edge;
 
@@ -55,6 +56,7 @@ impl ServiceWithDependents for Control {
         tokio::join!(
             watch_cache(edge),
             count_clusters(edge),
+            mastership::purge_lost(edge),
             notify::keep_alive(),
         );
     }
