@@ -20,6 +20,8 @@ pub enum Mastership {
         epoch: Epoch,
         /// Where the side listens, in order of preference; never empty.
         addrs: Vec<SocketAddr>,
+        /// Where its guard listens; `None`: nobody has promised that what looks like a guard's word is not an application's.
+        guard: Option<SocketAddr>,
         /// When the right to send ends; `None`: not by itself.
         until: Option<Instant>,
     },

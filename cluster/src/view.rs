@@ -320,6 +320,7 @@ impl View {
             side: master,
             epoch,
             addrs: document.side(master).addrs.clone(),
+            guard: document.side(master).guard,
             until,
         }
     }

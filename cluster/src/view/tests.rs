@@ -136,6 +136,7 @@ pub(super) fn word_of(mastership: &Mastership) -> String {
             epoch,
             addrs,
             until: None,
+            ..
         } => {
             assert!(!addrs.is_empty());
             format!("{side}{}", epoch.0)

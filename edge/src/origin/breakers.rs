@@ -141,6 +141,7 @@ mod tests {
             side: Side::A,
             epoch: Epoch(epoch),
             addrs: vec!["192.0.2.10:80".parse().unwrap()],
+            is_guarded: false,
         }
     }
 

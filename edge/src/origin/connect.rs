@@ -349,6 +349,7 @@ mod tests {
             side: Side::A,
             epoch: Epoch(epoch),
             addrs: vec![addr],
+            is_guarded: false,
         }
     }
 

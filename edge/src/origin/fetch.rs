@@ -182,6 +182,7 @@ impl OriginBody {
             side: Side::A,
             epoch: Epoch(1),
             addrs: vec![([127, 0, 0, 1], 80).into()],
+            is_guarded: false,
         };
         let origin = crate::origin::testing::origin();
         let (peer, group) = connections.peer(&route, route.addrs[0], &origin);
@@ -427,7 +428,7 @@ async fn exchange(
                 failed
             }
         })?;
-    if let Some(refusal) = received.said.refusal(received.status, route.epoch) {
+    if let Some(refusal) = master::refusal(route, received.status, received.said) {
         tried.status = Some(received.status.as_u16());
         return Err(Failed {
             fault: OriginFault::Refused(refusal),

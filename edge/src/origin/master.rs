@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::StatusCode;
 use jet9_cache::Timestamp;
 use jet9_cluster::breaker::{Turned, Verdict};
 use jet9_cluster::{Epoch, Instant, Mastership};
@@ -20,7 +21,7 @@ use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
 use crate::origin::breakers::Ended;
-use crate::origin::guard::Said;
+use crate::origin::guard::{Refusal, Said};
 use crate::parts::Edge;
 use crate::record::metrics::Outcome;
 
@@ -35,6 +36,8 @@ pub struct Route {
     pub epoch: Epoch,
     /// Where it listens, the site's port rule applied, in order of preference; never empty.
     pub addrs: Vec<SocketAddr>,
+    /// Whether the side has a guard whose word is believed.
+    pub is_guarded: bool,
 }
 
 /// Why there is no route.
@@ -186,6 +189,13 @@ pub fn admits(edge: &Edge, route: &Route) -> bool {
     edge.masters.admits(&route.cluster, route.epoch)
 }
 
+/// Whether a guard has refused what was sent on this route. Where the cluster's document names no guard for the side, whatever answers so is
+/// an application: its answer goes to the visitor, and no request is repeated or held at its word.
+pub fn refusal(route: &Route, status: StatusCode, said: Said) -> Option<Refusal> {
+    let refusal = said.refusal(status, route.epoch);
+    refusal.filter(|_| route.is_guarded)
+}
+
 /// A side's guard said this in its answer to a request that was sent on this route at this moment: it may renew the lease of the side.
 pub fn heard(edge: &Edge, route: &Route, said: Said, sent: Instant) {
     if let Some(ttl_ms) = said.vouches_ms(route.epoch) {
@@ -232,12 +242,17 @@ fn decide(mastership: Mastership, origin: &Origin, at_least: Epoch) -> Decision 
     match mastership {
         Mastership::Live { epoch, .. } if epoch < at_least => Decision::Hold(origin.hold_max),
         Mastership::Live {
-            side, epoch, addrs, ..
+            side,
+            epoch,
+            addrs,
+            guard,
+            ..
         } => Decision::Send(Route {
             cluster: origin.cluster.clone(),
             side,
             epoch,
             addrs: with_port(addrs, origin.port),
+            is_guarded: guard.is_some(),
         }),
         Mastership::Switching { hold_ms, .. } => {
             Decision::Hold(origin.hold_max.min(Duration::from_millis(hold_ms)))
@@ -325,6 +340,7 @@ mod tests {
             side,
             epoch: Epoch(epoch),
             addrs: vec!["192.0.2.10:80".parse().unwrap()],
+            guard: None,
             until: None,
         }
     }
@@ -335,6 +351,7 @@ mod tests {
             side,
             epoch: Epoch(epoch),
             addrs: vec![addr.parse().unwrap()],
+            is_guarded: false,
         }
     }
 

@@ -253,8 +253,31 @@ impl TestNode {
 
     /// Publishes a state of the cluster (`phase` and `master` as the document has them) and waits until it is in force.
     pub(crate) async fn publish(&self, epoch: u64, state: &str, a: SocketAddr, b: SocketAddr) {
+        self.publish_with(epoch, state, a, b, "").await;
+    }
+
+    /// The same where both sides have guards. Nobody asks them.
+    pub(crate) async fn publish_guarded(
+        &self,
+        epoch: u64,
+        state: &str,
+        a: SocketAddr,
+        b: SocketAddr,
+    ) {
+        let guard = r#","guard":"192.0.2.1:8443""#;
+        self.publish_with(epoch, state, a, b, guard).await;
+    }
+
+    async fn publish_with(
+        &self,
+        epoch: u64,
+        state: &str,
+        a: SocketAddr,
+        b: SocketAddr,
+        guard: &str,
+    ) {
         let document = format!(
-            r#"{{"v":1,"cluster":"c-1","epoch":{epoch},{state},"sides":{{"a":{{"addrs":["{a}"]}},"b":{{"addrs":["{b}"]}}}},
+            r#"{{"v":1,"cluster":"c-1","epoch":{epoch},{state},"sides":{{"a":{{"addrs":["{a}"]{guard}}},"b":{{"addrs":["{b}"]{guard}}}}},
             "fencing":"confirmed","edge_lease_ms":3000,"hold_ms":10000}}"#
         );
         let clusters = self.place.path().join("clusters");

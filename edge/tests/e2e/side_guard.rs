@@ -248,7 +248,7 @@ fn a_request_of_the_edge_passes_the_guard_of_the_master_and_no_other() {
     scene(LIMIT, |scene| {
         let application = application();
         let master = nginx(scene, &application, "1", Local::Nobody);
-        let edge = Setup::of(Cluster::of_one("c-1", master.address)).start(scene);
+        let edge = Setup::of(Cluster::of_one("c-1", master.address).guarded()).start(scene);
         let answer = edge.get("site.test", "/");
         assert_eq!((answer.status, answer.text().as_str()), (200, "page"));
         // The cluster says that this side is master; it does not know of it.
@@ -256,7 +256,7 @@ fn a_request_of_the_edge_passes_the_guard_of_the_master_and_no_other() {
         let other = nginx(scene, &untouched, "0", Local::Nobody);
         let cluster = Cluster {
             epoch: 2,
-            ..Cluster::of_one("c-1", other.address)
+            ..Cluster::of_one("c-1", other.address).guarded()
         };
         edge.files.publish(&cluster);
         until_true("the side is refused", || {
@@ -271,7 +271,7 @@ fn a_post_that_a_guard_refused_is_processed_once_when_the_edge_has_heard_of_its_
     scene(LIMIT, |scene| {
         let application = application();
         let side = nginx(scene, &application, "3", Local::Nobody);
-        let first = Cluster::of_one("c-1", side.address);
+        let first = Cluster::of_one("c-1", side.address).guarded();
         let edge = Setup::of(first.clone()).start(scene);
         let mut client = edge.clear();
         client.send("POST /pay HTTP/1.1\r\nHost: site.test\r\nContent-Length: 3\r\n\r\nsum");
@@ -284,5 +284,46 @@ fn a_post_that_a_guard_refused_is_processed_once_when_the_edge_has_heard_of_its_
         assert_eq!((answer.status, answer.text().as_str()), (200, "page"));
         assert_eq!(application.count("/pay"), 1);
         assert_eq!(answer.field("jet9-epoch"), None, "what is it to a visitor?");
+    });
+}
+
+#[test]
+fn an_application_that_speaks_like_a_guard_is_answered_by_where_no_guard_is_named() {
+    scene(LIMIT, |scene| {
+        let application = Origin::start(|_, wire| {
+            wire.content();
+            let fields = "Jet9-Epoch: 9\r\nJet9-Not-Processed: ?1\r\n";
+            wire.answer("421 Misdirected Request", fields, b"own")
+        });
+        let cluster = Cluster::of_one("c-1", application.address);
+        let edge = Setup::of(cluster.clone()).start(scene);
+        let check = |method: &str, target: &str| {
+            let mut client = edge.clear();
+            client.send(format!(
+                "{method} {target} HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n"
+            ));
+            client.answer(method).expect("an answer")
+        };
+        for (method, target) in [("GET", "/get"), ("POST", "/post")] {
+            let answer = check(method, target);
+            assert_eq!((answer.status, answer.text().as_str()), (421, "own"));
+            assert_eq!(answer.field("jet9-not-processed"), None);
+            assert_eq!(application.count(target), 1);
+        }
+        assert_eq!(edge.metric("jet9_origin_held_requests"), 0.0);
+        // The same words, and a guard is named: then it is believed, and waited for.
+        let guarded = Cluster {
+            epoch: 2,
+            ..cluster.guarded()
+        };
+        edge.files.publish(&guarded);
+        until_true("the epoch is in force", || {
+            edge.metric("jet9_cluster_epoch") == 2.0
+        });
+        let mut client = edge.clear();
+        client.send("GET /held HTTP/1.1\r\nHost: site.test\r\n\r\n");
+        until_true("it is held", || {
+            edge.metric("jet9_origin_held_requests") == 1.0
+        });
     });
 }

@@ -211,7 +211,7 @@ impl Passage {
         let Some(underway) = &mut self.attempt else {
             return Ok(());
         };
-        let Some(refusal) = said.refusal(status, underway.route.epoch) else {
+        let Some(refusal) = master::refusal(&underway.route, status, said) else {
             if let Some(asked) = underway.asked {
                 master::heard(&self.edge, &underway.route, said, asked);
             }

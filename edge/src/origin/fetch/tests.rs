@@ -20,6 +20,7 @@ struct Rig {
     sent: AtomicUsize,
     interim: Mutex<Vec<u16>>,
     said: Mutex<Option<Said>>,
+    is_guarded: bool,
 }
 
 impl Rig {
@@ -35,6 +36,7 @@ impl Rig {
             sent: AtomicUsize::new(0),
             interim: Mutex::default(),
             said: Mutex::default(),
+            is_guarded: true,
         }
     }
 
@@ -44,6 +46,7 @@ impl Rig {
             side: Side::A,
             epoch: Epoch(7),
             addrs: addrs.to_vec(),
+            is_guarded: self.is_guarded,
         }
     }
 
@@ -444,6 +447,12 @@ async fn a_refusal_of_the_sides_guard_is_no_answer_and_a_421_of_an_application_i
     let plain = "HTTP/1.1 421 Misdirected Request\r\nJet9-Epoch: 8\r\nContent-Length: 2\r\n\r\nno";
     let answer = ask(Method::GET, Act::Answer(plain)).await;
     assert_eq!(answer, Ok((421, "no".to_owned())));
+    let side = ScriptedSide::play(vec![vec![Act::Answer(GUARDED)]]);
+    let mut rig = Rig::new();
+    rig.is_guarded = false;
+    let answer = rig.attempt(Method::GET, &[side.addr]).await.unwrap();
+    assert_eq!(answer.status, 421, "no guard is named");
+    assert!(!answer.fields.contains_key("jet9-epoch"));
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub(crate) struct Cluster {
     pub(crate) fencing: &'static str,
     /// How the master before ended.
     pub(crate) ended: &'static str,
+    /// Whether the sides have guards, which answer at their own addresses.
+    pub(crate) is_guarded: bool,
 }
 
 impl Side {
@@ -61,6 +63,16 @@ impl Cluster {
             b,
             fencing: "confirmed",
             ended: "demoted",
+            is_guarded: false,
+        }
+    }
+
+    /// The same with guards in the sides.
+    #[must_use]
+    pub(crate) fn guarded(&self) -> Self {
+        Self {
+            is_guarded: true,
+            ..self.clone()
         }
     }
 
@@ -95,13 +107,14 @@ impl Cluster {
 
     /// The document.
     pub(crate) fn document(&self) -> Value {
+        let guard = |address: SocketAddr| self.is_guarded.then(|| address.to_string());
         json!({
             "v": 1, "cluster": self.id, "epoch": self.epoch,
             "phase": if self.master.is_some() { "serving" } else { "switching" },
             "master": self.master.map(Side::as_str),
             "sides": {
-                "a": { "addrs": [self.a.to_string()] },
-                "b": { "addrs": [self.b.to_string()] },
+                "a": { "addrs": [self.a.to_string()], "guard": guard(self.a) },
+                "b": { "addrs": [self.b.to_string()], "guard": guard(self.b) },
             },
             "fencing": self.fencing, "edge_lease_ms": 3000, "hold_ms": 10000,
             "since_unix_ms": unix_ms(), "reason": if self.ended == "demoted" { "standby" } else { "crash" },
