@@ -285,10 +285,20 @@ impl Purges {
 
     /// Begins a session; the volumes know its number already. Blocks.
     ///
+    /// What the last one released may be given out from now on: what was fetched for the old name after the release dies before.
+    ///
     /// # Errors
     /// When the journal could not be written.
     pub(crate) fn begin_session(&self, number: u128) -> io::Result<()> {
-        let ordinal = self.state.ledger.lock().sessions + 1;
+        let (ordinal, released) = {
+            let ledger = self.state.ledger.lock();
+            (ledger.sessions + 1, ledger.released.clone())
+        };
+        let emptied = |partition| Record::Purge(Target::Partition(partition), Mode::Hard);
+        for some in released.chunks(writer::GROUP_MAX) {
+            let records = some.iter().copied().map(emptied).collect();
+            self.writer.append_blocking(records)?;
+        }
         let session = Record::Session { number, ordinal };
         self.writer.append_blocking(vec![session]).map(|_| ())
     }

@@ -20,7 +20,7 @@ use super::{State, Tick};
 /// Records that may wait for the journal; beyond, purges are refused.
 const WAITING_MAX: usize = 65_536;
 /// Records that are written as one group: half of what the smallest journal holds.
-const GROUP_MAX: usize = 32_768;
+pub(super) const GROUP_MAX: usize = 32_768;
 
 /// The thread and its queue.
 #[derive(Debug)]

@@ -150,3 +150,21 @@ async fn a_partition_is_given_to_another_site_in_a_later_session_without_what_wa
     // Every bench has a site with 1; 3 and 4 went to those that came back.
     assert_eq!(given, [2, 2, 2, 5]);
 }
+
+/// A request that was held while its site went is sent after that, and what it brings is not for whoever comes next.
+#[tokio::test]
+async fn what_was_fetched_for_a_site_after_it_went_is_not_for_whoever_gets_its_partition() {
+    let place = directory();
+    let mut given = Vec::new();
+    for session in 0..3 {
+        let mut bench = Bench::open(with_disk(&place));
+        bench.cache.loaded().await;
+        bench.site = bench.cache.partition(&format!("site {session}")).unwrap();
+        given.push(bench.site.0);
+        assert!(bench.hit("/").await.is_none(), "{session}");
+        bench.cache.release(bench.site).unwrap();
+        store(&bench, "/").await;
+        bench.cache.close().await;
+    }
+    assert_eq!(given, [2, 2, 2]);
+}
