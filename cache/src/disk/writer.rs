@@ -123,6 +123,8 @@ struct Log {
     unit: Unit,
     gathered: Vec<Gathered>,
     unsynced: u64,
+    /// Records were appended since a mark said that all is durable.
+    is_unmarked: bool,
     lingers: u32,
 }
 
@@ -138,6 +140,7 @@ impl Log {
             retired: Vec::new(),
             gathered: Vec::new(),
             unsynced: 0,
+            is_unmarked: false,
             lingers: 0,
         }
     }
@@ -172,8 +175,12 @@ impl Log {
 
     fn flush(&mut self) {
         self.write();
-        if self.unsynced > 0 {
-            self.sync();
+        if self.unsynced == 0 {
+            return;
+        }
+        self.sync();
+        // Once: marks that follow marks would go round the ring while nobody uses it.
+        if std::mem::take(&mut self.is_unmarked) {
             self.mark();
         }
     }
@@ -241,6 +248,7 @@ impl Log {
             bytes: length,
         };
         draft.encode(spot, &mut self.unit);
+        self.is_unmarked = true;
         let within = spot.offset - self.volume.geometry.start_of(open.segment);
         open.entries.push(Entry::of(&draft.facts, within, length));
         self.gathered.push(Gathered {

@@ -342,6 +342,18 @@ async fn a_volume_that_failed_comes_back_empty_after_its_minute() {
     }
 }
 
+#[tokio::test]
+async fn a_store_that_nobody_uses_leaves_its_disk_alone() {
+    let place = directory();
+    let files = Arc::new(FaultyFiles::new(Fault::Error, u64::MAX, 0));
+    let (bench, _) = open_on(&config(place.path()), files.clone()).await;
+    store_all(&bench, 1).await;
+    bench.flushed().await;
+    let before = files.count();
+    bench.flushed().await;
+    assert_eq!(files.count(), before);
+}
+
 /// The laps of a volume's segments, as their headers tell them.
 fn laps(volume: &Path) -> Vec<u64> {
     let bytes = std::fs::read(volume).unwrap();
