@@ -19,6 +19,7 @@ pub mod inspect;
 mod keeper;
 mod lap;
 mod mount;
+mod peers;
 mod pending;
 mod piece;
 mod record;
@@ -58,6 +59,7 @@ use index::slot::Address;
 use keeper::{Bell, Keeper, Mounts};
 pub(crate) use mount::Mount;
 use mount::{Head, Shelf};
+use peers::score;
 pub(crate) use record::Location;
 use record::Place;
 use shares::{Quota, Shares, Standing};
@@ -223,7 +225,9 @@ impl Disk {
         for (filed, slot) in catalog.candidates(place, selecting, keys) {
             // Most of what was purged is known without a look at it. It stays until it is replaced.
             let known = Variant::facts_of(key, &[]);
-            if self.purges.judge(&known, Tick(slot.birth.tick())) == Verdict::Dead {
+            if self.purges.judge(&known, Tick(slot.birth.tick())) == Verdict::Dead
+                || !mount.volume().is_own(key.primary(), slot.address)
+            {
                 continue;
             }
             let read = match mount.read_head(filed, slot, &self.purges).await {
@@ -440,6 +444,13 @@ impl Disk {
         }
     }
 
+    /// Takes the volume out of service that has a key.
+    #[cfg(test)]
+    pub(crate) fn fail_volume_of(&self, primary: u128) {
+        let mount = self.mount_of(primary).unwrap();
+        mount.volume().retire(volume::Outage::Failing);
+    }
+
     #[cfg(test)]
     pub(crate) async fn flush(&self) {
         for mount in self.mounts.online() {
@@ -482,13 +493,4 @@ fn open_volumes(configs: &[VolumeConfig], shared: &Shared) -> Vec<Option<Volume>
         }
     }
     volumes
-}
-
-/// Rendezvous: when a volume comes or goes, only its own keys move.
-fn score(primary: u128, name: u64) -> u64 {
-    let mixed = (primary >> 64) as u64 ^ primary as u64 ^ name;
-    mixed
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .rotate_left(32)
-        .wrapping_mul(0xd6e8_feb8_6659_fd93)
 }

@@ -394,6 +394,12 @@ impl Cache {
         self.disk.pass_minute();
     }
 
+    /// Leaves what is on disk alone.
+    #[cfg(test)]
+    pub(crate) fn forget_memory(&self) {
+        self.memory.sweep(|_| true);
+    }
+
     #[cfg(test)]
     pub(crate) async fn flush_disk(&self) {
         self.disk.flush().await;

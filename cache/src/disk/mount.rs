@@ -20,7 +20,6 @@ use super::index::slot::Slot;
 use super::piece::Piece;
 use super::record::{Draft, Facts, Header, Kind, Location, Meta, Place};
 use super::recovery::{self, Loaded};
-use super::score;
 use super::ticket::Ticket;
 use super::variants::Filed;
 use super::volume::{Unread, Volume};
@@ -215,7 +214,7 @@ fn load(volume: &Volume, laps: &mpsc::Sender<u64>, closing: &AtomicBool) {
     let loaded = recovery::find_laps(volume).and_then(|last_lap| {
         // Without its writer there is nothing to load for.
         let _ = laps.send(last_lap);
-        recovery::load(volume, last_lap, closing, score)
+        recovery::load(volume, last_lap, closing)
     });
     match loaded {
         Ok(Loaded::All) => volume.finish_loading(),

@@ -79,7 +79,8 @@ fn candidate(volume: &Volume, kept: &Kept) -> Candidate {
         frequency: slot.frequency,
         bytes: padded(kept.bytes as usize) as u64,
         standing: volume.shared.shares.standing(slot.partition, 0),
-        is_dead: judged != Verdict::Live,
+        // Written anew, what may be old would pass for new.
+        is_dead: judged != Verdict::Live || !volume.is_own_in(kept.filed.primary, kept.lap),
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use log::{error, warn};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use crate::device::{Device, Opener};
 use crate::disk::VolumeConfig;
@@ -26,6 +26,7 @@ use super::catalog::Catalog;
 use super::index::slot::{Address, Birth, SizeClass, Slot};
 use super::keeper::Bell;
 use super::lap::{Held, Segment};
+use super::peers;
 use super::record::Location;
 use super::segment::{Geometry, SegmentHeader};
 use super::shares::Shares;
@@ -73,6 +74,8 @@ pub(crate) struct Volume {
     pub(super) catalog: Catalog,
     pub(super) shared: Shared,
     superblock: Mutex<Superblock>,
+    /// As the superblock has them; read while that is being written.
+    peers: RwLock<Vec<Peer>>,
     loaded: AtomicBool,
     /// The segment whose records are moved within it just now; [`u32::MAX`] for none.
     turning: AtomicU32,
@@ -174,6 +177,7 @@ impl Volume {
                 Arc::clone(&shared.shares),
             ),
             shared,
+            peers: RwLock::new(superblock.peers.clone()),
             superblock: Mutex::new(superblock),
             loaded: AtomicBool::new(false),
             turning: AtomicU32::new(u32::MAX),
@@ -232,6 +236,7 @@ impl Volume {
     pub(super) fn meet(&self, names: &[u64]) -> io::Result<()> {
         let mut superblock = self.superblock.lock();
         let fits = names.iter().all(|name| superblock.see(*name));
+        self.peers.write().clone_from(&superblock.peers);
         if !fits {
             return Err(io::Error::other("too many volumes were beside it"));
         }
@@ -241,7 +246,19 @@ impl Volume {
 
     /// The other volumes that were in service beside this one, and the laps that had begun when they joined.
     pub(super) fn peers(&self) -> Vec<Peer> {
-        self.superblock.lock().peers.clone()
+        self.peers.read().clone()
+    }
+
+    /// Whether the record of a key at an address is not older than what another volume may have.
+    pub(super) fn is_own(&self, primary: u128, address: Address) -> bool {
+        let segment = self.geometry.segment_of(address.offset());
+        let segment = segment.and_then(|number| self.segments.get(number as usize));
+        segment.is_some_and(|segment| self.is_own_in(primary, segment.lap()))
+    }
+
+    /// The same for one that was written in a lap.
+    pub(super) fn is_own_in(&self, primary: u128, lap: u64) -> bool {
+        peers::is_own(self.name, &self.peers.read(), primary, lap)
     }
 
     /// Whether what was at a location still is.

@@ -429,6 +429,51 @@ async fn volumes_that_come_and_go_never_bring_back_an_older_version() {
     assert!(hits > 60, "{hits}");
 }
 
+/// The same within one session: while a volume is away its keys are on another, and what that had before is older.
+#[tokio::test]
+async fn a_volume_that_fails_twice_never_brings_back_what_was_elsewhere_meanwhile() {
+    let place = directory();
+    let bench = open(place.path(), &["a", "b"]).await;
+    let primary = bench.key("/").primary();
+    let mut newest = 0;
+    for outage in 0..3 {
+        for _ in 0..2 {
+            newest += 1;
+            store(&bench, "/", newest, 2_000).await;
+            bench.flushed().await;
+        }
+        bench.cache.forget_memory();
+        assert_eq!(version(&bench, "/", 2_000).await, Some(newest), "{outage}");
+        bench.cache.forget_memory();
+        bench.cache.disk.fail_volume_of(primary);
+        let found = version(&bench, "/", 2_000).await;
+        assert_eq!(found, None, "{outage}: away");
+        newest += 1;
+        store(&bench, "/", newest, 2_000).await;
+        bench.flushed().await;
+        bench.cache.pass_minute();
+        let serves = async {
+            while bench
+                .cache
+                .metrics
+                .volumes
+                .with_label_values(&["in_service"])
+                .get()
+                != 2
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), serves)
+            .await
+            .unwrap();
+        bench.cache.loaded().await;
+        bench.cache.forget_memory();
+        let found = version(&bench, "/", 2_000).await;
+        assert_eq!(found, None, "{outage}: back and empty");
+    }
+}
+
 /// What a session of the model does. The keys 0 to 3 are those of one site, 4 to 7 of another.
 #[derive(Clone, Debug)]
 enum Step {

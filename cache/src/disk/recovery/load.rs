@@ -14,6 +14,7 @@ use crate::io::Pending;
 use crate::purge::{Purges, Tick};
 
 use super::super::footer::Entry;
+use super::super::peers;
 use super::super::record::{Header, Kind, Meta};
 use super::super::superblock::{Emptied, Peer};
 use super::super::volume::Volume;
@@ -36,7 +37,7 @@ pub(in crate::disk) enum Loaded {
     InPart,
 }
 
-/// Puts everything that was written up to a lap into the index. `score` tells which volume has a key. Stops when `closing`.
+/// Puts everything that was written up to a lap into the index. Stops when `closing`.
 ///
 /// # Errors
 /// When what is there cannot be believed.
@@ -44,14 +45,13 @@ pub(in crate::disk) fn load(
     volume: &Volume,
     last_lap: u64,
     closing: &AtomicBool,
-    score: fn(u128, u64) -> u64,
 ) -> Result<Loaded, Emptied> {
     let laps = laps(volume, last_lap);
     let threads = match std::thread::available_parallelism() {
         Ok(processors) if laps.len() >= SEGMENTS_MIN => processors.get().min(THREADS_MAX),
         _ => 1,
     };
-    let loaded = load_with(threads, volume, &laps, closing, score)?;
+    let loaded = load_with(threads, volume, &laps, closing)?;
     if loaded == Loaded::All {
         let records = volume.catalog.len();
         let path = volume.path().display();
@@ -65,13 +65,11 @@ fn load_with(
     volume: &Volume,
     laps: &[(u64, u32)],
     closing: &AtomicBool,
-    score: fn(u128, u64) -> u64,
 ) -> Result<Loaded, Emptied> {
     let intake = Intake {
         volume,
         now: volume.shared.purges.now(),
         peers: volume.peers(),
-        score,
     };
     std::thread::scope(|scope| {
         let mut crew = Crew::default();
@@ -148,7 +146,6 @@ struct Intake<'a> {
     volume: &'a Volume,
     now: Tick,
     peers: Vec<Peer>,
-    score: fn(u128, u64) -> u64,
 }
 
 impl Intake<'_> {
@@ -234,9 +231,7 @@ impl Intake<'_> {
 
     /// Of a key that another volume would have had, what was written before that one joined may be old.
     fn is_own(&self, primary: u128, lap: u64) -> bool {
-        let own = (self.score)(primary, self.volume.name);
-        let mut later = self.peers.iter().filter(|peer| peer.joined >= lap);
-        later.all(|peer| (self.score)(primary, peer.name) <= own)
+        peers::is_own(self.volume.name, &self.peers, primary, lap)
     }
 }
 
