@@ -17,7 +17,7 @@ use super::forgotten::Forgotten;
 use super::ghost::Ghost;
 use super::index::slot::{Address, Slot};
 use super::index::table::{Put, Table};
-use super::pending::Pending;
+use super::pending::{Overtakes, Pending};
 use super::shares::Shares;
 use super::variants::{Family, Filed, Lists, family};
 
@@ -78,8 +78,13 @@ impl Catalog {
         family(&self.table, primary)
     }
 
-    /// Whether any record of a key may be on disk.
+    /// Whether any record of a key may be on disk, now or soon.
     pub(super) fn may_have(&self, primary: u128) -> bool {
+        // In the order in which it gets there, so that it is not missed on the way.
+        self.pending.has(primary) || self.may_be_on_disk(primary)
+    }
+
+    fn may_be_on_disk(&self, primary: u128) -> bool {
         self.forgotten.may_have(self.table.buckets_of(primary))
             || self.family(primary) != Family::None
     }
@@ -123,12 +128,11 @@ impl Catalog {
         version: Version,
         is_newest: impl FnOnce() -> bool,
     ) -> Option<Replaces> {
-        let may_have = self.may_have(filed.primary);
-        let claimed = self.pending.claim_if(filed, version, is_newest);
-        claimed.then_some(if may_have {
-            Replaces::Perhaps
-        } else {
-            Replaces::Nothing
+        let overtakes = self.pending.claim_if(filed, version, is_newest)?;
+        // Afterwards: what was on its way until just now is there.
+        Some(match overtakes {
+            Overtakes::Nothing if !self.may_be_on_disk(filed.primary) => Replaces::Nothing,
+            Overtakes::Nothing | Overtakes::OnItsWay => Replaces::Perhaps,
         })
     }
 
@@ -271,6 +275,6 @@ impl Catalog {
 pub(super) enum Replaces {
     /// There is none.
     Nothing,
-    /// There may be one: the newer must be written.
+    /// There may be one, or it is on its way: the newer must be written.
     Perhaps,
 }

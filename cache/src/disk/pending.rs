@@ -37,9 +37,9 @@ impl Pending {
         }
     }
 
-    /// Claims the place of a response for a version. `false`: a newer version has it.
+    /// Claims the place of a response for a version. `None`: a newer version has it.
     #[cfg(test)]
-    pub(super) fn claim(&self, filed: Filed, version: Version) -> bool {
+    pub(super) fn claim(&self, filed: Filed, version: Version) -> Option<Overtakes> {
         self.claim_if(filed, version, || true)
     }
 
@@ -49,37 +49,46 @@ impl Pending {
         filed: Filed,
         version: Version,
         is_newest: impl FnOnce() -> bool,
-    ) -> bool {
-        let mut claims = self.shard(filed).lock();
+    ) -> Option<Overtakes> {
+        let mut claims = self.shard(filed.primary).lock();
         // Nor twice for the same version: whoever claimed it first writes it.
         let newer = claims.get(&filed).filter(|claim| claim.version >= version);
         if newer.is_some() || !is_newest() {
-            return false;
+            return None;
         }
         let claimed = Claimed {
             version,
             ended: false,
         };
-        claims.insert(filed, claimed);
-        true
+        Some(match claims.insert(filed, claimed) {
+            Some(Claimed { ended: false, .. }) => Overtakes::OnItsWay,
+            Some(_) | None => Overtakes::Nothing,
+        })
+    }
+
+    /// Whether any response of a key is on its way.
+    pub(super) fn has(&self, primary: u128) -> bool {
+        let claims = self.shard(primary).lock();
+        let is_it = |(filed, claim): (&Filed, &Claimed)| filed.primary == primary && !claim.ended;
+        claims.iter().any(is_it)
     }
 
     /// Whether a version is on its way.
     pub(super) fn is_claimed(&self, filed: Filed) -> bool {
-        let claims = self.shard(filed).lock();
+        let claims = self.shard(filed.primary).lock();
         claims.get(&filed).is_some_and(|claim| !claim.ended)
     }
 
     /// Whether a version has its place still.
     pub(super) fn is_current(&self, filed: Filed, version: Version) -> bool {
-        let claims = self.shard(filed).lock();
+        let claims = self.shard(filed.primary).lock();
         let is_it = |claim: &Claimed| claim.version == version && !claim.ended;
         claims.get(&filed).is_some_and(is_it)
     }
 
     /// Ends a claim; `then` is done under the lock if no newer version has the place by now.
     pub(super) fn end(&self, filed: Filed, version: Version, then: impl FnOnce()) {
-        let mut claims = self.shard(filed).lock();
+        let mut claims = self.shard(filed.primary).lock();
         match claims.get_mut(&filed) {
             Some(claim) if claim.version == version && !claim.ended => claim.ended = true,
             _ => return,
@@ -92,7 +101,7 @@ impl Pending {
 
     /// Does `then` with the place of a response unless something was committed for it since the start.
     pub(super) fn unless_claimed(&self, filed: Filed, then: impl FnOnce()) -> bool {
-        let claims = self.shard(filed).lock();
+        let claims = self.shard(filed.primary).lock();
         let is_free = !claims.contains_key(&filed);
         if is_free {
             then();
@@ -110,9 +119,17 @@ impl Pending {
         }
     }
 
-    fn shard(&self, filed: Filed) -> &Mutex<HashMap<Filed, Claimed>> {
-        &self.shards[(filed.primary >> 32) as usize % SHARDS]
+    fn shard(&self, primary: u128) -> &Mutex<HashMap<Filed, Claimed>> {
+        &self.shards[(primary >> 32) as usize % SHARDS]
     }
+}
+
+/// What a claim took the place from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overtakes {
+    Nothing,
+    /// An older version was on its way; it may reach the disk all the same, where nobody knows it.
+    OnItsWay,
 }
 
 #[cfg(test)]
@@ -125,7 +142,7 @@ mod tests {
     };
 
     fn claim(pending: &Pending, version: u64) -> bool {
-        pending.claim(FILED, Version(version))
+        pending.claim(FILED, Version(version)).is_some()
     }
 
     fn ends(pending: &Pending, version: u64) -> bool {
@@ -145,6 +162,18 @@ mod tests {
         assert!(ends(&pending, 2) && !ends(&pending, 2), "once");
         assert!(!pending.is_current(FILED, Version(2)));
         assert!(pending.unless_claimed(FILED, || {}));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_known_until_it_is_there() {
+        let pending = Pending::new();
+        let overtaken = |version| pending.claim(FILED, Version(version));
+        assert!(!pending.has(FILED.primary));
+        assert_eq!(overtaken(1), Some(Overtakes::Nothing));
+        assert!(pending.has(FILED.primary) && !pending.has(FILED.primary + 1));
+        assert_eq!(overtaken(2), Some(Overtakes::OnItsWay));
+        assert!(ends(&pending, 2) && !pending.has(FILED.primary));
+        assert_eq!(overtaken(3), Some(Overtakes::Nothing), "while it loads");
     }
 
     #[test]

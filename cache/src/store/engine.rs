@@ -129,6 +129,49 @@ async fn a_partition_at_its_cap_writes_nothing_but_what_it_replaces() {
     assert_eq!(found, [(0, 2), (1, 1)]);
 }
 
+#[tokio::test]
+async fn what_replaces_a_version_on_its_way_to_disk_is_written_too() {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    let paths: Vec<String> = (0..50).map(|n| format!("/{n}")).collect();
+    for path in &paths {
+        store(&bench, path, 1, 1_000).await;
+    }
+    // Nothing new is written from now on.
+    let quota = Quota {
+        cap: 0,
+        ..Quota::default()
+    };
+    bench.cache.set_quota(bench.site, quota);
+    for path in &paths {
+        store(&bench, path, 2, 1_000).await;
+    }
+    bench.cache.close().await;
+    drop(bench);
+    let bench = open(place.path(), &["disk"]).await;
+    for path in &paths {
+        assert_eq!(version(&bench, path, 1_000).await, Some(2), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_left_memory_on_its_way_to_disk_is_invalidated_all_the_same() {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    let paths: Vec<String> = (0..20).map(|n| format!("/{n}")).collect();
+    for path in &paths {
+        store(&bench, path, 1, 1_000).await;
+    }
+    bench.cache.forget_memory();
+    for path in &paths {
+        bench.cache.invalidate(&bench.key(path)).await.unwrap();
+    }
+    bench.flushed().await;
+    for path in &paths {
+        assert_eq!(version(&bench, path, 1_000).await, None, "{path}");
+    }
+}
+
 /// Where in a volume a piece of text stands.
 fn places_of(volume: &Path, text: &[u8]) -> Vec<u64> {
     let bytes = std::fs::read(volume).unwrap();
