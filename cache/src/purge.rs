@@ -8,6 +8,8 @@
 pub(crate) mod fuzzing;
 mod horizon;
 mod journal;
+#[cfg(test)]
+mod model;
 mod slot;
 mod watermarks;
 mod writer;
@@ -16,12 +18,12 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::device::Opener;
 use crate::key::{Key, KeyHasher, Partition};
+use crate::lock::{Make, Own, Rising};
 use crate::metrics::Metrics;
 
 use horizon::Horizon;
@@ -331,20 +333,25 @@ impl Purges {
 }
 
 /// What the journal's thread writes and everybody reads.
-#[derive(Debug)]
-struct State {
-    marks: Watermarks,
+struct State<M: Make = Own> {
+    marks: Watermarks<M>,
     ledger: Mutex<Ledger>,
     /// What is born now is born at this tick: one above the newest durable purge. Never more, or a purge that a crash tears could be
     /// repeated below births that it did not see.
-    now: AtomicU64,
+    now: M::Rising,
     horizon: Horizon,
     metrics: Metrics,
 }
 
-impl State {
-    fn new(marks: Watermarks, ledger: Ledger, metrics: Metrics) -> Self {
-        let now = AtomicU64::new(ledger.tick.0 + 1);
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+impl<M: Make> State<M> {
+    fn new(marks: Watermarks<M>, ledger: Ledger, metrics: Metrics) -> Self {
+        let now = M::Rising::at(ledger.tick.0 + 1);
         metrics
             .purge_applied_sequence
             .set(ledger.sequence.cast_signed());
@@ -376,7 +383,7 @@ impl State {
     }
 
     fn now(&self) -> Tick {
-        Tick(self.now.load(Ordering::Acquire))
+        Tick(self.now.get())
     }
 
     /// Takes in a group that is durable; the sequence of its last purge.
@@ -393,7 +400,7 @@ impl State {
             ledger.apply(*record);
         }
         ledger.tick = tick;
-        self.now.store(tick.0 + 1, Ordering::Release);
+        self.now.raise(tick.0 + 1);
         self.metrics
             .purge_applied_sequence
             .set(ledger.sequence.cast_signed());

@@ -8,9 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::RwLock;
-
 use crate::key::{KeyHasher, Partition};
+use crate::lock::{Make, Own, Rising, SharedLock};
 
 use super::{Mode, Tick};
 
@@ -222,34 +221,46 @@ impl PartitionMarks {
 }
 
 /// Every watermark of the node.
-#[derive(Debug)]
-pub(crate) struct Watermarks {
+pub(crate) struct Watermarks<M: Make = Own> {
     /// The newest purge of any kind.
-    latest: AtomicU64,
-    everything: RwLock<Mark>,
-    partitions: Box<[RwLock<HashMap<Partition, PartitionMarks>>]>,
+    latest: M::Rising,
+    everything: M::Shared<Mark>,
+    partitions: Box<[M::Shared<OfPartitions>]>,
     /// Fine marks in all partitions, roughly; exact for the one thread that writes.
     fine: AtomicU64,
     /// A table came close to its bound since old marks were dropped last.
     crowded: AtomicBool,
 }
 
+type OfPartitions = HashMap<Partition, PartitionMarks>;
+
+impl std::fmt::Debug for Watermarks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watermarks").finish_non_exhaustive()
+    }
+}
+
 impl Default for Watermarks {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Make> Watermarks<M> {
+    pub(crate) fn new() -> Self {
+        let shard = |_| M::Shared::around(OfPartitions::new());
         Self {
-            latest: AtomicU64::new(0),
-            everything: RwLock::default(),
-            partitions: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            latest: M::Rising::at(0),
+            everything: M::Shared::around(Mark::default()),
+            partitions: (0..SHARDS).map(shard).collect(),
             fine: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
         }
     }
-}
 
-impl Watermarks {
     /// What has become of a response with these facts that was born at `birth`.
     pub(crate) fn judge(&self, facts: &Facts<'_>, birth: Tick, keys: &KeyHasher) -> Verdict {
-        if birth.0 > self.latest.load(Ordering::Acquire) {
+        if birth.0 > self.latest.get() {
             return Verdict::Live;
         }
         let verdict = self.everything.read().judge(birth);
@@ -287,7 +298,7 @@ impl Watermarks {
                 });
             }
         }
-        self.latest.fetch_max(tick.0, Ordering::Release);
+        self.latest.raise(tick.0);
     }
 
     /// Drops the marks that touch only what was born at or before `floor`: all of that is dead from now on, whoever still has it. So a floor
@@ -302,7 +313,7 @@ impl Watermarks {
             *everything = everything.above(floor);
             everything.raise(Mode::Hard, floor);
         }
-        self.latest.fetch_max(floor.0, Ordering::Release);
+        self.latest.raise(floor.0);
         let mut left = 0;
         for shard in &self.partitions {
             let mut shard = shard.write();
@@ -362,7 +373,7 @@ impl Watermarks {
         list
     }
 
-    fn shard(&self, partition: Partition) -> &RwLock<HashMap<Partition, PartitionMarks>> {
+    fn shard(&self, partition: Partition) -> &M::Shared<OfPartitions> {
         &self.partitions[partition.0 as usize % SHARDS]
     }
 
