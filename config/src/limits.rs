@@ -61,6 +61,16 @@ pub struct Limits {
     pub log_queue: usize,
     /// Bytes of a body on the admin API. Default 1 MiB.
     pub admin_body: u64,
+    /// Open connections of one listener of the control plane; more than `admin_calls`. Then one without a call gives way. Default 256.
+    pub admin_connections: usize,
+    /// Calls of the admin API that run at once (503); the last quarter is for who has `admin`. Default 128.
+    pub admin_calls: usize,
+    /// Of those, calls of one token without `admin` (429). Default 16.
+    pub admin_calls_of_one: usize,
+    /// Calls a second of one token without `admin`, in the long run, and ten times as many after a pause (429). Default 50.
+    pub admin_rate: u32,
+    /// The whole time for a head and for a body on the admin API, and how long one may take nothing of an answer. Default 15 s.
+    pub admin_timeout: Duration,
     /// How often the reserve of each cluster is asked whether it is there. Default 10 s.
     pub probe_interval: Duration,
     /// Switches a minute, unplanned, after which requests are no longer held. Default 6.
@@ -97,6 +107,11 @@ impl Default for Limits {
             side_connections: 512,
             log_queue: 65536,
             admin_body: 1 << 20,
+            admin_connections: 256,
+            admin_calls: 128,
+            admin_calls_of_one: 16,
+            admin_rate: 50,
+            admin_timeout: Duration::from_secs(15),
             probe_interval: Duration::from_secs(10),
             flap: 6,
             document_bytes: 1 << 20,

@@ -1,10 +1,11 @@
 //! The client of the admin API: how the commands of `jet9` ask a running edge.
 //!
-//! Finds the edge (`--admin`, `--config`, `JET9_ADMIN`, else `./data/admin.sock`) and the token (`JET9_TOKEN`, else the file that the edge wrote
-//! beside its data). One call is one connection. A refusal becomes a [`Failure`] with the exit code that scripts rely on.
+//! Finds the edge (`--admin`, `--config`, `JET9_ADMIN`, else `./data/admin.sock`) and the token (`JET9_TOKEN`, else, where no socket says who calls,
+//! the file that the edge wrote beside its data). One call is one connection. A refusal becomes a [`Failure`] with the exit code that scripts rely on.
 //! Knows no command and prints nothing.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -141,7 +142,11 @@ impl Client {
                 Some(address) => Address::parse(address),
                 None => Address::of(&node)?,
             };
-            let token = token.or_else(|| read_admin_token(&node.data_dir).ok());
+            let token = token.or_else(|| match address {
+                Address::Tcp(_) | Address::Tls(_) => read_admin_token(&node.data_dir).ok(),
+                // It knows its peer by the uid.
+                Address::Unix(_) => None,
+            });
             return Ok(Self { address, token, ca });
         }
         let named = target.admin.clone().or_else(|| environment("JET9_ADMIN"));
@@ -153,7 +158,11 @@ impl Client {
                 return Err(Failure::with(Code::Usage, message));
             }
         };
-        let token = token.or_else(|| read_admin_token(Path::new("data")).ok());
+        // The secret of the edge whose data is here is for that one, not for whichever is named.
+        let token = token.or_else(|| match address {
+            Address::Tcp(_) => read_admin_token(Path::new("data")).ok(),
+            Address::Unix(_) | Address::Tls(_) => None,
+        });
         Ok(Self { address, token, ca })
     }
 
@@ -189,6 +198,13 @@ impl Client {
     /// # Errors
     /// As [`Self::ask`].
     pub async fn call(&self, ask: &Ask<'_>) -> Result<Answered, Failure> {
+        if !self.address.hides() {
+            let message = format!(
+                "{}: only the loopback is asked in clear text; write https://{} for another machine",
+                self.address, self.address
+            );
+            return Err(Failure::with(Code::Usage, message));
+        }
         let exchange = async {
             match &self.address {
                 Address::Unix(path) => self.exchange(UnixStream::connect(path).await?, ask).await,
@@ -288,6 +304,20 @@ impl Address {
         }
     }
 
+    /// Whether nobody on the way can read what is sent there.
+    fn hides(&self) -> bool {
+        let Self::Tcp(address) = self else {
+            return true;
+        };
+        let Some((host, _)) = address.rsplit_once(':') else {
+            // Which has no port: told when it is connected to.
+            return true;
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let address = host.parse::<IpAddr>();
+        address.map_or(host == "localhost", |address| address.is_loopback())
+    }
+
     /// Where a node listens: its socket, else its first address with a fixed port.
     fn of(node: &Node) -> Result<Self, Failure> {
         let unix = node.listen.admin.iter().find_map(|listen| match listen {
@@ -369,6 +399,19 @@ mod tests {
         check("127.0.0.1:9443", Address::Tcp("127.0.0.1:9443".into()));
         check("http://[::1]:9443/", Address::Tcp("[::1]:9443".into()));
         check("https://e.test:9443/", Address::Tls("e.test:9443".into()));
+    }
+
+    #[test]
+    fn a_token_goes_in_clear_text_over_the_loopback_alone() {
+        let check = |text: &str, hides: bool| assert_eq!(Address::parse(text).hides(), hides);
+        check("127.0.0.1:9443", true);
+        check("[::1]:9443", true);
+        check("localhost:9443", true);
+        check("unix:/run/x.sock", true);
+        check("https://e.test:9443", true);
+        check("192.0.2.1:9443", false);
+        check("http://e.test:9443", false);
+        check("localhost.test:9443", false);
     }
 
     #[test]

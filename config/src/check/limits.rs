@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::limits::Limits;
-use crate::reader::Table;
+use crate::reader::{Item, Table};
 use crate::units::display_size;
 
 const KIB: u64 = 1 << 10;
@@ -102,6 +102,25 @@ fn small_counts(table: &mut Table<'_>) -> Limits {
         ),
         http2_streams: count("http2_streams", default.http2_streams, 10_000),
         flap: count("flap", default.flap, 1_000),
+        ..admin(table)
+    }
+}
+
+fn admin(table: &mut Table<'_>) -> Limits {
+    let default = Limits::default();
+    let hour = Duration::from_secs(3600);
+    let mut count = |name, default, max| table.value(name, default, |item| item.integer(1..=max));
+    let admin_connections = count("admin_connections", default.admin_connections, 65_536);
+    let admin_calls = count("admin_calls", default.admin_calls, 16_384);
+    let admin_calls_of_one = count("admin_calls_of_one", default.admin_calls_of_one, 16_384);
+    let rate = |item: Item<'_>| item.integer(1..=1_000_000);
+    let timeout = |item: Item<'_>| item.duration(MOMENT..=hour);
+    Limits {
+        admin_connections,
+        admin_calls,
+        admin_calls_of_one,
+        admin_rate: table.value("admin_rate", default.admin_rate, rate),
+        admin_timeout: table.value("admin_timeout", default.admin_timeout, timeout),
         ..readiness(table)
     }
 }
@@ -119,6 +138,17 @@ fn relations(table: &Table<'_>, limits: &Limits) {
             limits.ready_low
         );
         table.complain("ready_high", message);
+    }
+    if limits.admin_connections <= limits.admin_calls {
+        let message = format!(
+            "is not more than limits.admin_calls ({}): a connection without a call must be there to give way",
+            limits.admin_calls
+        );
+        table.complain("admin_connections", message);
+    }
+    if limits.admin_calls_of_one > limits.admin_calls {
+        let message = format!("is more than limits.admin_calls ({})", limits.admin_calls);
+        table.complain("admin_calls_of_one", message);
     }
     if limits.hold_per_cluster > limits.hold {
         let message = format!(

@@ -303,6 +303,13 @@ fn limits_have_ranges_and_relations() {
         ],
     );
     check(
+        "[limits]\nadmin_calls = 256\nadmin_calls_of_one = 257\n",
+        &[
+            "node.toml:5:1: /limits/admin_connections: is not more than limits.admin_calls (256): a connection without a call must be there to give way",
+            "node.toml:7:22: /limits/admin_calls_of_one: is more than limits.admin_calls (256)",
+        ],
+    );
+    check(
         "[limits]\nready_low = 101\n",
         &[
             "node.toml:6:13: /limits/ready_low: expected an integer from 0 to 100, found the integer 101",

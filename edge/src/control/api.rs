@@ -26,6 +26,8 @@ mod changes;
 mod conditions;
 mod gate;
 mod idempotency;
+mod patient;
+mod places;
 mod routes;
 mod server;
 
@@ -76,12 +78,12 @@ impl Api {
         tls: &Acceptor,
     ) -> Self {
         Self {
+            gate: Gate::new(&edge.limits),
             edge,
             registry,
             certificates,
             events,
             tls: tls.without_http2(),
-            gate: Gate::default(),
             answers: Answers::default(),
             readers: Arc::new(Semaphore::new(events::READERS_MAX)),
         }

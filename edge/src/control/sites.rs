@@ -22,6 +22,7 @@ use prometheus::{IntCounter, IntGauge, Opts, Registry};
 
 use crate::clock::WallClock;
 use crate::control::events::Events;
+use crate::control::watch::Directory;
 
 mod batch;
 mod directory;
@@ -31,7 +32,9 @@ mod rules;
 mod store;
 mod table;
 
-pub use store::{Expected, Form, Intent, Removal, SiteStore, Version, Write, WriteError, Written};
+pub use store::{
+    Claims, Expected, Form, Intent, Removal, SiteStore, Version, Write, WriteError, Written,
+};
 
 use directory::DirectoryStore;
 use history::History;
@@ -98,6 +101,8 @@ pub struct Places<'a> {
     pub documents: &'a Path,
     /// Their last versions.
     pub history: &'a Path,
+    /// Bytes of one document; a larger one is refused.
+    pub document_max: u64,
 }
 
 /// What the loading thread publishes.
@@ -197,7 +202,9 @@ impl Sites {
         let history = History::open(places.history).map_err(failed(places.history))?;
         let loader = Loader::new(Arc::clone(&published), shares, history, clock);
         let documents = places.documents;
-        let store = DirectoryStore::open(documents, Arc::clone(&published), loader)
+        let directory = Directory::open(documents, "toml").map_err(failed(documents))?;
+        let directory = directory.with_document_max(places.document_max);
+        let store = DirectoryStore::open(directory, Arc::clone(&published), loader)
             .map_err(failed(documents))?;
         Ok(Self {
             published,

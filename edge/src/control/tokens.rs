@@ -6,17 +6,19 @@
 //! through the API ([`kept`]). What a principal may: [`principal`].
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
+
+use crate::control::durable::{self, Durability, Readers};
 
 mod kept;
 mod principal;
@@ -43,6 +45,8 @@ const KEYS: [HeaderName; 2] = [
 pub struct Tokens {
     admin: [u8; 32],
     named: RwLock<Named>,
+    /// Held while they change and are written, which those who ask who somebody is do not wait for.
+    changing: Mutex<()>,
     /// `None`: they are not kept, so none can be made.
     file: Option<kept::File>,
 }
@@ -106,11 +110,12 @@ impl Tokens {
         Self {
             admin: digest(admin),
             named: RwLock::default(),
+            changing: Mutex::default(),
             file: None,
         }
     }
 
-    /// Makes a token and gives its secret, which is told this once.
+    /// Makes a token and gives its secret, which is told this once. Blocks until it is kept.
     ///
     /// # Errors
     /// When it was not made.
@@ -118,7 +123,8 @@ impl Tokens {
         if scopes.len() > kept::SCOPES_MAX {
             return Err(ChangeError::TooMany(kept::SCOPES_MAX, "scopes"));
         }
-        let mut named = self.named.write();
+        let _changing = self.changing.lock();
+        let named = self.named.read();
         if named.find(name).is_some() {
             return Err(ChangeError::Exists);
         }
@@ -133,19 +139,22 @@ impl Tokens {
             digest: digest(&secret),
         };
         self.write(named.tokens().chain([&token]))?;
-        named.0.extend([entry(token)]);
+        drop(named);
+        self.named.write().0.extend([entry(token)]);
         Ok(secret)
     }
 
-    /// Withdraws a token.
+    /// Withdraws a token. Blocks until that is kept.
     ///
     /// # Errors
     /// When there is none, or it could not be.
     pub fn withdraw(&self, name: &str) -> Result<(), ChangeError> {
-        let mut named = self.named.write();
+        let _changing = self.changing.lock();
+        let named = self.named.read();
         let found = named.find(name).ok_or(ChangeError::Missing)?;
         self.write(named.tokens().filter(|token| token.digest != found))?;
-        named.0.remove(&found);
+        drop(named);
+        self.named.write().0.remove(&found);
         Ok(())
     }
 
@@ -164,6 +173,11 @@ impl Tokens {
     /// Whether this is the admin token.
     pub fn is_admin(&self, token: &str) -> bool {
         is_same(&digest(token), &self.admin)
+    }
+
+    /// Whether a request says who it comes from, truly or not.
+    pub fn is_signed(fields: &HeaderMap) -> bool {
+        fields.contains_key(AUTHORIZATION) || KEYS.iter().any(|name| fields.contains_key(name))
     }
 
     /// Who a request comes from, by the token that it carries: as a bearer token (RFC 6750), or as the password of Basic credentials (RFC
@@ -200,7 +214,7 @@ impl Named {
 }
 
 fn entry(token: Token) -> ([u8; 32], (Token, Principal)) {
-    let name = format!("token:{}", token.name);
+    let name = Principal::name_of_token(&token.name);
     let principal = Principal::new(name, token.scopes.clone());
     (token.digest, (token, principal))
 }
@@ -265,13 +279,9 @@ fn create(path: &Path) -> io::Result<String> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
+    // Whole or not at all: a start that is cut here must not leave half a secret, which the next one would refuse.
+    let text = format!("{token}\n");
+    durable::replace(path, text.as_bytes(), Readers::Owner, Durability::Now)?;
     Ok(token)
 }
 

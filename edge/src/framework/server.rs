@@ -200,6 +200,7 @@ fn parts(
     let places = sites::Places {
         documents: &state.join("sites"),
         history: &node.data_dir.join("history"),
+        document_max: limits.document_bytes,
     };
     let store = Arc::clone(&cache);
     let sites = Sites::open(places, store, registry, clock.clone(), Arc::clone(events))?;

@@ -18,31 +18,34 @@ pub(super) enum Peer {
     Remote,
 }
 
-/// Who calls. Over the Unix socket a token is looked at too: whoever sends one wants no more than its scopes.
+/// Who calls. Over the Unix socket a token is looked at too: whoever sends one wants no more than its scopes, so one that is withdrawn opens
+/// nothing, not even to root.
 pub(super) fn authenticate(
     tokens: &Tokens,
     peer: Peer,
     fields: &HeaderMap,
 ) -> Result<Principal, Problem> {
-    let by_token = tokens.principal(fields);
-    match (peer, by_token) {
-        (_, Some(principal)) => Ok(principal),
-        (Peer::Local(Some(uid)), None) if uid == 0 || uid == own_uid() => {
+    if let Some(principal) = tokens.principal(fields) {
+        return Ok(principal);
+    }
+    match peer {
+        Peer::Local(_) if Tokens::is_signed(fields) => Err(unknown("there is no such token")),
+        Peer::Local(Some(uid)) if uid == 0 || uid == own_uid() => {
             Ok(Principal::admin(format!("uid:{uid}")))
         }
-        (Peer::Local(_), None) => Err(Problem::new(
+        Peer::Local(_) => Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "the socket is for root and for the user that the edge runs as",
+            "the socket is for root and for the user that the edge runs as; others need a token",
         )),
-        (Peer::Remote, None) => {
-            let problem = Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "send `Authorization: Bearer` with the token of <data_dir>/admin.token, or one that was made with it",
-            );
-            let challenge = HeaderValue::from_static("Bearer realm=\"jet9\"");
-            Err(problem.with(WWW_AUTHENTICATE, challenge))
-        }
+        Peer::Remote => Err(unknown(
+            "send `Authorization: Bearer` with the token of <data_dir>/admin.token, or one that was made with it",
+        )),
     }
+}
+
+fn unknown(detail: &str) -> Problem {
+    let challenge = HeaderValue::from_static("Bearer realm=\"jet9\"");
+    Problem::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, challenge)
 }
 
 /// Refuses who has no scope for it.

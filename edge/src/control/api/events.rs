@@ -13,8 +13,9 @@ use http::header::RETRY_AFTER;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 
+use super::places::Place;
 use super::problem::Problem;
 use super::{Answer, Call, Content};
 use crate::control::events::{Event, Events};
@@ -52,13 +53,14 @@ pub(super) async fn listen(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(Answer::new(StatusCode::OK, Content::Events(reader)))
 }
 
-/// The events for a reader; `cut` is told when its connection is to be closed.
-pub(super) fn stream(reader: Reader, events: Arc<Events>, cut: Arc<Notify>) -> Stream {
+/// The events for a reader, whose connection has this place.
+pub(super) fn stream(reader: Reader, events: Arc<Events>, place: Arc<Place>) -> Stream {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         if !pump(reader, &sender).await {
+            log::warn!("a reader of /v1/events is too slow; it is cut");
             events.cut.inc();
-            cut.notify_one();
+            place.cut();
         }
     });
     let frames = unfold(receiver, |mut receiver: mpsc::Receiver<Bytes>| async {

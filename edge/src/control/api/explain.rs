@@ -23,9 +23,14 @@ pub(super) async fn explain(call: Call<'_>) -> Result<Answer, Problem> {
         Err(refusal) => return Ok(Answer::ok(explain::refused(&refusal))),
     };
     let named = asked.site(edge);
-    call.require(match &named {
+    let right = match &named {
         Some(site) => Right::ReadSite(site.site.id.as_str()),
         None => Right::Read,
+    };
+    // The same answer whether the name is somebody else's or nobody's, and whose it is stays untold.
+    call.require(right).map_err(|_| {
+        let detail = "this token has no scope to read the site of this URL";
+        Problem::new(StatusCode::FORBIDDEN, detail)
     })?;
     let mut told = explain::explain(edge, &asked).await;
     told["master"] = named.map(|site| master(edge, &site)).into();

@@ -18,8 +18,14 @@ use crate::control::tokens::Principal;
 /// How long an answer is kept.
 const KEPT_FOR: Duration = Duration::from_secs(3600);
 
-/// Keys that are kept, of all callers. More are refused until older ones are forgotten.
+/// Keys that are kept of one caller. More are refused until older ones are forgotten; others' are not touched by it.
+const KEYS_OF_ONE_MAX: usize = 1_000;
+
+/// Keys that are kept, of all callers but those who may everything.
 const KEYS_MAX: usize = 10_000;
+
+/// Bytes of an answer that is kept. What answers more (a rollback, by its differences) changes nothing when it is done again.
+const ANSWER_MAX: usize = 4 << 10;
 
 /// Bytes of a key.
 const KEY_MAX: usize = 255;
@@ -27,11 +33,11 @@ const KEY_MAX: usize = 255;
 /// The answers that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    kept: Mutex<HashMap<Key, Kept>>,
+    kept: Mutex<HashMap<String, OfOne>>,
 }
 
-/// A caller, and the key that it chose.
-type Key = (String, Vec<u8>);
+/// What is kept for one caller, by the key that it chose.
+type OfOne = HashMap<Vec<u8>, Kept>;
 
 #[derive(Debug)]
 struct Kept {
@@ -65,7 +71,9 @@ pub(super) enum Begun<'a> {
 #[derive(Debug)]
 pub(super) struct Running<'a> {
     answers: &'a Answers,
-    key: Option<Key>,
+    who: String,
+    key: Vec<u8>,
+    is_kept: bool,
 }
 
 impl Answers {
@@ -86,30 +94,58 @@ impl Answers {
             let detail = format!("Idempotency-Key has 1 to {KEY_MAX} bytes");
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
-        let key = (who.name().to_owned(), key.as_bytes().to_vec());
         let digest = call.digest();
         let mut kept = self.kept.lock();
-        if let Some(found) = kept.get(&key).filter(|found| found.until > now) {
+        if let Some(found) = kept.get(who.name()).and_then(|of| of.get(key.as_bytes()))
+            && found.until > now
+        {
             return found.again(digest).map(Begun::Done);
         }
-        if kept.len() >= KEYS_MAX {
-            kept.retain(|_, kept| kept.until > now);
-        }
-        if kept.len() >= KEYS_MAX {
-            let detail = "too many calls with an Idempotency-Key in the last hour";
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
-        }
+        make_room(&mut kept, who, now)?;
         let running = Kept {
             call: digest,
             until: now + KEPT_FOR,
             answer: None,
         };
-        kept.insert(key.clone(), running);
+        let of_one = kept.entry(who.name().to_owned()).or_default();
+        of_one.insert(key.as_bytes().to_vec(), running);
         Ok(Begun::Keep(Running {
             answers: self,
-            key: Some(key),
+            who: who.name().to_owned(),
+            key: key.as_bytes().to_vec(),
+            is_kept: false,
         }))
     }
+
+    /// Forgets what was answered to a caller that is gone: another may get its name.
+    pub(super) fn forget(&self, who: &str) {
+        self.kept.lock().remove(who);
+    }
+}
+
+/// Refuses a key more where there is no place for it, once what is too old is forgotten.
+fn make_room(
+    kept: &mut HashMap<String, OfOne>,
+    who: &Principal,
+    now: Instant,
+) -> Result<(), Problem> {
+    let own = |kept: &HashMap<String, OfOne>| kept.get(who.name()).map_or(0, HashMap::len);
+    let all = |kept: &HashMap<String, OfOne>| kept.values().map(HashMap::len).sum::<usize>();
+    let is_full = |kept: &HashMap<String, OfOne>| {
+        own(kept) >= KEYS_OF_ONE_MAX || (!who.is_admin() && all(kept) >= KEYS_MAX)
+    };
+    if !is_full(kept) {
+        return Ok(());
+    }
+    kept.retain(|_, of_one| {
+        of_one.retain(|_, kept| kept.until > now);
+        !of_one.is_empty()
+    });
+    if is_full(kept) {
+        let detail = "too many calls with an Idempotency-Key in the last hour";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
+    }
+    Ok(())
 }
 
 impl Named<'_> {
@@ -150,19 +186,29 @@ impl Running<'_> {
         let Content::Json(body) = &answer.content else {
             return;
         };
-        let Some(key) = self.key.take() else {
+        if body.to_string().len() > ANSWER_MAX {
             return;
-        };
-        if let Some(kept) = self.answers.kept.lock().get_mut(&key) {
+        }
+        let mut kept = self.answers.kept.lock();
+        let of_one = kept.get_mut(&self.who);
+        if let Some(kept) = of_one.and_then(|of_one| of_one.get_mut(&self.key)) {
             kept.answer = Some((answer.status, answer.fields.clone(), body.clone()));
+            self.is_kept = true;
         }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.answers.kept.lock().remove(&key);
+        if self.is_kept {
+            return;
+        }
+        let mut kept = self.answers.kept.lock();
+        if let Some(of_one) = kept.get_mut(&self.who) {
+            of_one.remove(&self.key);
+            if of_one.is_empty() {
+                kept.remove(&self.who);
+            }
         }
     }
 }
@@ -210,6 +256,60 @@ mod tests {
         let later = start + KEPT_FOR;
         assert_eq!(status(begin(&one, b"b", later)), 1, "it failed");
         assert_eq!(status(begin(&one, b"b", later)), 1, "and is tried again");
+    }
+
+    #[test]
+    fn one_caller_s_keys_leave_room_for_others_and_large_answers_are_not_kept() {
+        let answers = Answers::default();
+        let now = clock::monotonic();
+        let begin = |who: &Principal, key: usize, now| {
+            let mut fields = HeaderMap::new();
+            fields.insert("idempotency-key", key.into());
+            let call = Named {
+                method: &Method::POST,
+                path_and_query: "/",
+                fields: &fields,
+                body: b"",
+            };
+            answers.begin(who, call, now)
+        };
+        let done = |who: &Principal, key| match begin(who, key, now) {
+            Ok(Begun::Keep(running)) => running.keep(&Answer::ok(json!({}))),
+            other => panic!("{other:?}"),
+        };
+        let is_refused = |who: &Principal, key| {
+            let refused = begin(who, key, now).expect_err("full");
+            refused.status() == StatusCode::TOO_MANY_REQUESTS
+        };
+        let shops: Vec<_> = (0..11)
+            .map(|n| Principal::new(format!("shop-{n}"), []))
+            .collect();
+        for key in 0..KEYS_OF_ONE_MAX {
+            done(&shops[0], key);
+        }
+        assert!(is_refused(&shops[0], KEYS_OF_ONE_MAX));
+        for shop in &shops[1..10] {
+            (0..KEYS_OF_ONE_MAX).for_each(|key| done(shop, key));
+        }
+        assert!(is_refused(&shops[10], 0));
+        let admin = Principal::admin("admin");
+        done(&admin, 0);
+        assert!(matches!(begin(&admin, 0, now), Ok(Begun::Done(_))));
+        answers.forget("admin");
+        let Ok(Begun::Keep(running)) = begin(&admin, 0, now) else {
+            panic!("it is forgotten");
+        };
+        running.keep(&Answer::ok(json!("x".repeat(ANSWER_MAX))));
+        assert!(matches!(begin(&admin, 0, now), Ok(Begun::Keep(_))));
+        assert!(
+            begin(&shops[10], 0, now + KEPT_FOR).is_ok(),
+            "an hour later"
+        );
+        assert_eq!(
+            answers.kept.lock().len(),
+            0,
+            "what did not end is forgotten"
+        );
     }
 
     #[test]

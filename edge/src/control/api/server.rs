@@ -1,7 +1,7 @@
 //! Carries the calls: accept, read within limits, answer.
 //!
 //! hyper reads HTTP/1.1 here; nothing of the visitors' front is shared, so that a flood of visitors does not shut the operator out.
-//! Invariant 7: connections, heads, bodies and the time for each have limits.
+//! Invariant 7: connections, heads, bodies and the time for each have limits; who cannot wait or will not read gives up its place, not the others.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,22 +11,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 
 use super::access::Peer;
 use super::idempotency::{Begun, Named};
+use super::patient::Patient;
+use super::places::{Place, Places, Who};
 use super::problem::Problem;
 use super::routes::{Effect, Route, Takes, route};
 use super::{Answer, Api, Call, Content, access, events, metrics};
@@ -34,14 +35,14 @@ use crate::clock;
 use crate::control::tokens::Principal;
 use crate::framework::listeners::AdminListener;
 
-/// Open connections of one listener. More wait in the listen queue.
-const CONNECTIONS_MAX: usize = 64;
-
-/// The whole time for a head, and for a body. Also how long an idle connection stays open.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// Bytes of a head.
 const HEAD_MAX: usize = 64 << 10;
+
+/// Bytes that are read of a content that nobody wants.
+const DRAIN_MAX: usize = 256 << 20;
+
+/// Characters of a path that are told in the audit trail.
+const TOLD_MAX: usize = 256;
 
 /// How long accepting pauses when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -95,18 +96,21 @@ pub(super) async fn serve(api: Arc<Api>, admin: Vec<AdminListener>, metrics: Opt
 
 async fn accept_unix(api: Arc<Api>, listener: StdUnixListener) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-                let role = Role::Admin(Peer::Local(uid));
-                tokio::spawn(connection(Arc::clone(&api), stream, role, permit));
+    let places = Places::new(api.edge.limits.admin_connections);
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause(&error).await;
+                continue;
             }
-            Err(error) => pause(&error).await,
+        };
+        let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
+        let role = Role::Admin(Peer::Local(uid));
+        if let Some(place) = places.enter(Who::Uid(uid)) {
+            tokio::spawn(connection(Arc::clone(&api), stream, role, Arc::new(place)));
         }
     }
-    Ok(())
 }
 
 async fn accept_tcp(
@@ -116,24 +120,24 @@ async fn accept_tcp(
     transport: Transport,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) if transport == Transport::Clear => {
-                tokio::spawn(connection(Arc::clone(&api), stream, role, permit));
+    let places = Places::new(api.edge.limits.admin_connections);
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause(&error).await;
+                continue;
             }
-            Ok((stream, _)) => {
-                let api = Arc::clone(&api);
-                tokio::spawn(async move {
-                    if let Some((stream, _)) = api.tls.accept(stream).await {
-                        connection(api, stream, role, permit).await;
-                    }
-                });
-            }
-            Err(error) => pause(&error).await,
-        }
+        };
+        let Some(place) = places.enter(Who::at(address.ip())) else {
+            continue;
+        };
+        let (api, place) = (Arc::clone(&api), Arc::new(place));
+        match transport {
+            Transport::Clear => tokio::spawn(connection(api, stream, role, place)),
+            Transport::Tls => tokio::spawn(over_tls(api, stream, role, place)),
+        };
     }
-    Ok(())
 }
 
 async fn pause(error: &io::Error) {
@@ -141,17 +145,27 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-async fn connection<S>(api: Arc<Api>, stream: S, role: Role, _permit: OwnedSemaphorePermit)
+async fn over_tls(api: Arc<Api>, stream: TcpStream, role: Role, place: Arc<Place>) {
+    let accepted = tokio::select! {
+        accepted = api.tls.accept(stream) => accepted,
+        () = place.is_cut() => None,
+    };
+    if let Some((stream, _)) = accepted {
+        connection(api, stream, role, place).await;
+    }
+}
+
+async fn connection<S>(api: Arc<Api>, stream: S, role: Role, place: Arc<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let cut = Arc::new(Notify::new());
-    let is_cut = Arc::clone(&cut);
+    let own = Arc::clone(&place);
+    let patience = api.edge.limits.admin_timeout;
     let service = service_fn(move |request: Request<Incoming>| {
-        let (api, cut) = (Arc::clone(&api), Arc::clone(&cut));
+        let (api, place) = (Arc::clone(&api), Arc::clone(&own));
         async move {
             Ok::<_, Infallible>(match role {
-                Role::Admin(peer) => admin(&api, peer, request, cut).await,
+                Role::Admin(peer) => admin(api, peer, request, place).await,
                 Role::Metrics => {
                     metrics::answer(&api, request.method(), request.uri().path()).map(Either::Left)
                 }
@@ -160,37 +174,76 @@ where
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(READ_TIMEOUT)
+        .header_read_timeout(patience)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
     tokio::select! {
         served = serving => if let Err(error) = served {
             log::debug!("control plane: {error}");
         },
-        () = is_cut.notified() => log::warn!("a reader of /v1/events is too slow; it is cut"),
+        () = place.is_cut() => {}
     }
 }
 
+/// Answers a call. It is done in a task of its own: what has begun is done, told and kept for its key though its caller leaves meanwhile.
 async fn admin(
+    api: Arc<Api>,
+    peer: Peer,
+    request: Request<Incoming>,
+    place: Arc<Place>,
+) -> Response<Body> {
+    let (own, cut) = (Arc::clone(&api), Arc::clone(&place));
+    let called = tokio::spawn(async move { call(&own, peer, request, &place).await });
+    match called.await {
+        Ok(Ok(answer)) => answered(&api, answer, cut),
+        Ok(Err(problem)) => refused(&problem).map(Either::Left),
+        Err(_) => {
+            let detail = "the call broke off";
+            refused(&Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)).map(Either::Left)
+        }
+    }
+}
+
+async fn call(
     api: &Api,
     peer: Peer,
     request: Request<Incoming>,
-    cut: Arc<Notify>,
-) -> Response<Body> {
-    match call(api, peer, request).await {
-        Ok(answer) => answered(api, answer, cut),
-        Err(problem) => refused(&problem).map(Either::Left),
+    place: &Place,
+) -> Result<Answer, Problem> {
+    let (head, mut body) = request.into_parts();
+    let outcome = known(api, peer, &head, &mut body, place).await;
+    // Who waits for 100 (Continue) is not told to send it.
+    if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
+        tokio::spawn(drain(body, api.edge.limits.admin_timeout));
     }
+    outcome
 }
 
-async fn call(api: &Api, peer: Peer, request: Request<Incoming>) -> Result<Answer, Problem> {
-    let (head, body) = request.into_parts();
+/// Reads what nobody wants any more, within bounds: a connection that is closed on unread bytes is reset, and its caller would not see the answer.
+async fn drain(body: Incoming, patience: Duration) {
+    let reading = Limited::new(body, DRAIN_MAX);
+    let mut reading = std::pin::pin!(reading);
+    let all = async { while let Some(Ok(_)) = reading.frame().await {} };
+    let _ = tokio::time::timeout(patience, all).await;
+}
+
+/// A call from whom it comes to its answer.
+async fn known(
+    api: &Api,
+    peer: Peer,
+    head: &Parts,
+    body: &mut Incoming,
+    place: &Place,
+) -> Result<Answer, Problem> {
     let principal = access::authenticate(&api.edge.tokens, peer, &head.headers)?;
-    let _inside = api.gate.enter(&principal, clock::monotonic())?;
+    let _running = place.run(principal.name());
     let (route, [name, _]) = route(&head.method, head.uri.path())?;
-    let outcome = permitted(api, &principal, route, name, (&head, body)).await;
+    let outcome = match api.gate.enter(&principal, clock::monotonic()) {
+        Ok(_inside) => permitted(api, &principal, route, name, (head, body)).await,
+        Err(problem) => Err(problem),
+    };
     if route.effect != Effect::Reads {
-        audit(api, &principal, &head, &outcome);
+        audit(api, &principal, head, &outcome);
     }
     outcome
 }
@@ -201,7 +254,7 @@ async fn permitted(
     principal: &Principal,
     route: &Route,
     name: &str,
-    (head, body): (&Parts, Incoming),
+    (head, body): (&Parts, &mut Incoming),
 ) -> Result<Answer, Problem> {
     if let Some(right) = route.needs.right(name) {
         access::require(principal, right)?;
@@ -242,25 +295,37 @@ fn audit(api: &Api, who: &Principal, head: &Parts, outcome: &Result<Answer, Prob
         Ok(answer) => answer.status,
         Err(problem) => problem.status(),
     };
-    let (who, method, path) = (who.name(), head.method.as_str(), head.uri.path());
-    let told = json!({ "by": who, "method": method, "path": path, "status": status.as_u16() });
+    let (who, method) = (who.name(), head.method.as_str());
+    // With its parameters, of which `dry_run` says that nothing was written; short, however long a path somebody sent.
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    let target: String = target.chars().take(TOLD_MAX).collect();
+    let told = json!({ "by": who, "method": method, "path": target, "status": status.as_u16() });
     api.events.tell("call", told);
     // Names in paths are what a caller sent: escaped, so that nobody writes lines of his own into the log.
-    let path = path.escape_default();
-    log::info!("admin API: {who}: {method} {path}: {}", status.as_u16());
+    let target = target.escape_default();
+    log::info!("admin API: {who}: {method} {target}: {}", status.as_u16());
 }
 
-/// Refuses parameters that the route does not know: one that is misspelt would be believed to have worked.
+/// Refuses parameters that the route does not know, or that are there twice: one that is misspelt or overruled would be believed to have worked.
 fn known_parameters(route: &Route, query: &str) -> Result<(), Problem> {
     let names = query.split('&').filter_map(|one| one.split('=').next());
-    let mut unknown = names.filter(|name| !name.is_empty() && !route.query.contains(name));
-    match unknown.next() {
-        None => Ok(()),
-        Some(name) => {
-            let detail = format!("unknown parameter `{}`", name.escape_default());
-            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+    let mut seen = Vec::new();
+    for name in names.filter(|name| !name.is_empty()) {
+        let wrong = match (route.query.contains(&name), seen.contains(&name)) {
+            (true, false) => None,
+            (true, true) => Some("given twice"),
+            (false, _) => Some("unknown"),
+        };
+        if let Some(wrong) = wrong {
+            let detail = format!("parameter `{}`: {wrong}", name.escape_default());
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
+        seen.push(name);
     }
+    Ok(())
 }
 
 /// The content of a call, if its route takes one.
@@ -268,7 +333,7 @@ async fn content(
     api: &Api,
     route: &Route,
     fields: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Bytes, Problem> {
     let Takes::OneOf(kinds) = route.takes else {
         return Ok(Bytes::new());
@@ -283,7 +348,8 @@ async fn content(
         );
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    read(body, route.takes.limit(&api.edge.limits)).await
+    let limits = &api.edge.limits;
+    read(body, route.takes.limit(limits), limits.admin_timeout).await
 }
 
 /// What a call says that its content is. A form is what `curl -d` says when nobody told it better; it counts as nothing said.
@@ -295,15 +361,20 @@ pub(super) fn media_type(fields: &HeaderMap) -> Option<&str> {
     is_said.then_some(kind)
 }
 
-async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
+async fn read(body: &mut Incoming, limit: u64, patience: Duration) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("more than the {limit} bytes of limits.admin_body");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    // Before anything is read: who waits for 100 (Continue) need not send it.
+    if body.size_hint().lower() > limit {
+        return Err(too_large());
+    }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let collecting = Limited::new(body, limit).collect();
-    match tokio::time::timeout(READ_TIMEOUT, collecting).await {
+    match tokio::time::timeout(patience, collecting).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let detail = format!("more than the {limit} bytes of limits.admin_body");
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Problem::new(StatusCode::BAD_REQUEST, error.to_string())),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -312,13 +383,13 @@ async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
     }
 }
 
-fn answered(api: &Api, answer: Answer, cut: Arc<Notify>) -> Response<Body> {
+fn answered(api: &Api, answer: Answer, place: Arc<Place>) -> Response<Body> {
     let mut response = match answer.content {
         Content::Nothing => Response::new(Either::Left(Full::default())),
         Content::Json(body) => of_json(&body, "application/json").map(Either::Left),
         Content::Text(kind, text) => of_kind(text, kind).map(Either::Left),
         Content::Events(reader) => {
-            let stream = events::stream(reader, Arc::clone(&api.events), cut);
+            let stream = events::stream(reader, Arc::clone(&api.events), place);
             of_kind(String::new(), "text/event-stream").map(|_| Either::Right(stream))
         }
     };

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use http::header::{ACCEPT, LOCATION};
 use http::{HeaderValue, StatusCode};
 use jet9_config::site::{Https, Site};
-use jet9_config::{Problem as Wrong, Problems, check};
+use jet9_config::{Problem as Wrong, Problems, SiteId, check};
 use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::{Answer, Call, changes, conditions};
 use crate::control::purge::FieldError;
 use crate::control::sites::{
-    Form, Intent, Removal, SiteRuntime, SiteStore, Version, Write, WriteError, Written,
+    Claims, Form, Intent, Removal, SiteRuntime, SiteStore, Version, Write, WriteError, Written,
 };
 
 /// The media type of a document as it lies in its file.
@@ -72,7 +72,7 @@ pub(super) async fn put(call: Call<'_>) -> Result<Answer, Problem> {
 /// `DELETE /v1/sites/{id}`.
 pub(super) async fn remove(call: Call<'_>) -> Result<Answer, Problem> {
     let removal = Removal {
-        id: call.name.to_owned(),
+        id: named(&call)?.to_string(),
         expected: conditions::expected(call.fields)?,
         by: call.principal.name().into(),
     };
@@ -83,7 +83,8 @@ pub(super) async fn remove(call: Call<'_>) -> Result<Answer, Problem> {
 
 /// `GET /v1/sites/{id}/versions`.
 pub(super) async fn versions(call: Call<'_>) -> Result<Answer, Problem> {
-    let versions = store(&call)?.versions(call.name).await;
+    let id = named(&call)?;
+    let versions = store(&call)?.versions(id.as_str()).await;
     let versions = versions.map_err(unreadable)?;
     if versions.is_empty() {
         return Err(unknown(call.name));
@@ -113,7 +114,8 @@ pub(super) async fn rollback(call: Call<'_>) -> Result<Answer, Problem> {
         let message = "expected {\"version\": <number>}";
         return Err(Problem::unprocessable(vec![field("/version", message)]));
     };
-    let versions = store(&call)?.versions(call.name).await;
+    let id = named(&call)?;
+    let versions = store(&call)?.versions(id.as_str()).await;
     let versions = versions.map_err(unreadable)?;
     let found = versions.into_iter().find(|one| one.number == number);
     let text = found.and_then(|version| version.text).ok_or_else(|| {
@@ -183,6 +185,10 @@ async fn write(call: &Call<'_>, document: Document, intent: Intent) -> Result<An
         form: document.form,
         expected: conditions::expected(call.fields)?,
         by: call.principal.name().into(),
+        claims: match call.principal.is_admin() {
+            true => Claims::All,
+            false => Claims::Free,
+        },
         intent,
     };
     let written = store(call)?.put(write).await;
@@ -218,6 +224,11 @@ fn answer(call: &Call<'_>, written: &Written, changes: &[Value]) -> Result<Answe
     Ok(answer.tagged(written.version))
 }
 
+/// The site that is called. What is no id names no site, and no file either.
+fn named(call: &Call<'_>) -> Result<SiteId, Problem> {
+    SiteId::parse(call.name).map_err(|_| unknown(call.name))
+}
+
 fn store<'a>(call: &Call<'a>) -> Result<&'a Arc<dyn SiteStore>, Problem> {
     call.api.edge.sites.store().ok_or_else(|| {
         let detail = "the sites of this node are fixed";
@@ -232,6 +243,7 @@ fn refusal(id: &str, error: WriteError) -> Problem {
         WriteError::Moved(_) | WriteError::Unexpected(_) => {
             Problem::new(StatusCode::PRECONDITION_FAILED, told)
         }
+        WriteError::TooLarge(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, told),
         WriteError::Taken(problems) => Problem::conflict(fields_of(&problems)),
         WriteError::Failed(_) => {
             log::error!("site {id}: {told}");

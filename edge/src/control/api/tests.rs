@@ -4,6 +4,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use http::Method;
+use jet9_config::limits::Limits;
 use jet9_config::node::{Tls, TlsVersion};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,18 +17,28 @@ use crate::commands::{Code, Failure};
 use crate::control::tokens::read_admin_token;
 use crate::origin::testing::TestNode;
 
+mod attacks;
+
 /// A node whose control plane is served.
 struct Served {
     node: TestNode,
     socket: Client,
     tcp: String,
     tls: String,
+    events: Arc<Events>,
     metrics: String,
 }
 
 impl Served {
     async fn start() -> Self {
-        let node = TestNode::new(|_| {});
+        Self::limited(Limits::default()).await
+    }
+
+    async fn limited(limits: Limits) -> Self {
+        let mut node = TestNode::new(|_| {});
+        Arc::get_mut(&mut node.edge)
+            .expect("nobody else has it")
+            .limits = limits;
         let path = node.place().join("admin.sock");
         let unix = UnixListener::bind(&path).expect("a socket");
         unix.set_nonblocking(true).expect("non-blocking");
@@ -42,7 +53,8 @@ impl Served {
         let patience = Duration::from_secs(10);
         let tls = Acceptor::new(config.expect("a configuration"), patience, metrics_of_tls);
         let own = Arc::clone(&node.edge);
-        let api = Api::new(own, registry, certificates, Arc::new(events), &tls);
+        let events = Arc::new(events);
+        let api = Api::new(own, registry, certificates, Arc::clone(&events), &tls);
         let admin = vec![
             AdminListener::Unix(unix),
             AdminListener::Tcp(admin),
@@ -54,6 +66,7 @@ impl Served {
             socket: Client::of(Address::Unix(path), None),
             tcp,
             tls: tls_address,
+            events,
             metrics: metrics_address,
         }
     }

@@ -1,12 +1,14 @@
 //! `/v1/tokens`: tokens with scopes, made, listed and withdrawn. For who has `admin`.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use super::{Answer, Call};
 use crate::control::purge::FieldError;
-use crate::control::tokens::{ChangeError, Scope, Token};
+use crate::control::tokens::{ChangeError, Principal, Scope, Token, Tokens};
 
 /// Characters of a token's name.
 const NAME_MAX: usize = 64;
@@ -24,19 +26,33 @@ pub(super) async fn make(call: Call<'_>) -> Result<Answer, Problem> {
     let edge = &call.api.edge;
     let now = edge.clock.now().unix_millis();
     let shown: Vec<String> = scopes.iter().map(ToString::to_string).collect();
-    let secret = edge
-        .tokens
-        .make(&name, scopes, now)
-        .map_err(|error| refusal(&error))?;
+    let own = name.clone();
+    let secret = changed(&call, move |tokens| tokens.make(&own, scopes, now)).await?;
     let body = json!({ "name": name, "scopes": shown, "token": secret });
     Ok(Answer::of(StatusCode::CREATED, body))
 }
 
 /// `DELETE /v1/tokens/{name}`.
 pub(super) async fn withdraw(call: Call<'_>) -> Result<Answer, Problem> {
-    let withdrawn = call.api.edge.tokens.withdraw(call.name);
-    withdrawn.map_err(|error| refusal(&error))?;
+    let name = call.name.to_owned();
+    changed(&call, move |tokens| tokens.withdraw(&name)).await?;
+    // Who gets the name next is somebody else.
+    let gone = Principal::name_of_token(call.name);
+    call.api.answers.forget(&gone);
     Ok(Answer::nothing())
+}
+
+/// Changes the tokens, where it may block.
+async fn changed<T: Send + 'static>(
+    call: &Call<'_>,
+    change: impl FnOnce(&Tokens) -> Result<T, ChangeError> + Send + 'static,
+) -> Result<T, Problem> {
+    let edge = Arc::clone(&call.api.edge);
+    let changing = tokio::task::spawn_blocking(move || change(&edge.tokens));
+    let changed = changing
+        .await
+        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    changed.map_err(|error| refusal(&error))
 }
 
 fn describe(token: &Token) -> Value {

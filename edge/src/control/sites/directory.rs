@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::history::{History, Version};
 use super::load::{BY_HAND, Brought, Loader};
-use super::store::{Intent, Removal, SiteStore, Write, WriteError, Written};
+use super::store::{Claims, Intent, Removal, SiteStore, Write, WriteError, Written};
 use super::{Form, Published, SETTLE};
 use crate::control::durable::{self, Durability, Readers};
 use crate::control::watch::{Directory, Look, Watch};
@@ -39,12 +39,11 @@ impl std::fmt::Debug for DirectoryStore {
 impl DirectoryStore {
     /// Brings what is there into force, and watches.
     pub(super) fn open(
-        path: &Path,
+        mut directory: Directory,
         published: Arc<Published>,
         mut loader: Loader,
     ) -> io::Result<Self> {
         let by: Arc<str> = BY_HAND.into();
-        let mut directory = Directory::open(path, "toml")?;
         let changes = directory.look(Look::Changed);
         let there: BTreeSet<String> = changes.iter().map(|change| change.name.clone()).collect();
         // A directory that cannot be read says nothing about its documents.
@@ -141,6 +140,10 @@ struct Turn<'a> {
 impl Turn<'_> {
     fn put(&mut self, write: &Write) -> Result<Written, WriteError> {
         let id = write.site.id.as_str();
+        let max = self.directory.document_max();
+        if write.text.len() as u64 > max {
+            return Err(WriteError::TooLarge(max));
+        }
         self.take_in(id, &BY_HAND.into(), Durability::Later);
         let table = self.published.table.load_full();
         let old = table.by_id(id);
@@ -148,7 +151,10 @@ impl Turn<'_> {
         if !write.expected.is_met(found) {
             return Err(WriteError::moved(found));
         }
-        let taken = table.taken(&write.site);
+        let taken = match write.claims {
+            Claims::All => table.taken(&write.site),
+            Claims::Free => table.taken_or_covered(&write.site),
+        };
         if !taken.is_empty() {
             let problem = |taken: &super::table::Taken| taken.problem("", &write.text);
             return Err(WriteError::Taken(Problems(

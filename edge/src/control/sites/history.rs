@@ -85,7 +85,13 @@ impl History {
         durability: Durability,
     ) -> io::Result<()> {
         let directory = self.directory.join(site);
-        fs::create_dir_all(&directory)?;
+        if !directory.exists() {
+            fs::create_dir_all(&directory)?;
+            if durability == Durability::Now {
+                // Else a loss of power may take the directory with what is in it.
+                fs::File::open(&self.directory)?.sync_all()?;
+            }
+        }
         let json = json!({
             "unix_ms": version.unix_ms, "by": version.by, "document": version.text,
         });

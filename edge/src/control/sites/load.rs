@@ -396,7 +396,10 @@ impl Taken {
             file: file.to_owned(),
             place: check::place(text, &pointer),
             pointer,
-            message: format!("{} belongs to site `{}` already", self.domain, self.by),
+            message: match &self.by {
+                Some(site) => format!("{} belongs to site `{site}` already", self.domain),
+                None => format!("{} belongs to another site already", self.domain),
+            },
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Write {
     pub expected: Expected,
     /// Who writes.
     pub by: Arc<str>,
+    /// Which names it may take.
+    pub claims: Claims,
     /// Whether it is done.
     pub intent: Intent,
 }
@@ -55,6 +57,15 @@ pub enum Form {
     Meaning,
     /// The text itself.
     Text,
+}
+
+/// Which names a write may take, of those that no other site has as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claims {
+    /// All.
+    All,
+    /// Not one that another site answers to by a wildcard: an exact name goes before it, and would take visitors away. What the site has it keeps.
+    Free,
 }
 
 /// Whether a write is done.
@@ -125,6 +136,9 @@ pub enum WriteError {
     /// It is expected to be there, or not to be.
     #[error("what is expected is not so: the site {0}")]
     Unexpected(&'static str),
+    /// Its text has more bytes than a document may.
+    #[error("the document has more than the {0} bytes of limits.document_bytes")]
+    TooLarge(u64),
     /// It wants what other sites have.
     #[error("{0}")]
     Taken(Problems),

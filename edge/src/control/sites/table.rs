@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jet9_config::HostName;
 use jet9_config::site::{Domain, Site};
 
 use super::SiteRuntime;
@@ -35,8 +36,8 @@ pub(super) struct Taken {
     pub(super) index: usize,
     /// The domain.
     pub(super) domain: Domain,
-    /// The site that has it.
-    pub(super) by: String,
+    /// The site that has it; `None` where whose it is stays untold.
+    pub(super) by: Option<String>,
 }
 
 impl Default for Table {
@@ -75,10 +76,31 @@ impl Table {
             (owner.site.id != site.id).then(|| Taken {
                 index,
                 domain: domain.clone(),
-                by: owner.site.id.to_string(),
+                by: Some(owner.site.id.to_string()),
             })
         };
         site.domains.iter().enumerate().filter_map(taken).collect()
+    }
+
+    /// The domains of this site that other sites have, or answer to by a wildcard, unless this one had them before; whose they are stays untold.
+    pub(super) fn taken_or_covered(&self, site: &Site) -> Vec<Taken> {
+        let covered = |(index, domain): (usize, &Domain)| {
+            let Domain::Exact(name) = domain else {
+                return None;
+            };
+            let owner = self.wildcard(HostName::parent(name.as_str())?)?;
+            let is_own = owner.site.id == site.id || self.owner(domain).is_some();
+            (!is_own).then(|| Taken {
+                index,
+                domain: domain.clone(),
+                by: None,
+            })
+        };
+        let covered = site.domains.iter().enumerate().filter_map(covered);
+        let mut taken: Vec<Taken> = self.taken(site).into_iter().chain(covered).collect();
+        taken.sort_by_key(|taken| taken.index);
+        taken.iter_mut().for_each(|taken| taken.by = None);
+        taken
     }
 
     /// The site that has a domain.

@@ -100,6 +100,7 @@ impl Place {
         let places = Places {
             documents: &self.documents(),
             history: &self.directory.path().join("history"),
+            document_max: 1 << 20,
         };
         let events = Events::new(WallClock::System, registry).expect("free names");
         Sites::load(places, store, registry, WallClock::System, events.into()).expect("start")

@@ -70,6 +70,11 @@ impl Principal {
         Self::new(name, [Scope::Admin])
     }
 
+    /// What whoever has the token of this name is called.
+    pub fn name_of_token(name: &str) -> String {
+        format!("token:{name}")
+    }
+
     /// Who it is, in the audit trail: `admin`, `token:<name>` or `uid:<number>`.
     pub fn name(&self) -> &str {
         &self.name

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes of one document. A site with a thousand domains and a stub page of its own has less than 200 KiB.
+/// Bytes of one document, unless another bound is set. A site with a thousand domains and a stub page of its own has less than 200 KiB.
 pub(crate) const DOCUMENT_MAX: u64 = 1 << 20;
 
 /// A directory of documents with one extension.
@@ -17,6 +17,7 @@ pub(crate) const DOCUMENT_MAX: u64 = 1 << 20;
 pub struct Directory {
     path: PathBuf,
     extension: &'static str,
+    document_max: u64,
     known: BTreeMap<String, Known>,
     identity: Option<Identity>,
     replaced: bool,
@@ -90,11 +91,23 @@ impl Directory {
         Ok(Self {
             path: path.to_owned(),
             extension,
+            document_max: DOCUMENT_MAX,
             known: BTreeMap::new(),
             identity: Some(Identity::of(&fs::metadata(path)?)),
             replaced: false,
             failing: false,
         })
+    }
+
+    /// With another bound on the bytes of one document.
+    pub const fn with_document_max(mut self, document_max: u64) -> Self {
+        self.document_max = document_max;
+        self
+    }
+
+    /// Bytes of one document; a larger one is unreadable.
+    pub const fn document_max(&self) -> u64 {
+        self.document_max
     }
 
     /// Where it is.
@@ -193,7 +206,7 @@ impl Directory {
     /// Reads one document; `None` when it is neither there nor known.
     fn read(&mut self, name: String) -> Option<Change> {
         let file = self.file(&name);
-        let content = match read_bounded(&file) {
+        let content = match read_bounded(&file, self.document_max) {
             Ok((stamp, bytes)) => {
                 self.known.insert(name.clone(), Known::Read(stamp));
                 Content::Bytes(bytes)
@@ -246,18 +259,16 @@ pub(super) fn document_name(path: &Path, extension: &str) -> Option<String> {
 }
 
 /// Reads a regular file of bounded size, with the stamp that it had before it was read: a change meanwhile shows at the next look.
-fn read_bounded(path: &Path) -> io::Result<(Stamp, Vec<u8>)> {
+fn read_bounded(path: &Path, max: u64) -> io::Result<(Stamp, Vec<u8>)> {
     let file = open_without_waiting(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0).min(1 << 16));
-    file.take(DOCUMENT_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > DOCUMENT_MAX {
-        return Err(io::Error::other(format!(
-            "larger than {DOCUMENT_MAX} bytes"
-        )));
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::other(format!("larger than {max} bytes")));
     }
     Ok((Stamp::of(&metadata), bytes))
 }

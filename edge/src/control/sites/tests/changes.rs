@@ -10,6 +10,7 @@ fn write(text: &str) -> Write {
         form: Form::Text,
         expected: Expected::Anything,
         by: "tester".into(),
+        claims: Claims::All,
         intent: Intent::Do,
     }
 }
@@ -262,4 +263,45 @@ async fn of_two_new_sites_with_one_domain_the_first_by_name_gets_it() {
     let sites = place.start();
     check(&sites, &[("1.test", Some("a"))]);
     assert!(sites.problems_of("b").is_some());
+}
+
+#[tokio::test]
+async fn whoever_writes_one_site_takes_no_name_that_another_answers_to() {
+    let place = Place::new();
+    let sites = place.start();
+    let put = async |id: &str, domains: &[&str], claims: Claims| {
+        let mut wish = write(&document(id, domains));
+        wish.claims = claims;
+        store(&sites).put(wish).await
+    };
+    let all = ["*.shop.test", "shop.test"];
+    put("one", &all, Claims::All).await.expect("free");
+    let check = async |domains: &[&str], told: Option<&str>| {
+        let error = put("two", domains, Claims::Free).await.err();
+        let error = error.map(|error| error.to_string());
+        match (&error, told) {
+            (Some(error), Some(told)) => {
+                assert!(error.contains(told) && !error.contains("one"), "{error}");
+            }
+            (error, told) => assert_eq!(error.as_deref(), told, "{domains:?}"),
+        }
+    };
+    let taken = "belongs to another site already";
+    check(
+        &["two.test", "pay.shop.test"],
+        Some(&format!("/domains/1: pay.shop.test {taken}")),
+    )
+    .await;
+    check(
+        &["shop.test"],
+        Some(&format!("/domains/0: shop.test {taken}")),
+    )
+    .await;
+    check(&["two.test", "a.b.shop.test", "*.b.shop.test"], None).await;
+    // Who may everything may part a name from a wildcard; its site keeps it then.
+    put("two", &["pay.shop.test"], Claims::All)
+        .await
+        .expect("parted");
+    check(&["pay.shop.test", "two.test"], None).await;
+    check(&["two.test", "pay2.shop.test"], Some(taken)).await;
 }
