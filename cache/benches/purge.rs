@@ -3,7 +3,8 @@
 //! `cargo bench -p jet9-cache --bench purge`. Prints figures for `docs/performance.md`, asserts nothing. Purges of every kind, alone, in an
 //! empty store and again in the same one when it is full: in memory, without content, as a disk's index would take gigabytes of disk to
 //! fill. A purge looks at neither. On the file system of the build directory; what a purge waits for is its sync, whose time is printed,
-//! too. Takes about 14 GiB of memory; `JET9_BENCH_OBJECTS` says how many responses instead.
+//! too. Then many purges of single URLs at a time, while everything stored lives, and when it was all purged. Takes about 14 GiB of memory;
+//! `JET9_BENCH_OBJECTS` says how many responses instead.
 #![expect(
     clippy::disallowed_methods,
     reason = "a purge waits for a disk: the clock on the wall counts"
@@ -58,6 +59,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         sync.as_micros(),
         sync_alone(directory.path())?.as_micros()
     );
+    let storm = |which: &str| -> Result<(), Box<dyn std::error::Error>> {
+        let taken = runtime.block_on(together(&cache, sites[0]))?;
+        println!(
+            "{TOGETHER} at a time, {objects} responses {which}: {:.0} k/s durable",
+            ALL as f64 / taken.as_secs_f64() / 1e3
+        );
+        Ok(())
+    };
+    storm("stored")?;
     let full = runtime.block_on(every_kind(&cache, sites[0]))?;
     for ((name, empty), (_, full)) in empty.iter().zip(&full) {
         println!(
@@ -66,11 +76,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             full.as_micros()
         );
     }
-    let taken = runtime.block_on(together(&cache, sites[0]))?;
-    println!(
-        "{TOGETHER} at a time, {objects} responses stored: {:.0} k/s durable",
-        ALL as f64 / taken.as_secs_f64() / 1e3
-    );
+    storm("that were all purged")?;
     Ok(())
 }
 

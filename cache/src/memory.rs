@@ -40,6 +40,8 @@ const SHARD_BYTES: u64 = 64 << 20;
 const SHARDS_MAX: u64 = 64;
 /// Keys that are looked at under one lock when all are.
 const SWEPT_TOGETHER: usize = 256;
+/// Keys that are looked at before whoever looks at all is to rest.
+const STEP: usize = 4096;
 /// Keys that are remembered after they left, where there is no disk to remember them: one for so many bytes of memory. A key takes two.
 const BYTES_PER_GHOST: u64 = 4096;
 
@@ -167,34 +169,51 @@ impl MemoryTier {
     }
 
     /// Takes out one version of one variant, if it is still there.
-    pub(crate) fn remove(&self, variant: &Variant) {
-        {
-            let mut shard = self.shard(variant.key.primary()).lock();
-            let before = shard.measure();
-            shard.remove_version(variant.key.primary(), variant.version);
-            self.count(before, shard.measure());
-        }
-        self.measure();
+    pub(crate) fn remove(&self, variant: &Arc<Variant>) {
+        self.remove_all(self.shard(variant.key.primary()), &[variant]);
     }
 
-    /// Goes through everything and takes out what `is_dead`; the birth of the oldest that stays, [`Tick::FOREVER`] when nothing does.
-    pub(crate) fn sweep(&self, is_dead: impl Fn(&Variant) -> bool) -> Tick {
+    /// Goes through everything and takes out what `is_dead`; the birth of the oldest that stays, [`Tick::FOREVER`] when nothing does. `None`
+    /// when `goes_on`, called after every [`STEP`] keys, said that this is not wanted any more.
+    pub(crate) fn sweep(
+        &self,
+        is_dead: impl Fn(&Variant) -> bool,
+        goes_on: impl Fn() -> bool,
+    ) -> Option<Tick> {
         let mut oldest = Tick::FOREVER;
+        let mut swept = 0;
         for shard in &self.shards {
             let mut from = 0;
             // Judged without the lock. What comes meanwhile where one has been looked already is passed over.
             while let Some(some) = { shard.lock().some_from(from, SWEPT_TOGETHER) } {
-                for variant in some.iter().flat_map(Held::list) {
-                    if is_dead(variant) {
-                        self.remove(variant);
-                    } else {
-                        oldest = oldest.min(variant.birth);
-                    }
-                }
+                let all = some.iter().flat_map(Held::list);
+                let (dead, live): (Vec<_>, Vec<_>) = all.partition(|variant| is_dead(variant));
+                oldest = live.iter().map(|live| live.birth).fold(oldest, Tick::min);
+                self.remove_all(shard, &dead);
                 from += SWEPT_TOGETHER;
+                swept += SWEPT_TOGETHER;
+                if swept % STEP == 0 && !goes_on() {
+                    return None;
+                }
             }
         }
-        oldest
+        Some(oldest)
+    }
+
+    /// Takes versions out of a shard, those that are still there; what they were is given back without the lock.
+    fn remove_all(&self, shard: &Mutex<Shard>, variants: &[&Arc<Variant>]) {
+        if variants.is_empty() {
+            return;
+        }
+        {
+            let mut shard = shard.lock();
+            let before = shard.measure();
+            for variant in variants {
+                shard.remove_version(variant.key.primary(), variant.version);
+            }
+            self.count(before, shard.measure());
+        }
+        self.measure();
     }
 
     /// The list with `variant` in it; `None` when a newer version is there.

@@ -26,8 +26,8 @@ use crate::key::{Key, KeyHasher, Partition};
 use crate::lock::{Make, Own, Rising};
 use crate::metrics::Metrics;
 
-use horizon::Horizon;
 pub(crate) use horizon::Oldest;
+use horizon::{Horizon, Lookout};
 use journal::{Journal, Ledger};
 use slot::Record;
 pub(crate) use watermarks::{Facts, Verdict};
@@ -127,6 +127,8 @@ pub(crate) struct Purges {
     identity: u128,
     state: Arc<State>,
     writer: Writer,
+    #[expect(dead_code, reason = "it ends with the store")]
+    lookout: Lookout,
     /// Held while partitions are assigned, so that no two names get the same one.
     assigning: Mutex<()>,
 }
@@ -148,6 +150,7 @@ impl Purges {
             keys: KeyHasher::new(journal.secret()),
             identity: journal.identity(),
             writer: Writer::start(journal, Arc::clone(&state))?,
+            lookout: Lookout::start(Arc::clone(&state.horizon))?,
             state,
             assigning: Mutex::default(),
         })
@@ -195,7 +198,7 @@ impl Purges {
 
     /// Sets who tells how far back purges must be remembered. Whoever sets it takes it back with `None` before it goes.
     pub(crate) fn ask_for_oldest(&self, oldest: Option<Oldest>) {
-        self.state.horizon.ask(oldest);
+        self.state.horizon.answer_by(oldest);
     }
 
     /// Lets the next purge find the tables crowded.
@@ -203,6 +206,12 @@ impl Purges {
     pub(crate) fn crowd(&self) {
         self.state.marks.crowd();
         self.state.horizon.expect_much();
+    }
+
+    /// Waits until what was asked of whoever keeps responses is answered; the next purge takes the answer in.
+    #[cfg(test)]
+    pub(crate) fn settle(&self) {
+        self.state.horizon.settle();
     }
 
     /// How many things of partitions are marked as purged.
@@ -339,7 +348,7 @@ struct State<M: Make = Own> {
     /// What is born now is born at this tick: one above the newest durable purge. Never more, or a purge that a crash tears could be
     /// repeated below births that it did not see.
     now: M::Rising,
-    horizon: Horizon,
+    horizon: Arc<Horizon>,
     metrics: Metrics,
 }
 
@@ -359,27 +368,30 @@ impl<M: Make> State<M> {
             marks,
             ledger: Mutex::new(ledger),
             now,
-            horizon: Horizon::default(),
+            horizon: Arc::default(),
             metrics,
         }
     }
 
-    /// Drops the marks that touch nothing any more, if the journal `is_full` or they come close to their bounds. Gives what is dead from now
-    /// on, to be noted in the journal: who replays it must not meet the bounds where these marks did not.
+    /// Drops the marks that were found to touch nothing any more, and asks for more of them if the journal `is_full` or the tables are
+    /// crowded. Gives what is dead from now on, to be noted in the journal: who replays it must not meet the bounds where these marks did not.
     fn forget_old(&self, is_full: bool) -> Option<Record> {
         let sequence = self.ledger.lock().sequence;
+        let floor = self.horizon.take_floor();
+        if let Some(floor) = floor {
+            let before = self.marks.fine();
+            self.marks.forget(floor);
+            if self.marks.fine() > before / 4 * 3 {
+                self.horizon.was_futile(sequence);
+            }
+        }
         let is_crowded = self.marks.take_crowded() && self.horizon.is_due(sequence);
-        if !is_full && !is_crowded {
-            return None;
+        if is_full || is_crowded {
+            self.horizon.ask(self.now());
         }
-        // Before anybody is asked: what is born meanwhile may not be seen.
-        let floor = self.horizon.floor(self.now())?;
-        let before = self.marks.fine();
-        self.marks.forget(floor);
-        if self.marks.fine() > before / 4 * 3 {
-            self.horizon.was_futile(sequence);
-        }
-        (floor > Tick::NEVER).then_some(Record::Floor(floor))
+        floor
+            .filter(|floor| *floor > Tick::NEVER)
+            .map(Record::Floor)
     }
 
     fn now(&self) -> Tick {

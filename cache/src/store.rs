@@ -397,7 +397,7 @@ impl Cache {
     /// Leaves what is on disk alone.
     #[cfg(test)]
     pub(crate) fn forget_memory(&self) {
-        self.memory.sweep(|_| true);
+        self.memory.sweep(|_| true, || true);
     }
 
     #[cfg(test)]
@@ -621,12 +621,12 @@ fn oldest(
 ) -> Oldest {
     let (purges, on_disk) = (Arc::clone(purges), disk.oldest());
     let (memory, fills) = (Arc::clone(memory), Arc::clone(fills));
-    Box::new(move || {
+    Box::new(move |goes_on| {
         let is_dead =
             |variant: &Variant| purges.judge(&variant.facts(), variant.birth) == Verdict::Dead;
         // In the order in which responses pass through them, so that none is missed.
         let under_way = fills.oldest();
-        let in_memory = memory.sweep(is_dead);
+        let in_memory = memory.sweep(is_dead, goes_on)?;
         Some(under_way.min(in_memory).min(on_disk()?))
     })
 }

@@ -160,13 +160,23 @@ fn a_sweep_looks_at_everything_and_takes_out_what_is_dead() {
         tier.insert(variant, || true);
     }
     let is_dead = |variant: &Variant| variant.version.0.is_multiple_of(2);
-    assert_eq!(tier.sweep(is_dead), Tick(1));
+    assert_eq!(tier.sweep(is_dead, || true), Some(Tick(1)));
     assert!(
         all.iter()
             .all(|variant| variant.is_held() != is_dead(variant))
     );
-    assert_eq!(tier.sweep(|_| true), Tick::FOREVER);
+    assert_eq!(tier.sweep(|_| true, || true), Some(Tick::FOREVER));
     assert!(all.iter().all(|variant| !variant.is_held()));
+}
+
+#[test]
+fn a_sweep_ends_where_it_is_told_to() {
+    let tier = tier(64 * MIB, true);
+    for n in 0..2 * STEP as u64 {
+        tier.insert(&plain(&format!("/{n}"), n, 10), || true);
+    }
+    assert_eq!(tier.sweep(|_| true, || false), None);
+    assert_eq!(tier.responses.load(Ordering::Relaxed), STEP as u64);
 }
 
 #[test]

@@ -154,3 +154,25 @@ fn a_check_at_the_commit_alone_would_forget_a_purge() {
 fn a_birth_at_the_commit_would_forget_a_purge() {
     check(Check::OfALateBirth);
 }
+
+#[test]
+fn a_mark_that_gives_way_to_a_floor_is_missed_by_nobody() {
+    loom::model(|| {
+        let marks = Arc::new(Watermarks::<Checked>::new());
+        let site = Partition(1);
+        marks.apply(Target::Url(site, 11), Mode::Hard, Tick(1));
+        let forgetting = thread::spawn({
+            let marks = Arc::clone(&marks);
+            move || marks.forget(Tick(1))
+        });
+        let facts = Facts {
+            partition: site,
+            url: 11,
+            path: b"/",
+            tags: &[],
+        };
+        let verdict = marks.judge(&facts, Tick(1), &KeyHasher::new([1; 16]));
+        assert_eq!(verdict, Verdict::Dead);
+        forgetting.join().unwrap();
+    });
+}

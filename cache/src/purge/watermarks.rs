@@ -13,12 +13,13 @@ use crate::lock::{Make, Own, Rising, SharedLock};
 
 use super::{Mode, Tick};
 
-/// Marks for single URLs, tags and prefixes that one partition may have.
-const FINE_MARKS_PER_PARTITION_MAX: usize = 16_384;
+/// Marks for single URLs, tags and prefixes that one partition may have. Four times what calls for dropping the old ones: so many purges
+/// may come while that is being found out.
+const FINE_MARKS_PER_PARTITION_MAX: usize = 65_536;
 /// The same for all partitions together: with 64 bytes a slot, compacted they fit the journal twice.
 const FINE_MARKS_MAX: usize = 262_144;
-/// Of the marks that are allowed, how many call for dropping the old ones before younger ones have to melt, in quarters.
-const CROWDED_QUARTERS: usize = 3;
+/// Of the marks that are allowed, the part that calls for dropping the old ones each time that it is there again.
+const CROWDED_PARTS: usize = 4;
 /// Different lengths of prefixes in one partition: each costs a hash at every look-up of something older.
 const PREFIX_LENGTHS_MAX: usize = 32;
 /// Locks that partitions are spread over.
@@ -263,24 +264,21 @@ impl<M: Make> Watermarks<M> {
         if birth.0 > self.latest.get() {
             return Verdict::Live;
         }
-        let verdict = self.everything.read().judge(birth);
-        if verdict == Verdict::Dead {
-            return verdict;
-        }
-        let partitions = self.shard(facts.partition).read();
-        let own = partitions
-            .get(&facts.partition)
-            .map(|marks| marks.judge(facts, birth, keys));
-        own.map_or(verdict, |own| own.max(verdict))
+        // Before the mark over everything: that one is raised first when those beneath it are dropped.
+        let own = {
+            let partitions = self.shard(facts.partition).read();
+            let marks = partitions.get(&facts.partition);
+            marks.map_or(Verdict::Live, |marks| marks.judge(facts, birth, keys))
+        };
+        own.max(self.everything.read().judge(birth))
     }
 
-    /// Takes in a purge that is durable.
+    /// Takes in a purge that is durable. Called by the one thread that writes.
     pub(crate) fn apply(&self, target: Target, mode: Mode, tick: Tick) {
         match target {
+            Target::Everything if mode == Mode::Hard => self.forget(tick),
             Target::Everything => self.everything.write().raise(mode, tick),
-            Target::Partition(partition) => {
-                self.with(partition, |marks| marks.whole.raise(mode, tick));
-            }
+            Target::Partition(partition) => self.apply_whole(partition, mode, tick),
             Target::Url(partition, url) => self.apply_fine(partition, tick, |marks| {
                 marks.urls.entry(url).or_default().raise(mode, tick);
             }),
@@ -381,6 +379,19 @@ impl<M: Make> Watermarks<M> {
         change(self.shard(partition).write().entry(partition).or_default())
     }
 
+    /// A whole partition: when that is hard, what it was marked with before touches nothing any more.
+    fn apply_whole(&self, partition: Partition, mode: Mode, tick: Tick) {
+        let (before, after) = self.with(partition, |marks| {
+            let before = marks.fine();
+            if mode == Mode::Hard {
+                marks.forget(tick);
+            }
+            marks.whole.raise(mode, tick);
+            (before, marks.fine())
+        });
+        self.count(before, after);
+    }
+
     fn apply_fine(
         &self,
         partition: Partition,
@@ -435,10 +446,10 @@ impl<M: Make> Watermarks<M> {
     }
 }
 
-/// Whether a table with a bound becomes crowded by growing from `before` to `after`.
+/// Whether a table with a bound becomes crowded, or more so, by growing from `before` to `after`.
 const fn crosses(before: usize, after: usize, bound: usize) -> bool {
-    let crowded = bound / 4 * CROWDED_QUARTERS;
-    before < crowded && after >= crowded
+    let part = bound / CROWDED_PARTS;
+    before / part < after / part
 }
 
 fn push(list: &mut Vec<(Target, Mode, Tick)>, target: Target, mark: Mark) {
@@ -626,10 +637,36 @@ mod tests {
                 told.push(n);
             }
         }
-        // At three quarters, and whenever it is there again after half of it has melted.
-        assert_eq!(told, [12_288, 20_481, 28_674]);
+        // At each quarter, also those that are there again after half of it has melted.
+        assert_eq!(
+            told,
+            [16_384, 32_768, 49_152, 65_536, 81_921, 98_305, 114_690]
+        );
         marks.forget(Tick(count - 1));
         assert_eq!((marks.fine(), marks.live().len()), (1, 2));
+    }
+
+    #[test]
+    fn a_hard_purge_of_all_takes_the_room_of_one_mark() {
+        let other = Target::Url(Partition(8), 11);
+        let marks = Watermarks::default();
+        let fine = [
+            Target::Url(SITE, 11),
+            Target::Tag(SITE, 22),
+            prefix(SITE, b"/"),
+        ];
+        for target in fine.into_iter().chain([other]) {
+            marks.apply(target, Mode::Soft, Tick(3));
+        }
+        marks.apply(Target::Partition(SITE), Mode::Soft, Tick(4));
+        assert_eq!(marks.fine(), 4);
+        marks.apply(Target::Partition(SITE), Mode::Hard, Tick(5));
+        assert_eq!((marks.fine(), marks.live().len()), (1, 2));
+        marks.apply(Target::Url(SITE, 11), Mode::Hard, Tick(6));
+        marks.apply(Target::Everything, Mode::Hard, Tick(7));
+        assert_eq!(marks.live(), [(Target::Everything, Mode::Hard, Tick(7))]);
+        assert_eq!(marks.judge(&facts(&[]), Tick(7), &keys()), Verdict::Dead);
+        assert_eq!(marks.judge(&facts(&[]), Tick(8), &keys()), Verdict::Live);
     }
 
     #[test]
