@@ -26,6 +26,7 @@ use crate::control::watch::Directory;
 
 mod batch;
 mod directory;
+mod fallback;
 mod history;
 mod load;
 mod rules;

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use jet9_config::Problems;
 use parking_lot::Mutex;
 
+use super::fallback;
 use super::history::{History, Version};
 use super::load::{BY_HAND, Brought, Loader};
 use super::store::{Claims, Intent, Removal, SiteStore, Write, WriteError, Written};
@@ -55,6 +56,7 @@ impl DirectoryStore {
             by: &by,
             durability: Durability::Later,
         });
+        fallback::what_is_refused(&mut loader);
         let history = loader.history.clone();
         let loader = Arc::new(Mutex::new(loader));
         let own = Arc::clone(&loader);

@@ -2,11 +2,12 @@
 //!
 //! Written by [`super::load`] when a document has come into force or is gone, read by the admin API. One directory a site, one file a version; a
 //! site's numbers only grow, over restarts and removals too, so they serve as entity tags. The newest entry is also how a node that was down
-//! learns that a site was removed meanwhile. An entry that cannot be read costs itself and nothing else.
+//! learns that a site was removed meanwhile, and what it falls back to when a document is bad at a start. Sites that were removed long ago are forgotten. An entry that cannot be read costs itself and nothing else.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -14,6 +15,12 @@ use crate::control::durable::{self, Durability, Readers};
 
 /// Versions of one site that are kept.
 pub(super) const VERSIONS_KEPT: usize = 10;
+
+/// Removed sites whose versions are kept; the longest removed are forgotten first.
+pub(super) const REMOVED_KEPT: usize = 10_000;
+
+/// How long they are kept.
+pub(super) const REMOVED_KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The versions of all sites.
 #[derive(Clone, Debug)]
@@ -104,6 +111,14 @@ impl History {
             fs::remove_file(self.file(site, *number))?;
         }
         Ok(())
+    }
+
+    /// Forgets a site that was removed. Its end goes last: what a crash leaves of it still says that it was removed.
+    pub(super) fn forget(&self, site: &str) -> io::Result<()> {
+        for number in self.numbers(site) {
+            fs::remove_file(self.file(site, number))?;
+        }
+        fs::remove_dir(self.directory.join(site))
     }
 
     /// The numbers of the versions that are there, the oldest first.

@@ -16,7 +16,7 @@ use jet9_config::site::{Admission, Caching, Site};
 use jet9_config::{Problem, Problems, check};
 use sha2::{Digest, Sha256};
 
-use super::history::{History, Version};
+use super::history::{History, REMOVED_KEPT, REMOVED_KEPT_FOR, Version};
 use super::table::{Table, Taken};
 use super::{Published, SiteRuntime, batch};
 use crate::clock::WallClock;
@@ -63,22 +63,25 @@ impl Shares for Cache {
 }
 
 pub(super) struct Loader {
-    published: Arc<Published>,
-    shares: Arc<dyn Shares>,
+    pub(super) published: Arc<Published>,
+    pub(super) shares: Arc<dyn Shares>,
     pub(super) history: History,
     clock: WallClock,
     /// What is in force, by name.
-    standing: HashMap<String, Standing>,
+    pub(super) standing: HashMap<String, Standing>,
     /// Good documents that are not in force yet, by name.
     waiting: BTreeMap<String, Waiting>,
     /// Sites that were removed and whose shares could not be emptied yet, by name, with the number that the removal has.
     full: BTreeMap<String, Removed>,
+    /// Sites that are no more and have a history, by the time of their end in milliseconds since the Unix epoch.
+    ended: BTreeSet<(u64, String)>,
 }
 
 /// The document that is in force.
-struct Standing {
-    digest: [u8; 32],
-    version: u64,
+pub(super) struct Standing {
+    pub(super) digest: [u8; 32],
+    /// The number of its last version: the next one goes on from there.
+    pub(super) version: u64,
 }
 
 pub(super) struct Waiting {
@@ -124,12 +127,14 @@ impl Loader {
             standing: HashMap::new(),
             waiting: BTreeMap::new(),
             full: BTreeMap::new(),
+            ended: BTreeSet::new(),
         }
     }
 
     /// Brings changes into force.
     pub(super) fn apply(&mut self, brought: Brought<'_>) {
         self.empty_shares();
+        self.forget_ended();
         if brought.changes.is_empty() && self.waiting.is_empty() {
             return;
         }
@@ -171,17 +176,48 @@ impl Loader {
             if there.contains(&name) {
                 continue;
             }
-            if let Some((number, newest)) = self.history.newest(&name)
-                && newest.is_none_or(|version| version.text.is_some())
-            {
-                let removed = Removed {
-                    version: number + 1,
-                    by: BY_HAND.into(),
-                };
-                self.full.insert(name, removed);
+            match self.history.newest(&name) {
+                Some((
+                    _,
+                    Some(Version {
+                        text: None,
+                        unix_ms,
+                        ..
+                    }),
+                )) => {
+                    self.ended.insert((unix_ms, name));
+                }
+                Some((number, _)) => {
+                    let removed = Removed {
+                        version: number + 1,
+                        by: BY_HAND.into(),
+                    };
+                    self.full.insert(name, removed);
+                }
+                None => {}
             }
         }
         self.empty_shares();
+        self.forget_ended();
+    }
+
+    /// Forgets the history of sites that were removed too long ago, or are too many.
+    fn forget_ended(&mut self) {
+        let kept_for = u64::try_from(REMOVED_KEPT_FOR.as_millis()).unwrap_or(u64::MAX);
+        let until = self.clock.now().unix_millis().saturating_sub(kept_for);
+        while let Some((ended, _)) = self.ended.first()
+            && (*ended < until || self.ended.len() > REMOVED_KEPT)
+        {
+            let Some((_, name)) = self.ended.pop_first() else {
+                return;
+            };
+            // One that came back since is not at its end, whatever this remembers.
+            let newest = self.history.newest(&name).and_then(|(_, newest)| newest);
+            let is_over = newest.is_some_and(|newest| newest.text.is_none());
+            if is_over && let Err(error) = self.history.forget(&name) {
+                log::warn!("site {name}, long removed, is not forgotten: {error}");
+            }
+        }
     }
 
     /// Whether all that a removed site has stored is dropped for ever.
@@ -305,7 +341,7 @@ impl Loader {
     }
 
     fn record(
-        &self,
+        &mut self,
         name: &str,
         number: u64,
         text: Option<String>,
@@ -318,18 +354,21 @@ impl Loader {
             by: by.to_owned(),
             text,
         };
+        if version.text.is_none() {
+            self.ended.insert((version.unix_ms, name.to_owned()));
+        }
         if let Err(error) = self.history.add(name, &version, durability) {
             log::error!("site {name}: version {number} is not in the history: {error}");
         }
     }
 
-    fn tell(&self, name: &str, version: u64, by: &str, change: &'static str) {
+    pub(super) fn tell(&self, name: &str, version: u64, by: &str, change: &'static str) {
         if let Some(events) = &self.published.events {
             events.site(name, version, by, change);
         }
     }
 
-    fn publish(&self, mut table: Table, generation: u64) {
+    pub(super) fn publish(&self, mut table: Table, generation: u64) {
         table.generation = generation;
         self.published.table.store(Arc::new(table));
         let shown = i64::try_from(generation).unwrap_or(i64::MAX);
@@ -404,7 +443,7 @@ impl Taken {
     }
 }
 
-fn digest(text: &[u8]) -> [u8; 32] {
+pub(super) fn digest(text: &[u8]) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod changes;
+mod restarts;
 
 /// Partitions as the store gives them, and a record of what was wished and emptied.
 #[derive(Default)]

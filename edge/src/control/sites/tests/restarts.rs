@@ -1,0 +1,126 @@
+//! What a start finds: bad documents with a good past, and sites that are long gone.
+
+use super::*;
+use crate::control::sites::history::{REMOVED_KEPT_FOR, Version};
+
+/// The version in force, by the host's site.
+fn version(sites: &Sites, host: &str) -> Option<u64> {
+    sites.find(host).map(|named| named.site.version)
+}
+
+#[tokio::test]
+async fn what_was_good_stays_in_force_over_a_restart() {
+    let place = Place::new();
+    let sites = place.start();
+    for domain in ["a.test", "b.test"] {
+        place.write("one", &document("one", &[domain]));
+        sites.reload().await;
+    }
+    place.write("one", "id = \"one\"\n[orijin]\n");
+    sites.reload().await;
+    drop(sites);
+
+    let sites = place.restart();
+    assert_eq!(version(&sites, "b.test"), Some(2));
+    assert!(
+        sites.problems_of("one").is_some(),
+        "it is told all the same"
+    );
+    let told = sites.problems_of("one").expect("refused").to_string();
+    assert!(told.contains("one.toml:2:2: /orijin"), "{told}");
+    // The good document comes back by hand: nothing is new. Another one is the next version.
+    place.write("one", &document("one", &["b.test"]));
+    sites.reload().await;
+    assert_eq!(
+        (version(&sites, "b.test"), sites.problems_of("one")),
+        (Some(2), None)
+    );
+    place.write("one", &document("one", &["c.test"]));
+    sites.reload().await;
+    check(&sites, &[("b.test", None), ("c.test", Some("one"))]);
+    assert_eq!(version(&sites, "c.test"), Some(3));
+    assert!(
+        place.store.emptied.lock().is_empty(),
+        "what it stored is there"
+    );
+}
+
+#[tokio::test]
+async fn what_stands_in_takes_nothing_from_another_and_nothing_comes_back_that_was_removed() {
+    let place = Place::new();
+    let sites = place.start();
+    place.write("one", &document("one", &["one.test"]));
+    place.write("gone", &document("gone", &["gone.test"]));
+    sites.reload().await;
+    fs::remove_file(place.file("gone")).expect("remove");
+    sites.reload().await;
+    drop(sites);
+    place.write("one", "garbage");
+    place.write("gone", "garbage");
+    place.write("new", "garbage");
+    place.write("two", &document("two", &["one.test"]));
+
+    let sites = place.restart();
+    check(&sites, &[("one.test", Some("two")), ("gone.test", None)]);
+    let refused: Vec<String> = sites.problems().into_keys().collect();
+    assert_eq!(refused, ["gone", "new", "one"]);
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_read_lets_an_older_one_stand_in_and_no_number_comes_twice() {
+    let place = Place::new();
+    let sites = place.start();
+    for domain in ["a.test", "b.test"] {
+        place.write("one", &document("one", &[domain]));
+        sites.reload().await;
+    }
+    drop(sites);
+    let history = place.directory.path().join("history/one");
+    fs::write(
+        history.join("2.json"),
+        "{\"unix_ms\": 1, \"by\": \"x\", \"document\": \"?\"}",
+    )
+    .expect("write");
+    fs::remove_file(place.file("one")).expect("remove");
+    fs::create_dir(place.file("one")).expect("no file at all");
+
+    let sites = place.restart();
+    assert_eq!(version(&sites, "a.test"), Some(1));
+    fs::remove_dir(place.file("one")).expect("remove");
+    place.write("one", &document("one", &["c.test"]));
+    sites.reload().await;
+    assert_eq!(version(&sites, "c.test"), Some(3));
+}
+
+#[tokio::test]
+async fn sites_that_were_removed_long_ago_are_forgotten() {
+    let place = Place::new();
+    let sites = place.start();
+    for id in ["old", "late", "back"] {
+        place.write(id, &document(id, &[&format!("{id}.test")]));
+    }
+    sites.reload().await;
+    for id in ["old", "late", "back"] {
+        fs::remove_file(place.file(id)).expect("remove");
+    }
+    sites.reload().await;
+    place.write("back", &document("back", &["back.test"]));
+    sites.reload().await;
+    drop(sites);
+    let history = History::open(&place.directory.path().join("history")).expect("open");
+    let now = WallClock::System.now().unix_millis();
+    let ago = u64::try_from(REMOVED_KEPT_FOR.as_millis()).expect("years");
+    for (id, number, ended) in [("old", 3, now - ago - 1), ("late", 3, now - ago + 600_000)] {
+        let end = Version {
+            number,
+            unix_ms: ended,
+            by: "x".into(),
+            text: None,
+        };
+        history
+            .add(id, &end, crate::control::durable::Durability::Later)
+            .expect("written");
+    }
+    let _sites = place.restart();
+    assert_eq!(history.sites().expect("read"), ["back", "late"]);
+}
