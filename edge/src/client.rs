@@ -113,16 +113,29 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Sends a body.
-    pub const fn send(method: Method, path: &'a str, body: &'a Value) -> Self {
+    /// Does something with what is there, without a body.
+    pub fn bare(method: Method, path: &'a str) -> Self {
         Self {
             method,
-            path,
+            ..Self::get(path)
+        }
+    }
+
+    /// Sends a text of a media type.
+    pub fn put(path: &'a str, kind: &'static str, text: &'a str) -> Self {
+        Self {
+            method: Method::PUT,
+            text: Some((kind, text)),
+            ..Self::get(path)
+        }
+    }
+
+    /// Sends a body.
+    pub fn send(method: Method, path: &'a str, body: &'a Value) -> Self {
+        Self {
+            method,
             body: Some(body),
-            text: None,
-            accept: None,
-            if_match: None,
-            wait: Duration::ZERO,
+            ..Self::get(path)
         }
     }
 }

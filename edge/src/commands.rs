@@ -21,6 +21,7 @@ pub mod purge;
 pub mod site;
 pub mod token;
 
+pub mod asking;
 pub mod output;
 
 /// What a command's exit code says.

@@ -8,7 +8,8 @@ use jet9_config::SiteId;
 use serde_json::Value;
 
 use super::Failure;
-use super::output::{self, Format, Output};
+use super::asking::Asking;
+use super::output;
 use super::read_file;
 use crate::client::{Ask, Client, Target};
 
@@ -17,12 +18,9 @@ use crate::client::{Ask, Client, Target};
 pub enum Command {
     /// List the certificates in force
     Ls {
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Put a certificate in force
     Put {
@@ -32,12 +30,21 @@ pub enum Command {
         /// The PEM file, chain and key; `-` reads standard input
         #[arg(short = 'f', long = "file", value_name = "FILE")]
         file: PathBuf,
+        /// Which edge, and in which form.
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Take a certificate out of force and remove it
+    Rm {
+        /// Its name
+        #[arg(value_parser = super::site::id)]
+        name: SiteId,
+        /// Even if names of sites have no other certificate
+        #[arg(long)]
+        force: bool,
         /// Which edge.
         #[command(flatten)]
         target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
     },
 }
 
@@ -47,41 +54,43 @@ pub enum Command {
 /// What the admin API refused, or why it could not be asked.
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Ls { target, output } => {
-            let body = Client::find(target)?
-                .ask(&Ask::get("/v1/certificates"))?
-                .body;
-            let rows = body["certificates"].as_array().cloned().unwrap_or_default();
-            show(*output, &body, &rows)?;
+        Command::Ls { asking } => {
+            let mut body = asking.ask(&Ask::get("/v1/certificates"))?.body;
+            let rows = body["certificates"].as_array_mut();
+            rows.into_iter().flatten().for_each(|row| date(asking, row));
+            asking.list(&body, "certificates", &COLUMNS)?;
         }
-        Command::Put {
-            name,
-            file,
-            target,
-            output,
-        } => {
+        Command::Put { name, file, asking } => {
             let pem = read_file(file)?;
-            let path = format!("/v1/certificates/{name}");
-            let mut ask = Ask::get(&path);
-            ask.method = Method::PUT;
-            ask.text = Some(("application/x-pem-file", &pem));
-            let body = Client::find(target)?.ask(&ask)?.body;
-            show(*output, &body, std::slice::from_ref(&body))?;
+            let path = path_of(name);
+            let ask = Ask::put(&path, "application/x-pem-file", &pem);
+            let mut body = asking.ask(&ask)?.body;
+            date(asking, &mut body);
+            asking.one(&body, &COLUMNS)?;
+        }
+        Command::Rm {
+            name,
+            force,
+            target,
+        } => {
+            let query = if *force { "?force=1" } else { "" };
+            let path = path_of(name) + query;
+            Client::find(target)?.ask(&Ask::bare(Method::DELETE, &path))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(output: Output, body: &Value, rows: &[Value]) -> Result<(), Failure> {
-    if output.format != Format::Table {
-        return output::print(output, body, rows, &COLUMNS);
-    }
-    let mut rows = rows.to_vec();
-    for row in &mut rows {
+fn path_of(name: &SiteId) -> String {
+    format!("/v1/certificates/{name}")
+}
+
+/// For eyes, the end of its life as a date.
+fn date(asking: &Asking, row: &mut Value) {
+    if asking.is_table() {
         let seconds = row["not_after"].as_u64().unwrap_or(0);
         row["not_after"] = output::moment(seconds).into();
     }
-    output::print(output, body, &rows, &COLUMNS)
 }
 
 const COLUMNS: [output::Column; 5] = [

@@ -5,38 +5,30 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::Failure;
-use super::output::{self, Output};
-use crate::client::{Ask, Client, Target};
+use super::asking::Asking;
+use super::output;
+use crate::client::Ask;
 
 /// What is asked about nodes.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the nodes
     Ls {
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Tell routers to send nobody to this node; whoever comes is served as before
     Drain {
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Take a drain back
     Undrain {
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
 }
 
@@ -46,22 +38,19 @@ pub enum Command {
 /// What the admin API refused, or why it could not be asked.
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Ls { target, output } => {
-            let body = Client::find(target)?.ask(&Ask::get("/v1/nodes"))?.body;
-            let rows = body["nodes"].as_array().cloned().unwrap_or_default();
-            output::print(*output, &body, &rows, &COLUMNS)?;
+        Command::Ls { asking } => {
+            let body = asking.ask(&Ask::get("/v1/nodes"))?.body;
+            asking.list(&body, "nodes", &COLUMNS)?;
         }
-        Command::Drain { target, output } => post("/v1/nodes/self/drain", target, *output)?,
-        Command::Undrain { target, output } => post("/v1/nodes/self/undrain", target, *output)?,
+        Command::Drain { asking } => post("/v1/nodes/self/drain", asking)?,
+        Command::Undrain { asking } => post("/v1/nodes/self/undrain", asking)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn post(path: &str, target: &Target, output: Output) -> Result<(), Failure> {
-    let mut ask = Ask::get(path);
-    ask.method = Method::POST;
-    let body = Client::find(target)?.ask(&ask)?.body;
-    output::print(output, &body, std::slice::from_ref(&body), &COLUMNS)
+fn post(path: &str, asking: &Asking) -> Result<(), Failure> {
+    let body = asking.ask(&Ask::bare(Method::POST, path))?.body;
+    asking.one(&body, &COLUMNS)
 }
 
 const COLUMNS: [output::Column; 6] = [

@@ -7,8 +7,8 @@ use http::Method;
 use jet9_config::SiteId;
 use serde_json::{Value, json};
 
-use super::output::{self, Format, Output};
-use super::{Failure, read_file};
+use super::asking::Asking;
+use super::{Failure, output, read_file};
 use crate::client::{Ask, Client, Target};
 
 /// What is asked about sites.
@@ -16,12 +16,9 @@ use crate::client::{Ask, Client, Target};
 pub enum Command {
     /// List the sites in force, and those whose documents are refused
     Ls {
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Show one site; as JSON or YAML with its document
     Get {
@@ -31,12 +28,9 @@ pub enum Command {
         /// Print the document in force as it was written, to be edited and applied
         #[arg(long)]
         toml: bool,
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Create or replace a site; it is in force when this returns
     Apply(Apply),
@@ -47,12 +41,9 @@ pub enum Command {
         /// The id of the site
         #[arg(value_parser = id)]
         id: SiteId,
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Put what an earlier version said in force again, as a new version
     Rollback {
@@ -65,12 +56,9 @@ pub enum Command {
         /// The version that must be in force now
         #[arg(long, value_name = "VERSION")]
         expect: Option<u64>,
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Remove a site and drop what is stored for it
     Rm {
@@ -95,12 +83,9 @@ pub struct Apply {
     /// The version that must be in force now
     #[arg(long, value_name = "VERSION")]
     pub expect: Option<u64>,
-    /// Which edge.
+    /// Which edge, and in which form.
     #[command(flatten)]
-    pub target: Target,
-    /// In which form.
-    #[command(flatten)]
-    pub output: Output,
+    pub asking: Asking,
 }
 
 /// Asks about sites.
@@ -109,38 +94,29 @@ pub struct Apply {
 /// What the admin API refused, or why it could not be asked.
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Ls { target, output } => {
-            let body = Client::find(target)?.ask(&Ask::get("/v1/sites"))?.body;
-            let rows = body["sites"].as_array().cloned().unwrap_or_default();
-            output::print(*output, &body, &rows, &COLUMNS)?;
+        Command::Ls { asking } => {
+            let body = asking.ask(&Ask::get("/v1/sites"))?.body;
+            asking.list(&body, "sites", &COLUMNS)?;
         }
-        Command::Get {
-            id,
-            toml,
-            target,
-            output,
-        } => get(id, *toml, target, *output)?,
+        Command::Get { id, toml, asking } => get(id, *toml, asking)?,
         Command::Apply(document) => apply(document, "")?,
         Command::Diff(document) => apply(document, "?dry_run=1")?,
-        Command::History { id, target, output } => history(id, target, *output)?,
+        Command::History { id, asking } => history(id, asking)?,
         Command::Rollback {
             id,
             to,
             expect,
-            target,
-            output,
+            asking,
         } => {
             let path = format!("{}/rollback", path_of(id));
             let wish = json!({ "version": to });
             let mut ask = Ask::send(Method::POST, &path, &wish);
             ask.if_match = *expect;
-            let body = Client::find(target)?.ask(&ask)?.body;
-            told(*output, &body)?;
+            told(asking, &asking.ask(&ask)?.body)?;
         }
         Command::Rm { id, expect, target } => {
             let path = path_of(id);
-            let mut ask = Ask::get(&path);
-            ask.method = Method::DELETE;
+            let mut ask = Ask::bare(Method::DELETE, &path);
             ask.if_match = *expect;
             Client::find(target)?.ask(&ask)?;
         }
@@ -148,21 +124,21 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn get(id: &SiteId, toml: bool, target: &Target, output: Output) -> Result<(), Failure> {
+fn get(id: &SiteId, toml: bool, asking: &Asking) -> Result<(), Failure> {
     let path = path_of(id);
     let mut ask = Ask::get(&path);
     if toml {
         ask.accept = Some("application/toml");
     }
-    let answered = Client::find(target)?.ask(&ask)?;
+    let answered = asking.ask(&ask)?;
     if toml && answered.body.is_null() {
         return output::write(&answered.text);
     }
     let body = answered.body;
-    output::print(output, &body, std::slice::from_ref(&body), &COLUMNS)?;
-    match output.format {
-        Format::Table => output::write(&problems(&body)),
-        Format::Json | Format::Yaml => Ok(()),
+    asking.one(&body, &COLUMNS)?;
+    match asking.is_table() {
+        true => output::write(&problems(&body)),
+        false => Ok(()),
     }
 }
 
@@ -173,12 +149,9 @@ fn apply(document: &Apply, query: &str) -> Result<(), Failure> {
         false => "application/toml",
     };
     let path = format!("{}{query}", path_of(&id_in(&text, kind)?));
-    let mut ask = Ask::get(&path);
-    ask.method = Method::PUT;
-    ask.text = Some((kind, &text));
+    let mut ask = Ask::put(&path, kind, &text);
     ask.if_match = document.expect;
-    let body = Client::find(&document.target)?.ask(&ask)?.body;
-    told(document.output, &body)
+    told(&document.asking, &document.asking.ask(&ask)?.body)
 }
 
 fn is_json(file: &Path, text: &str) -> bool {
@@ -200,11 +173,11 @@ fn id_in(text: &str, kind: &str) -> Result<SiteId, Failure> {
     SiteId::parse(id).map_err(Failure::new)
 }
 
-fn history(id: &SiteId, target: &Target, output: Output) -> Result<(), Failure> {
+fn history(id: &SiteId, asking: &Asking) -> Result<(), Failure> {
     let path = format!("{}/versions", path_of(id));
-    let body = Client::find(target)?.ask(&Ask::get(&path))?.body;
-    let mut rows = body["versions"].as_array().cloned().unwrap_or_default();
-    for row in &mut rows {
+    let mut body = asking.ask(&Ask::get(&path))?.body;
+    let rows = body["versions"].as_array_mut().into_iter().flatten();
+    for row in rows.filter(|_| asking.is_table()) {
         let millis = row["unix_ms"].as_u64().unwrap_or(0);
         row["when"] = output::moment(millis / 1000).into();
     }
@@ -215,13 +188,13 @@ fn history(id: &SiteId, target: &Target, output: Output) -> Result<(), Failure> 
         ("IN FORCE", "in_force"),
         ("REMOVED", "removed"),
     ];
-    output::print(output, &body, &rows, &columns)
+    asking.list(&body, "versions", &columns)
 }
 
 /// What a write did: the version, and what differs, a line each.
-fn told(output: Output, body: &Value) -> Result<(), Failure> {
-    if output.format != Format::Table {
-        return output::print(output, body, &[], &[]);
+fn told(asking: &Asking, body: &Value) -> Result<(), Failure> {
+    if !asking.is_table() {
+        return asking.one(body, &[]);
     }
     let changes = body["changes"].as_array().into_iter().flatten();
     let mut text = String::new();

@@ -7,7 +7,8 @@ use jet9_config::SiteId;
 use serde_json::json;
 
 use super::Failure;
-use super::output::{self, Format, Output};
+use super::asking::Asking;
+use super::output;
 use crate::client::{Ask, Client, Target};
 
 /// What is asked about tokens.
@@ -15,12 +16,9 @@ use crate::client::{Ask, Client, Target};
 pub enum Command {
     /// List the tokens, without their secrets
     Ls {
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Make a token and print its secret, which is told this once
     Create {
@@ -30,12 +28,9 @@ pub enum Command {
         /// What it is for: `admin`, `read`, `site:<id>:purge`, `site:<id>:write` or `cluster:<id>:publish`
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<String>,
-        /// Which edge.
+        /// Which edge, and in which form.
         #[command(flatten)]
-        target: Target,
-        /// In which form.
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Withdraw a token
     Rm {
@@ -54,38 +49,26 @@ pub enum Command {
 /// What the admin API refused, or why it could not be asked.
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Ls { target, output } => {
-            let body = Client::find(target)?.ask(&Ask::get("/v1/tokens"))?.body;
-            let rows = body["tokens"].as_array().cloned().unwrap_or_default();
-            output::print(
-                *output,
-                &body,
-                &rows,
-                &[("NAME", "name"), ("SCOPES", "scopes")],
-            )?;
+        Command::Ls { asking } => {
+            let body = asking.ask(&Ask::get("/v1/tokens"))?.body;
+            asking.list(&body, "tokens", &[("NAME", "name"), ("SCOPES", "scopes")])?;
         }
         Command::Create {
             name,
             scopes,
-            target,
-            output,
+            asking,
         } => {
             let wish = json!({ "name": name.as_str(), "scopes": scopes });
             let ask = Ask::send(Method::POST, "/v1/tokens", &wish);
-            let body = Client::find(target)?.ask(&ask)?.body;
-            match output.format {
-                Format::Table => {
-                    let secret = body["token"].as_str().unwrap_or_default();
-                    output::write(&format!("{secret}\n"))?;
-                }
-                Format::Json | Format::Yaml => output::print(*output, &body, &[], &[])?,
+            let body = asking.ask(&ask)?.body;
+            match body["token"].as_str() {
+                Some(secret) if asking.is_table() => output::write(&format!("{secret}\n"))?,
+                _ => asking.one(&body, &[])?,
             }
         }
         Command::Rm { name, target } => {
             let path = format!("/v1/tokens/{name}");
-            let mut ask = Ask::get(&path);
-            ask.method = Method::DELETE;
-            Client::find(target)?.ask(&ask)?;
+            Client::find(target)?.ask(&Ask::bare(Method::DELETE, &path))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -127,6 +127,18 @@ impl Call<'_> {
         })
     }
 
+    /// Whether a parameter of the query is set.
+    fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.parameter(name) {
+            None | Some("0" | "false") => Ok(false),
+            Some("1" | "true" | "") => Ok(true),
+            Some(_) => {
+                let detail = format!("{name} is 1 or 0");
+                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+            }
+        }
+    }
+
     /// The media type that the content says to be.
     fn media_type(&self) -> Option<&str> {
         server::media_type(self.fields)

@@ -156,6 +156,23 @@ pub enum PutError {
     Write(#[from] io::Error),
 }
 
+/// Why a certificate was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// There is none of this name.
+    #[error("there is no certificate of this name")]
+    Missing,
+    /// The node file names it.
+    #[error("it is the default certificate of the node file")]
+    Default,
+    /// Names would be without one; which.
+    #[error("{0}")]
+    Needed(String),
+    /// Its file could not be removed.
+    #[error("the certificate cannot be removed: {0}")]
+    Write(#[from] io::Error),
+}
+
 impl Certificates {
     /// Reads all certificates. The directory may be missing: then there are none by name. A file of it that cannot be used is logged and left out.
     ///
@@ -231,6 +248,38 @@ impl Certificates {
         })
     }
 
+    /// Takes a certificate out of force and removes its file, durably, unless `is_needed` says which of its names nothing else covers. That is asked
+    /// with the chain and with what is left without it. Blocks.
+    ///
+    /// # Errors
+    /// When it is not there, is needed, or cannot be removed; it stays in force then.
+    pub fn remove(
+        &self,
+        name: &str,
+        is_needed: impl FnOnce(&Chain, &Store) -> Option<String>,
+    ) -> Result<(), RemoveError> {
+        let path = self.directory.join(format!("{name}.pem"));
+        if self.default.as_ref() == Some(&path) {
+            return Err(RemoveError::Default);
+        }
+        let mut loaded = self.loaded.lock();
+        let found = loaded.chains.remove(&path);
+        let refused = match &found {
+            // It may be there and never have been good.
+            None if !path.exists() => Some(RemoveError::Missing),
+            None => None,
+            Some(chain) => is_needed(chain, &self.store(&loaded)).map(RemoveError::Needed),
+        };
+        let removed = refused.map_or_else(|| Ok(durable::remove(&path)?), Err);
+        if removed.is_err() {
+            loaded.chains.extend(found.map(|chain| (path, chain)));
+            return removed;
+        }
+        loaded.unusable.remove(&path.display().to_string());
+        self.put_in_force(&loaded);
+        Ok(())
+    }
+
     /// The certificates in force, by name; the default, which may lie elsewhere, too.
     pub fn list(&self) -> Vec<Held> {
         let now = now();
@@ -262,7 +311,17 @@ impl Certificates {
     }
 
     fn put_in_force(&self, loaded: &Loaded) {
-        let now = now();
+        let store = self.store(loaded);
+        self.metrics.show(&store, loaded.unusable.len(), now());
+        log::info!(
+            "{} certificates in force, for {} names",
+            loaded.chains.len(),
+            store.names()
+        );
+        self.resolver.replace(store);
+    }
+
+    fn store(&self, loaded: &Loaded) -> Store {
         let labelled = |path: &Path, chain: &Chain| (path.display().to_string(), chain.clone());
         let (default, named): (Vec<_>, Vec<_>) = loaded
             .chains
@@ -270,14 +329,7 @@ impl Certificates {
             .partition(|(path, _)| Some(path.as_path()) == self.default.as_deref());
         let default = default.first().map(|(path, chain)| labelled(path, chain));
         let named = named.into_iter().map(|(path, chain)| labelled(path, chain));
-        let store = Store::build(named, default, now);
-        self.metrics.show(&store, loaded.unusable.len(), now);
-        log::info!(
-            "{} certificates in force, for {} names",
-            loaded.chains.len(),
-            store.names()
-        );
-        self.resolver.replace(store);
+        Store::build(named, default, now())
     }
 }
 

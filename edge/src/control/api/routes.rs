@@ -330,6 +330,17 @@ pub(super) const ROUTES: &[Route] = &[
         handler: |call| Box::pin(certificates::put(call)),
     },
     Route {
+        method: Method::DELETE,
+        path: "/v1/certificates/{name}",
+        summary: "Takes a certificate out of force and removes it; refused while sites need it, unless forced",
+        needs: Needs::Admin,
+        effect: Effect::Writes,
+        takes: Takes::Nothing,
+        query: &["force"],
+        answers: &[204, 404, 409],
+        handler: |call| Box::pin(certificates::remove(call)),
+    },
+    Route {
         method: Method::GET,
         path: "/v1/events",
         summary: "Tells of calls that write and of changed sites, from now on, as server-sent events",

@@ -61,10 +61,9 @@ pub(super) async fn one(call: Call<'_>) -> Result<Answer, Problem> {
 /// `PUT /v1/sites/{id}`.
 pub(super) async fn put(call: Call<'_>) -> Result<Answer, Problem> {
     let document = Document::read(&call)?;
-    let intent = match call.parameter("dry_run") {
-        None | Some("0" | "false") => Intent::Do,
-        Some("1" | "true" | "") => Intent::Try,
-        Some(_) => return Err(Problem::new(StatusCode::BAD_REQUEST, "dry_run is 1 or 0")),
+    let intent = match call.flag("dry_run")? {
+        true => Intent::Try,
+        false => Intent::Do,
     };
     write(&call, document, intent).await
 }

@@ -95,6 +95,37 @@ fn a_certificate_that_is_put_is_in_force_at_once_and_a_bad_one_changes_nothing()
 }
 
 #[test]
+fn a_certificate_is_removed_unless_it_is_needed() {
+    let mut files = Files::new();
+    for name in ["a.test", "b.test", "default"] {
+        files.write(&format!("{name}.pem"), name);
+    }
+    fs::write(files.directory.path().join("bad.pem"), "no certificate").unwrap();
+    let settings = files.settings(Some("default.pem"));
+    let certificates = Certificates::load(&settings, metrics()).unwrap();
+    let needed = |_: &Chain, left: &Store| {
+        assert!(left.has("b.test") && !left.has("a.test"));
+        Some("x needs it".to_owned())
+    };
+    let refused = certificates.remove("a.test", needed).unwrap_err();
+    assert_eq!(refused.to_string(), "x needs it");
+    let refused = certificates.remove("default", |_, _| None).unwrap_err();
+    assert!(matches!(refused, RemoveError::Default), "{refused}");
+    let refused = certificates.remove("none", |_, _| None).unwrap_err();
+    assert!(matches!(refused, RemoveError::Missing), "{refused}");
+    for again in [false, true] {
+        let store = certificates.resolver().store();
+        assert!(store.has("a.test") && store.has("b.test"), "{again}");
+        certificates.reload();
+    }
+    certificates.remove("a.test", |_, _| None).unwrap();
+    certificates.remove("bad", |_, _| None).unwrap();
+    assert!(!certificates.resolver().store().has("a.test"));
+    let left = files_of(files.directory.path()).unwrap();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
 fn without_a_directory_there_are_no_certificates_by_name() {
     let files = Files::new();
     let mut settings = files.settings(None);

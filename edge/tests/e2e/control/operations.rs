@@ -108,6 +108,12 @@ fn a_certificate_is_in_force_when_it_was_put_and_garbage_stops_no_restart() {
             "{listed}"
         );
 
+        let removed = edge.command(&["cert", "rm", "new"]);
+        assert_eq!(removed.status.code(), Some(4), "{}", words(&removed));
+        let needed = "nothing else covers new.test of site `s-2`";
+        assert!(words(&removed).contains(needed), "{}", words(&removed));
+        assert_eq!(edge.command(&["cert", "rm", "none"]).status.code(), Some(3));
+
         fs::write(file, "garbage").expect("write");
         let put = edge.command(&["cert", "put", "new", "-f", file]);
         assert_eq!(put.status.code(), Some(1), "{}", words(&put));
@@ -121,6 +127,15 @@ fn a_certificate_is_in_force_when_it_was_put_and_garbage_stops_no_restart() {
         assert!(edge.process.err.contain("bad.pem"));
         let unusable = edge.metric_of("jet9_tls_certificates", "unusable");
         assert!((unusable - 1.0).abs() < f64::EPSILON, "{unusable}");
+        for arguments in [
+            &["cert", "rm", "bad"][..],
+            &["cert", "rm", "new", "--force"],
+        ] {
+            let removed = edge.command(arguments);
+            assert!(removed.status.success(), "{}", words(&removed));
+        }
+        let listed = words(&edge.command(&["cert", "ls", "-o", "json"]));
+        assert!(!listed.contains("new.test"), "{listed}");
     });
 }
 

@@ -264,3 +264,39 @@ fn a_token_of_one_site_reaches_no_other() {
         assert_eq!(edge.get("site.test", "/x").text(), "page /x");
     });
 }
+
+#[test]
+fn a_hand_edit_with_an_error_is_told_and_what_was_good_is_served_over_a_restart_too() {
+    scene(LIMIT, |scene| {
+        let origin = stored_pages();
+        let mut edge = Setup::of(Cluster::of_one("c-1", origin.address)).start(scene);
+        let file = edge.files.dir.join("state/sites/s-1.toml");
+        let text = fs::read_to_string(&file).expect("a document");
+        edge.files
+            .put("state/sites/s-1.toml", &format!("{text}\n[orijin]\n"));
+        let told = "/orijin: unknown key";
+        until_true("it is told", || edge.process.err.contain(told));
+        for _ in 0..2 {
+            assert_eq!(edge.get("site.test", "/x").text(), "page /x");
+            let shown = edge.admin("GET", "/v1/sites/s-1", &Value::Null).text();
+            let shown: Value = serde_json::from_str(&shown).expect("JSON");
+            assert_eq!(
+                (&shown["status"], &shown["generation"]),
+                (&json!("lagging"), &json!(1))
+            );
+            assert_eq!(shown["problems"][0]["pointer"], "/orijin");
+            let listed = edge.command(&["site", "ls"]);
+            let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+            assert!(listed.contains("s-1  lagging"), "{listed}");
+            edge.process.kill();
+            edge.start_again();
+        }
+        let stands_in = "version 1, which was in force before, is served";
+        assert!(edge.process.err.contain(stands_in));
+        edge.files.put("state/sites/s-1.toml", &text);
+        until_true("the good document is in force", || {
+            let shown = edge.admin("GET", "/v1/sites/s-1", &Value::Null).text();
+            shown.contains("in-force")
+        });
+    });
+}
