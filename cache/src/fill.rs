@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::collapse::Flight;
 use crate::disk::{DiskContent, DiskReader, Pinned};
@@ -27,7 +28,13 @@ pub(crate) const WINDOW_MAX: u64 = 8 << 20;
 pub(crate) const STALLED_READER_MAX: Duration = Duration::from_secs(30);
 /// Bytes of one fill that may wait for the disk; then its writer waits.
 pub(crate) const UNFLUSHED_MAX: u64 = 8 << 20;
-/// How long a fill waits for a disk that does not move at all; then it goes on without.
+/// How long the writer of a fill that holds nobody up waits for the disk: longer than that takes to call a write late.
+const SLOW_DISK_MAX: Duration = Duration::from_secs(60);
+/// How long a fill may hold its readers up for the disk in all, ...
+const HELD_UP_MAX: Duration = Duration::from_secs(1);
+/// ... and so long more for each part of the time that it takes: a disk that keeps up but for its syncs takes a long fill whole.
+const HELD_UP_SHARE: u32 = 4;
+/// How long a response waits for a disk that does not move at all; then it is not written.
 pub(crate) const STALLED_DISK_MAX: Duration = Duration::from_secs(10);
 
 /// Why a read of content failed.
@@ -52,6 +59,13 @@ pub enum FillError {
     Length,
 }
 
+/// What came of waiting for the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    ForSuccess,
+    InVain,
+}
+
 /// The writing end of a fill. Dropping it without [`Self::finish`] breaks the fill.
 #[derive(Debug)]
 pub struct FillWriter {
@@ -60,19 +74,25 @@ pub struct FillWriter {
     fill: Arc<Fill>,
     /// What this fill is known to keep in memory, in bytes.
     charged: u64,
+    began: Instant,
+    /// How long readers have waited for the disk so far.
+    held_up: Duration,
 }
 
 impl FillWriter {
-    pub(crate) const fn new(cache: Arc<Cache>, flight: Arc<Flight>, fill: Arc<Fill>) -> Self {
+    pub(crate) fn new(cache: Arc<Cache>, flight: Arc<Flight>, fill: Arc<Fill>) -> Self {
         Self {
             cache,
             flight,
             fill,
             charged: 0,
+            began: Instant::now(),
+            held_up: Duration::ZERO,
         }
     }
 
-    /// Adds content; waits while too much is not yet on disk (`limits.fill_unflushed`).
+    /// Adds content; waits while too much is not yet on disk (`limits.fill_unflushed`), with patience while no reader wants more than there
+    /// is. A disk that holds readers up is soon left out ([`HELD_UP_MAX`]).
     ///
     /// Content that is larger than what the store keeps is still handed to the readers that are attached, at the pace of the slowest
     /// ([`WINDOW_MAX`]); a reader that stalls for [`STALLED_READER_MAX`] is cut then, and nobody new can join.
@@ -135,11 +155,12 @@ impl FillWriter {
 
     /// The content, when all of it has reached the disk.
     async fn content_on_disk(&mut self) -> Option<Content> {
-        if let Some((number, piece)) = self.fill.seal() {
-            self.spill(number, piece).await;
-        }
+        let rest = self.fill.seal();
         // All of it is there to be read: readers need not wait for the disk.
         self.fill.finish();
+        if let Some((number, piece)) = rest {
+            self.spill(number, piece).await;
+        }
         self.flushed_down_to(0).await;
         let length = self.fill.written();
         let (chunks, mount) = (self.fill.on_disk()?, self.fill.mount.clone());
@@ -149,7 +170,7 @@ impl FillWriter {
     }
 
     /// Hands a sealed piece to the disk, and waits while too much is on its way there.
-    async fn spill(&self, number: u32, piece: Bytes) {
+    async fn spill(&mut self, number: u32, piece: Bytes) {
         let Some(mount) = self.fill.mount.upgrade() else {
             return;
         };
@@ -161,24 +182,47 @@ impl FillWriter {
         fill.handed_to_disk(bytes);
         let done = move |location| fill.flushed(number, bytes, location);
         let object = (self.fill.object, self.fill.birth);
-        let put = mount.put_piece(&self.fill.key, object, number, piece, done);
-        if tokio::time::timeout(STALLED_DISK_MAX, put).await.is_err() {
+        let fill = Arc::clone(&self.fill);
+        let put = mount.put_piece(&fill.key, object, number, piece, done);
+        if self.while_bearable(put).await == Waited::InVain {
             self.fill.flushed(number, bytes, None);
         }
         self.flushed_down_to(UNFLUSHED_MAX).await;
     }
 
-    /// Waits until no more than `limit` bytes are on their way to the disk; when it fails or stalls, nothing will be stored.
-    async fn flushed_down_to(&self, limit: u64) {
-        let flushed = self
-            .fill
-            .relieved(|fill| fill.unflushed() <= limit || fill.disk_failed());
-        let stalled = tokio::time::timeout(STALLED_DISK_MAX, flushed)
-            .await
-            .is_err();
-        if stalled || self.fill.disk_failed() {
+    /// Waits until no more than `limit` bytes are on their way to the disk; when it fails or is too slow, nothing will be stored.
+    async fn flushed_down_to(&mut self, limit: u64) {
+        let fill = Arc::clone(&self.fill);
+        let flushed = fill.relieved(|fill| fill.unflushed() <= limit || fill.disk_failed());
+        if self.while_bearable(flushed).await == Waited::InVain || fill.disk_failed() {
             self.give_up_storing();
         }
+    }
+
+    /// Waits for the disk, as long as that is no worse for those who read along than if nothing were stored.
+    async fn while_bearable(&mut self, disk: impl Future<Output = ()>) -> Waited {
+        let fill = Arc::clone(&self.fill);
+        let bearable = HELD_UP_MAX + self.began.elapsed() / HELD_UP_SHARE;
+        let left = bearable.saturating_sub(self.held_up);
+        let mut since = None;
+        let unbearable = async {
+            loop {
+                fill.relieved(Fill::is_waited_for).await;
+                since = Some(Instant::now());
+                let left_alone = fill.relieved(|fill| !fill.is_waited_for());
+                if timeout(left, left_alone).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let waited = tokio::select! {
+            biased;
+            () = disk => Waited::ForSuccess,
+            () = unbearable => Waited::InVain,
+            () = sleep(SLOW_DISK_MAX) => Waited::InVain,
+        };
+        self.held_up += since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+        waited
     }
 
     /// Takes its share of the memory that all fills may keep. A large one that finds none left waits for the disk, or keeps nothing.
@@ -221,10 +265,7 @@ impl FillWriter {
         while !small_enough(&self.fill) {
             let stalled_at = self.fill.slowest();
             let moves = self.fill.relieved(|fill| fill.slowest() != stalled_at);
-            if tokio::time::timeout(STALLED_READER_MAX, moves)
-                .await
-                .is_err()
-            {
+            if timeout(STALLED_READER_MAX, moves).await.is_err() {
                 self.fill.cut(stalled_at.unwrap_or(0));
             }
         }

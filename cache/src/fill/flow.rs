@@ -348,6 +348,12 @@ impl<L: Lock<State>> Fill<L> {
         self.relief.notify_waiters();
     }
 
+    /// Whether a reader has read all that there is and wants more.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let state = self.state.lock();
+        state.end == End::Open && state.places.values().any(|read| *read >= state.written)
+    }
+
     /// How far the slowest reader is.
     pub(crate) fn slowest(&self) -> Option<u64> {
         self.state.lock().slowest()

@@ -5,6 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::device::Opener;
+use crate::device::faulty::{Fault, FaultyFiles};
+use crate::disk::VolumeConfig;
+use crate::store::CacheConfig;
 use crate::test_support::{Bench, content, directory, memory_only, read_all, response};
 
 fn bench() -> (tempfile::TempDir, Bench) {
@@ -230,7 +234,7 @@ async fn the_writer_knows_its_readers() {
     let (_directory, bench) = bench();
     let (writer, filling) = bench.begin("/", response("one", &[], &[]), None);
     assert_eq!(writer.readers(), 1);
-    let waits = tokio::time::timeout(Duration::from_millis(1), writer.orphaned()).await;
+    let waits = timeout(Duration::from_millis(1), writer.orphaned()).await;
     assert!(waits.is_err());
     let Followed::Filling(second) = bench.follow("/").outcome().await else {
         panic!()
@@ -240,4 +244,87 @@ async fn the_writer_knows_its_readers() {
     let orphaned = async { writer.orphaned().await };
     let ((), ()) = tokio::join!(orphaned, async { drop(second) });
     assert_eq!(writer.readers(), 0);
+}
+
+/// A store on a disk that stands still when it is told to, and moves again by [`FaultyFiles::end_delays`].
+async fn on_slow_disk(place: &tempfile::TempDir) -> (Arc<FaultyFiles>, Bench) {
+    let volume = VolumeConfig {
+        path: place.path().join("disk"),
+        size: 80 << 20,
+    };
+    let config = CacheConfig {
+        disk: vec![volume],
+        ..memory_only(place)
+    };
+    let files = Arc::new(FaultyFiles::new(Fault::Delay(Duration::MAX), u64::MAX, 0));
+    let opener: Arc<dyn Opener> = files.clone();
+    let cache = Cache::open_on(&config, &prometheus::Registry::new(), &opener).unwrap();
+    let site = cache.partition("site").unwrap();
+    cache.loaded().await;
+    let fields = http::HeaderMap::new();
+    let bench = Bench {
+        cache,
+        site,
+        fields,
+    };
+    (files, bench)
+}
+
+/// More than may wait for the disk.
+const LONG: usize = 12 * PIECE + 5;
+
+/// Writes [`LONG`] content as it would come from an origin.
+async fn write_long(mut writer: FillWriter) -> Result<(), FillError> {
+    let all = content(4, LONG);
+    for start in (0..LONG).step_by(PIECE) {
+        writer
+            .write(all.slice(start..LONG.min(start + PIECE)))
+            .await?;
+        tokio::task::yield_now().await;
+    }
+    writer.finish().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_stands_still_does_not_hold_readers_up_for_long() {
+    let place = directory();
+    let (files, bench) = on_slow_disk(&place).await;
+    files.fail_next(u64::MAX);
+    let began = Instant::now();
+    let (writer, filling) = bench.begin("/", response("one", &[], &[]), Some(LONG as u64));
+    let (read, written) = tokio::join!(read_all(filling.body), write_long(writer));
+    assert_eq!((read, written), (Ok(content(4, LONG)), Ok(())));
+    assert!(began.elapsed() <= 2 * HELD_UP_MAX, "{:?}", began.elapsed());
+    files.end_delays();
+    assert!(bench.stored("/").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_nobody_waits_for_has_patience_with_the_disk() {
+    let place = directory();
+    let (files, bench) = on_slow_disk(&place).await;
+    files.fail_next(u64::MAX);
+    let (writer, filling) = bench.begin("/", response("one", &[], &[]), Some(LONG as u64));
+    drop(filling);
+    let written = tokio::spawn(write_long(writer));
+    sleep(SLOW_DISK_MAX / 2).await;
+    assert!(!written.is_finished());
+    // From here on it takes as long as the disk does.
+    tokio::time::resume();
+    files.end_delays();
+    assert_eq!(written.await.unwrap(), Ok(()));
+    assert_eq!(bench.stored("/").await.unwrap().1, content(4, LONG));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_nobody_reads_ends_when_the_disk_stands_still_for_too_long() {
+    let place = directory();
+    let (files, bench) = on_slow_disk(&place).await;
+    files.fail_next(u64::MAX);
+    let (writer, filling) = bench.begin("/", response("one", &[], &[]), Some(LONG as u64));
+    drop(filling);
+    let began = Instant::now();
+    assert_eq!(write_long(writer).await, Err(FillError::TooLarge));
+    assert!(began.elapsed() >= SLOW_DISK_MAX);
+    files.end_delays();
 }
