@@ -23,6 +23,7 @@ pub use error::{Cause, IoError, Operation};
 pub(crate) use file::Closing;
 pub use file::{Backend, Limits, Mode, Options, VolumeFile, Want};
 pub use pending::Pending;
+pub(crate) use uring::ask_for_large_pages;
 
 #[cfg(test)]
 mod tests;

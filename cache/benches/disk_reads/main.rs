@@ -1,7 +1,8 @@
 //! How much of what a device gives reaches the store: reads through a volume's file, against a bare ring on the same file in the same run.
 //!
 //! `cargo bench -p jet9-cache --bench disk_reads`; `JET9_BENCH_DIR` names a directory on the disk in question, `JET9_BENCH_SECONDS` the
-//! length of each measurement. Prints a table and asserts nothing: machines differ and are shared.
+//! length of each measurement, and words after `--` choose among [`MEASUREMENTS`]. Prints a table and asserts nothing: machines differ and
+//! are shared.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run may end so")]
 
@@ -32,22 +33,58 @@ const WRITTEN_PER_SYNC: u64 = 64 << 20;
 /// Measurements of each kind, in turn; the median is told.
 const ROUNDS: usize = 5;
 
+/// What can be left out.
+const MEASUREMENTS: [&str; 5] = [
+    "file",
+    "store-hits",
+    "store-long",
+    "store-beside",
+    "file-beside",
+];
+
 fn main() {
     let directory = directory();
-    let path = directory.path().join("jet9.volume");
-    fill(&path);
     println!("{}", support::machine());
+    if is_wanted("file") || is_wanted("file-beside") {
+        measure_file(&directory.path().join("jet9.volume"));
+    }
+    if MEASUREMENTS
+        .iter()
+        .any(|name| name.starts_with("store") && is_wanted(name))
+    {
+        store::measure(&directory.path().join("store"));
+    }
+}
+
+/// Whether a measurement was named, or none was.
+fn is_wanted(measurement: &str) -> bool {
+    let mut names = std::env::args()
+        .skip(1)
+        .filter(|name| !name.starts_with('-'))
+        .peekable();
+    names.peek().is_none() || names.any(|name| name == measurement)
+}
+
+fn measure_file(path: &Path) {
+    fill(path);
+    if is_wanted("file") {
+        hits_and_pieces(path);
+    }
+    if is_wanted("file-beside") {
+        println!("| 16 KiB hits, 4 at once | p50 | p99 | p99 / read-only |");
+        println!("| --- | --: | --: | --: |");
+        beside_writes(path);
+        println!();
+    }
+}
+
+fn hits_and_pieces(path: &Path) {
     println!("| reads | bare ring | io_uring | threads | io_uring / bare | threads / bare |");
     println!("| --- | --: | --: | --: | --: | --: |");
-    hits(&path, DEPTH);
-    hits(&path, 1);
-    pieces(&path);
+    hits(path, DEPTH);
+    hits(path, 1);
+    pieces(path);
     println!();
-    println!("| 16 KiB hits, 4 at once | p50 | p99 | p99 / read-only |");
-    println!("| --- | --: | --: | --: |");
-    beside_writes(&path);
-    println!();
-    store::measure(&directory.path().join("store"));
 }
 
 fn directory() -> tempfile::TempDir {

@@ -72,8 +72,8 @@ fn read(shared: &Shared, span: Span) -> Result<Bytes, Cause> {
 fn write(shared: &Shared, offset: u64, unit: &Unit) -> Result<(), Cause> {
     let mut progress = Progress::of_write(offset, unit.len(), shared.alignment());
     loop {
-        let rest = &unit.as_ref()[progress.rest()];
-        let result = shared.device.write_some(rest, progress.offset());
+        let part = &unit.as_ref()[progress.part()];
+        let result = shared.device.write_some(part, progress.offset());
         match progress.advance(result) {
             Step::Done => return Ok(()),
             Step::Again => {}

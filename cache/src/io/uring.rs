@@ -33,6 +33,7 @@ mod raw;
 mod twin;
 
 pub(super) use raw::KernelRing;
+pub(crate) use raw::ask_for_large_pages;
 #[cfg(test)]
 pub(super) use twin::TwinRing;
 
@@ -204,7 +205,7 @@ impl<'a, R: Ring> Worker<'a, R> {
             Job::Write(offset, unit, promise) => {
                 let (buffer, length) = unit.into_parts();
                 let progress = Progress::of_write(offset, length, alignment);
-                let request = Request::Write(buffer, progress.rest(), progress.offset());
+                let request = Request::Write(buffer, progress.part(), progress.offset());
                 self.writes += 1;
                 self.fly(request, Flight::Write(progress, length, promise), otherwise);
             }
@@ -259,7 +260,7 @@ impl<'a, R: Ring> Worker<'a, R> {
                     Step::Failed(cause) => promise.keep(Err(failed(cause))),
                     Step::Again => {
                         self.writes += 1;
-                        let request = Request::Write(buffer, progress.rest(), progress.offset());
+                        let request = Request::Write(buffer, progress.part(), progress.offset());
                         self.fly(request, Flight::Write(progress, length, promise), otherwise);
                     }
                 }

@@ -6,10 +6,15 @@
 //! to forget, never to invent: a slot says where a record with the same tag may be, and the record itself has the last word. Each volume
 //! has its own table, so that one that fails or goes takes its slots along. Judges no purge, reads no clock, does no I/O.
 
+use std::io;
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use log::debug;
 use parking_lot::{Mutex, MutexGuard};
+
+use crate::io::ask_for_large_pages;
 
 use super::bucket::{Bucket, SLOTS, matching, positions};
 use super::moves::Moves;
@@ -19,17 +24,21 @@ use super::slot::{Address, Slot, identity, tag_of};
 const LOCKS: usize = 4096;
 /// The lowest bits of a hash that may differ among what shares its buckets: the caller tells variants of a key apart by them.
 pub const VARIANT_BITS: u32 = 8;
-/// Buckets that are allocated at once, when the first of them is written: 32 MiB, so that the system can use large pages.
-const REGION: usize = 1 << 19;
+/// Buckets that are allocated at once, when the first of them is written: 128 MiB, of which little lies in no large page.
+const REGION: usize = 1 << 21;
 /// Of a hundred slots, how many the expected records take. None is displaced before 95 (measured in `benches/index.rs`).
 const FULL_PERCENT: u64 = 92;
 /// How many records move, one after the other, to make room for one.
 const MOVES_MAX: u32 = 3;
 
+/// What is asked of the system for the memory of a region.
+type Asking = fn(&mut [MaybeUninit<Bucket>]) -> io::Result<()>;
+
 /// The index of one volume.
 #[derive(Debug)]
 pub struct Table {
     regions: Box<[OnceLock<Box<[Bucket]>>]>,
+    asking: Asking,
     buckets: u64,
     locks: Box<[Mutex<()>]>,
     /// Where the ring is being written, as an offset in units: what lies next ahead of it is overwritten next.
@@ -69,12 +78,17 @@ struct Pair<'a> {
 impl Table {
     /// A table for this many records; at that number it is 90 % full.
     pub fn new(records: u64) -> Self {
+        Self::asking(records, ask_for_large_pages)
+    }
+
+    fn asking(records: u64, asking: Asking) -> Self {
         let slots = records.max(1).saturating_mul(100) / FULL_PERCENT;
         // Two at least: a key has two.
         let buckets = slots.div_ceil(SLOTS as u64).max(2);
         let regions = buckets.div_ceil(REGION as u64);
         Self {
             regions: (0..regions).map(|_| OnceLock::new()).collect(),
+            asking,
             buckets,
             locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
             head: AtomicU64::new(0),
@@ -319,9 +333,19 @@ impl Table {
 
     fn bucket_or_new(&self, number: u64) -> &Bucket {
         let (region, at) = (number as usize / REGION, number as usize % REGION);
+        &self.regions[region].get_or_init(|| self.new_region(region))[at]
+    }
+
+    /// Memory for a region, asked about before it is touched: look-ups at random wait for the translation of addresses as much as for memory.
+    fn new_region(&self, region: usize) -> Box<[Bucket]> {
         let after = self.buckets as usize - region * REGION;
-        let new = || (0..after.min(REGION)).map(|_| Bucket::default()).collect();
-        &self.regions[region].get_or_init(new)[at]
+        let mut buckets = Vec::with_capacity(after.min(REGION));
+        let refused = (self.asking)(buckets.spare_capacity_mut()).err();
+        if let (0, Some(error)) = (region, refused) {
+            debug!("the index has no large pages: {error}");
+        }
+        buckets.extend((0..after.min(REGION)).map(|_| Bucket::default()));
+        buckets.into()
     }
 }
 

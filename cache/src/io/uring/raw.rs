@@ -4,16 +4,20 @@
 //! whatever becomes of those who asked. So the ring *owns* them: a buffer goes in with its request and comes out with its completion, and
 //! nobody else can reach it meanwhile; dropping the ring waits for what is under way. If the kernel refuses even that, the buffers are
 //! leaked. Used by the worker of `uring` through [`Ring`]; `twin` is the same without `unsafe`, and passes the same tests.
+//! The index of a volume asks here for large pages, since that, too, names memory by its address.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::mem::{MaybeUninit, size_of_val};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use rustix::io::Errno;
+use rustix::mm::{Advice, madvise};
+use rustix::param::page_size;
 
 use crate::device::Device;
 
@@ -204,6 +208,21 @@ fn build(entries: u32) -> io::Result<IoUring> {
         Some(Errno::INVAL) => IoUring::builder().dontfork().build(entries),
         _ => Err(error),
     })
+}
+
+/// Asks for large pages for memory that nothing was written to yet, so that its addresses are found faster.
+///
+/// # Errors
+/// When the kernel has none; the memory is as good as before.
+pub(crate) fn ask_for_large_pages<T>(memory: &mut [MaybeUninit<T>]) -> io::Result<()> {
+    let (page, bytes) = (page_size(), size_of_val(memory));
+    let start = memory.as_mut_ptr().cast::<u8>();
+    let before = start.align_offset(page).min(bytes);
+    let length = (bytes - before) / page * page;
+    let pages = start.wrapping_add(before).cast();
+    // SAFETY: the pages lie within `memory`, which the caller alone has, and the advice changes neither what is in them nor where they are.
+    let advised = unsafe { madvise(pages, length, Advice::LinuxHugepage) };
+    Ok(advised?)
 }
 
 /// Whether trying again helps: a signal, completions that are to be taken first, memory that is short.

@@ -213,7 +213,16 @@ fn variants_of_a_key_share_their_buckets() {
 
 #[test]
 fn nothing_is_displaced_at_ninety_percent() {
-    let table = Table::new(200_000);
+    check_ninety_percent(&Table::new(200_000));
+}
+
+#[test]
+fn memory_is_as_good_where_large_pages_are_refused() {
+    let refused = |_: &mut [MaybeUninit<Bucket>]| Err(io::ErrorKind::Unsupported.into());
+    check_ninety_percent(&Table::asking(200_000, refused));
+}
+
+fn check_ninety_percent(table: &Table) {
     let mut state = 1_u128;
     for units in 1..=200_000 {
         state = state
