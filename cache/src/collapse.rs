@@ -302,6 +302,19 @@ impl Flight {
     }
 }
 
+/// The youngest of the flights that a request may join.
+fn joinable<'f>(
+    flights: &'f Flights,
+    key: &Key,
+    (selecting, keys): (&SelectingFields<'_>, &KeyHasher),
+    purges: &Purges,
+) -> Option<&'f Arc<Flight>> {
+    let of_key = flights.get(&key.primary())?;
+    let mut selected = Selecting::new(*selecting, keys);
+    let mut youngest_first = of_key.iter().rev();
+    youngest_first.find(|flight| flight.may_be_joined(key, &mut selected, purges))
+}
+
 /// What is known of an answer to a key before it is there.
 pub(crate) fn facts_of(key: &Key) -> Facts<'_> {
     Facts {
@@ -350,15 +363,7 @@ impl<L: Lock<Flights>> InFlight<L> {
         stored: impl FnOnce() -> bool,
     ) -> Seat {
         let mut flights = self.shard(key.primary()).lock();
-        let of_key = flights.get(&key.primary());
-        let mut selected = Selecting::new(*selecting, keys);
-        let joinable = of_key.and_then(|flights| {
-            flights
-                .iter()
-                .rev()
-                .find(|f| f.may_be_joined(key, &mut selected, purges))
-        });
-        if let Some(flight) = joinable {
+        if let Some(flight) = joinable(&flights, key, (selecting, keys), purges) {
             return Seat::Follow(flight.fate.subscribe());
         }
         if stored() {
@@ -370,6 +375,18 @@ impl<L: Lock<Flights>> InFlight<L> {
         let of_key = flights.entry(key.primary()).or_default();
         of_key.push(Arc::clone(&flight));
         Seat::Lead(flight)
+    }
+
+    /// Whether [`Self::take`] would join a flight now.
+    pub(crate) fn has_joinable(
+        &self,
+        key: &Key,
+        selecting: &SelectingFields<'_>,
+        keys: &KeyHasher,
+        purges: &Purges,
+    ) -> bool {
+        let flights = self.shard(key.primary()).lock();
+        joinable(&flights, key, (selecting, keys), purges).is_some()
     }
 
     /// Begins a flight that nobody waits for unless it proves to be storable.

@@ -279,6 +279,12 @@ impl Cache {
         }
     }
 
+    /// Whether [`Self::collapse`] would join another one's fetch now, without joining it.
+    pub fn is_under_way(&self, key: &Key, selecting: &SelectingFields<'_>) -> bool {
+        self.fills
+            .has_joinable(key, selecting, &self.keys, &self.purges)
+    }
+
     /// Begins a fetch of its own for a key, whatever is under way: nobody waits for it until it proves to be storable.
     pub fn lead_apart(self: &Arc<Self>, key: &Key) -> Lead {
         let flight = self.fills.take_apart(key, self.purges.now());

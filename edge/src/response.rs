@@ -2,6 +2,7 @@
 
 pub mod posted;
 pub mod store;
+pub mod verdict;
 
 pub mod deliver;
 pub mod multipart;

@@ -32,7 +32,7 @@ use crate::response::store::{Fill, Outcome};
 
 pub(crate) mod course;
 
-use course::{Meaning, Source, Unasked};
+use course::{Brought, Meaning, Source, Turn, Unasked};
 
 /// How often a request looks again after another one's fetch ended in its favour or failed. Then it fetches for itself.
 const LOOKS_MAX: usize = 4;
@@ -166,32 +166,42 @@ impl Story<'_> {
             .map_err(|_| Fault::Edge(EdgeFault::Internal("a fetch ended without a report")))?;
         self.exchange.attempts.extend(report.attempts);
         self.exchange.held += report.held;
-        match (report.outcome, stale) {
-            (Outcome::Filling(filling), _) if self.is_out_of_reach(asking, &filling) => {
-                drop(filling);
-                self.leave_to_side(asking, Reason::Range).await
-            }
-            (Outcome::Filling(filling), _) => self.read_along(asking, filling),
-            (Outcome::Confirmed(response), Some(mut stored)) => {
-                self.exchange.confirmed();
+        let brought = self.brought(asking, &report.outcome);
+        let reach = self.edge.limits.orphan_fill;
+        let turn = course::turn(self.exchange, brought, stale.as_ref(), reach);
+        match (turn, report.outcome, stale) {
+            (Turn::ReadAlong, Outcome::Filling(filling), _) => self.read_along(asking, filling),
+            (Turn::Confirmed, Outcome::Confirmed(response), Some(mut stored)) => {
                 stored.hit.response = Arc::from(response);
                 self.deliver(asking, stored)
             }
-            (Outcome::ServerError(_) | Outcome::Failed(_), Some(stored)) if stored.if_error => {
-                self.serve(asking, stored, Some(Reason::StaleIfError))
+            (Turn::Stale, _, Some(stored)) => self.deliver(asking, stored),
+            (Turn::Alone, Outcome::Private { answer, .. }, _) => Ok(self.private(*answer)),
+            (Turn::ToSide, outcome, _) => {
+                drop(outcome);
+                self.pass_through(asking.site).await
             }
-            (Outcome::Private { answer, why }, _)
-                if deliver::offers_range(&asking.policy, &answer) =>
-            {
-                drop(answer);
-                self.leave_to_side(asking, why).await
-            }
-            (Outcome::Private { answer, why }, _) => Ok(self.private(*answer, why)),
-            (Outcome::ServerError(answer), _) => Ok(self.private(*answer, Reason::Status)),
-            (Outcome::Failed(fault), _) => Err(fault),
-            (Outcome::Confirmed(_), None) => {
-                Err(Fault::Edge(EdgeFault::Internal("a 304 for nothing")))
-            }
+            (_, Outcome::ServerError(answer), _) => Ok(self.private(*answer)),
+            (_, Outcome::Failed(fault), _) => Err(fault),
+            _ => Err(Fault::Edge(EdgeFault::Internal(
+                "an answer to another question",
+            ))),
+        }
+    }
+
+    fn brought(&self, asking: &Asking<'_>, outcome: &Outcome) -> Brought {
+        match outcome {
+            Outcome::Filling(filling) => Brought::Filling {
+                status: filling.response.status,
+                awaited: self.awaited(asking, filling),
+            },
+            Outcome::Confirmed(_) => Brought::Confirmed,
+            Outcome::Private { answer, why } => Brought::Alone {
+                status: answer.status,
+                why: *why,
+                offers_range: deliver::offers_range(&asking.policy, answer.status, &answer.fields),
+            },
+            Outcome::ServerError(_) | Outcome::Failed(_) => Brought::Failure,
         }
     }
 
@@ -217,6 +227,7 @@ impl Story<'_> {
                     return left.await.map(Some);
                 }
                 self.exchange.collapsed = true;
+                self.exchange.filled(filling.response.status);
                 self.read_along(asking, filling).map(Some)
             }
             (Followed::Filling(_), stale) => self.apart(asking, stale).await.map(Some),
@@ -242,11 +253,20 @@ impl Story<'_> {
         variant == filling.variant && matches!(judged, Freshness::Fresh { .. })
     }
 
-    /// Whether a range begins so far behind what a fill has brought that the origin had better be asked for it: no more is read past a waiting
-    /// client than for no client at all.
+    /// Whether a range begins so far behind what a fill has brought that the origin had better be asked for it.
     fn is_out_of_reach(&self, asking: &Asking<'_>, filling: &Filling) -> bool {
-        let awaited = deliver::awaited(self.request, &asking.policy, filling);
-        awaited > self.edge.limits.orphan_fill
+        self.awaited(asking, filling) > self.edge.limits.orphan_fill
+    }
+
+    fn awaited(&self, asking: &Asking<'_>, filling: &Filling) -> u64 {
+        let (length, arrived) = (filling.body.length(), filling.body.arrived());
+        deliver::awaited(
+            self.request,
+            &asking.policy,
+            &filling.response,
+            length,
+            arrived,
+        )
     }
 
     /// Fetches without waiting for anybody, or anybody waiting for it until it proves to be storable.
@@ -262,8 +282,7 @@ impl Story<'_> {
         stale: Option<Stored>,
         why: Reason,
     ) -> Result<Answer, Fault> {
-        let passes = stale.is_none() && lookup::wants_less(self.request);
-        if passes {
+        if course::is_left_to_side(self.request, stale.as_ref()) {
             return self.leave_to_side(asking, why).await;
         }
         // What another one's answer was like is no word about this one's, which may well be stored.
@@ -346,7 +365,6 @@ impl Story<'_> {
     }
 
     fn read_along(&mut self, asking: &Asking<'_>, filling: Filling) -> Result<Answer, Fault> {
-        self.exchange.filled(filling.response.status);
         let body = Body::Stream(filling.body);
         deliver::stored(
             self.edge,
@@ -359,8 +377,7 @@ impl Story<'_> {
         .map(Answer::Respond)
     }
 
-    fn private(&mut self, answer: OriginAnswer, why: Reason) -> Answer {
-        self.exchange.not_stored(answer.status, why);
+    fn private(&self, answer: OriginAnswer) -> Answer {
         Answer::Respond(deliver::private(
             self.edge,
             self.exchange,

@@ -30,6 +30,15 @@ pub struct Arguments {
     /// The address that the request would come from
     #[arg(long, value_name = "ADDRESS")]
     pub client: Option<IpAddr>,
+    /// The status of an answer that the side would give: what only it decides is then told
+    #[arg(long, value_name = "STATUS", conflicts_with = "no_answer", value_parser = clap::value_parser!(u16).range(200..=999))]
+    pub answer_status: Option<u16>,
+    /// A header of that answer; its status is 200 unless it is given
+    #[arg(long, value_name = "NAME: VALUE", conflicts_with = "no_answer")]
+    pub answer_header: Vec<String>,
+    /// The side cannot be reached
+    #[arg(long)]
+    pub no_answer: bool,
     /// Which edge.
     #[command(flatten)]
     pub target: Target,
@@ -54,28 +63,41 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn body(arguments: &Arguments) -> Result<Value, Failure> {
-    let mut headers: Map<String, Value> = Map::new();
-    for header in &arguments.headers {
+    let mut body = json!({
+        "method": arguments.method,
+        "url": arguments.url,
+        "headers": lines(&arguments.headers)?,
+        "client": arguments.client,
+    });
+    if arguments.no_answer {
+        body["answer"] = "none".into();
+    } else if arguments.answer_status.is_some() || !arguments.answer_header.is_empty() {
+        body["answer"] = json!({
+            "status": arguments.answer_status,
+            "headers": lines(&arguments.answer_header)?,
+        });
+    }
+    Ok(body)
+}
+
+fn lines(headers: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut fields: Map<String, Value> = Map::new();
+    for header in headers {
         let Some((name, value)) = header.split_once(':') else {
             let message = format!("`{header}` is no header: expected `Name: value`");
             return Err(Failure::with(Code::Usage, message));
         };
-        let lines = headers.entry(name.trim()).or_insert_with(|| json!([]));
+        let lines = fields.entry(name.trim()).or_insert_with(|| json!([]));
         if let Value::Array(lines) = lines {
             lines.push(value.trim().into());
         }
     }
-    Ok(json!({
-        "method": arguments.method,
-        "url": arguments.url,
-        "headers": headers,
-        "client": arguments.client,
-    }))
+    Ok(fields)
 }
 
 /// The answer as lines: what is decided first, then why, then what it rests on.
 fn told(said: &Value) -> String {
-    const LINES: [&str; 18] = [
+    const LINES: [&str; 20] = [
         "decision",
         "then",
         "hold_ms",
@@ -86,9 +108,11 @@ fn told(said: &Value) -> String {
         "rule_text",
         "hint",
         "cache_status",
+        "answer",
         "answer_decides",
         "learned",
         "fetched",
+        "under_way",
         "site",
         "route",
         "key",
@@ -98,7 +122,7 @@ fn told(said: &Value) -> String {
     let mut text = String::new();
     for name in LINES.into_iter().chain(["purge"]) {
         let value = &said[name];
-        let is_there = !value.is_null() && *value != json!([]);
+        let is_there = !value.is_null() && *value != json!([]) && *value != json!(false);
         if is_there {
             let heading = name.replace('_', " ");
             text += &format!("{heading:<15} {}\n", output::cell(&flat(value)));

@@ -2,8 +2,8 @@
 //!
 //! `POST /v1/explain` and `jet9 explain` ask this. A question is put through the guard and through the story's own decisions
 //! ([`crate::story::course`], [`master::prospect`]) as a request would be, up to the point where a side would be asked or another request
-//! waited for; so it is told what happens, by what makes it happen. What only the side's answer can tell is not guessed: the reasons that
-//! the answer may still give are listed. Nothing is sent, held, purged or stored.
+//! waited for; so it is told what happens, by what makes it happen. What only the side's answer can tell is not guessed: the question brings an
+//! answer ([`given`]), or the reasons that it may still give are listed. Nothing is sent, held, purged or stored.
 
 use std::sync::Arc;
 
@@ -26,14 +26,16 @@ use crate::request::lookup::{self, Asking, Stored};
 use crate::response::fault::{self, ClientFault, Fault};
 use crate::story::course::{self, Meaning, Source};
 
+mod given;
 mod question;
 
+pub use given::Given;
 pub use question::Question;
 
-/// Reasons that the answer of a side, or the way to it, may give to a request that is fetched for the store.
-const OF_A_FETCH: &[Reason] = &[
-    Reason::Authorization,
-    Reason::CookieUnknown,
+use given::Heard;
+
+/// Reasons that the answer of a side may give to a request that is fetched for the store, whatever the request says.
+const OF_AN_ANSWER: &[Reason] = &[
     Reason::SetCookie,
     Reason::NoStore,
     Reason::Private,
@@ -41,24 +43,15 @@ const OF_A_FETCH: &[Reason] = &[
     Reason::NoFreshness,
     Reason::VaryStar,
     Reason::VaryLimit,
-    Reason::Range,
     Reason::TooLarge,
     Reason::TooManyTags,
     Reason::Status,
-    Reason::CollapseTimeout,
-    Reason::OriginDown,
-    Reason::Hold,
-    Reason::Breaker,
+    Reason::Quota,
     Reason::EpochEnded,
 ];
 
-/// The same where what is passed through is not for the store.
-const OF_A_PASSAGE: &[Reason] = &[
-    Reason::OriginDown,
-    Reason::Hold,
-    Reason::Breaker,
-    Reason::EpochEnded,
-];
+/// Reasons that the way to a side may give.
+const OF_THE_WAY: &[Reason] = &[Reason::OriginDown, Reason::Hold, Reason::Breaker];
 
 /// What would be done.
 #[derive(Debug, Default)]
@@ -82,6 +75,8 @@ struct Told {
 pub struct Asked {
     request: Request,
     client: Arc<Client>,
+    /// What the side would answer.
+    given: Option<Given>,
 }
 
 impl Asked {
@@ -95,6 +90,7 @@ impl Asked {
         Ok(Self {
             request: accepted.request,
             client: Arc::new(client),
+            given: question.given().cloned(),
         })
     }
 
@@ -111,7 +107,7 @@ pub async fn explain(edge: &Edge, asked: &Asked) -> Value {
     let id = edge.request_ids.next();
     let client = Arc::clone(&asked.client);
     let mut exchange = Exchange::begin(client, id, clock::monotonic(), edge.clock.now());
-    let told = match tell(edge, &mut exchange, &asked.request).await {
+    let told = match tell(edge, &mut exchange, asked).await {
         Ok(told) => told,
         Err(fault) => of_fault(&fault),
     };
@@ -130,7 +126,8 @@ pub fn refused(refusal: &Refusal) -> Value {
     told.of_itself()
 }
 
-async fn tell(edge: &Edge, exchange: &mut Exchange, request: &Request) -> Result<Told, Fault> {
+async fn tell(edge: &Edge, exchange: &mut Exchange, asked: &Asked) -> Result<Told, Fault> {
+    let request = &asked.request;
     let named = match course::meaning(edge, exchange, request)? {
         Meaning::Purge(ordered) => return Ok(of_purge(edge, &ordered, request)),
         Meaning::Answered(response) => {
@@ -146,7 +143,7 @@ async fn tell(edge: &Edge, exchange: &mut Exchange, request: &Request) -> Result
         Ok(asking) => asking,
         Err(past) => {
             exchange.forwarded(past.forward, Some(past.reason));
-            let told = to_side(edge, &named.site, "pass-through", OF_A_PASSAGE);
+            let told = passed(edge, &named.site, asked);
             return Ok(told.with("route", route(&named.site, request)));
         }
     };
@@ -155,18 +152,32 @@ async fn tell(edge: &Edge, exchange: &mut Exchange, request: &Request) -> Result
         "host": &**asking.key.host(),
         "path_and_query": String::from_utf8_lossy(asking.key.path_and_query()),
     });
-    let told = of_store(edge, exchange, &asking).await?;
+    let told = of_store(edge, exchange, asked, &asking).await?;
     Ok(told
         .with("key", key)
         .with("route", route(&named.site, request)))
 }
 
+/// A request that goes to a side as it is: its answer changes nothing of why.
+fn passed(edge: &Edge, site: &SiteRuntime, asked: &Asked) -> Told {
+    let told = to_side(edge, site, "pass-through");
+    match &asked.given {
+        None => told.open(OF_THE_WAY),
+        Some(_) if told.is_refused() => told,
+        Some(given) => match given.received(site, &asked.request.method) {
+            Ok(_) => told,
+            Err(fault) => of_fault(&fault),
+        },
+    }
+}
+
 async fn of_store(
     edge: &Edge,
     exchange: &mut Exchange,
+    asked: &Asked,
     asking: &Asking<'_>,
 ) -> Result<Told, Fault> {
-    let (stale, collapse) = match course::source(edge, exchange, asking).await? {
+    let (stale, fetched) = match course::source(edge, exchange, asking).await? {
         Source::Store { stored, stale } => {
             let decision = if stale.is_some() {
                 "serve-stale"
@@ -179,43 +190,95 @@ async fn of_store(
             };
             return Ok(told.with("stored", describe(&stored, edge.clock.now())));
         }
+        Source::Alone(None, _) if course::is_left_to_side(&asked.request, None) => {
+            let learned = edge.cache.predict(&asking.asker(), edge.clock.now());
+            return Ok(passed(edge, asking.site, asked).with("learned", word(learned)));
+        }
         Source::Apart(stale) => (stale, "apart"),
         Source::Alone(stale, _) => (stale, "alone"),
         Source::Shared(stale) => (stale, "shared"),
     };
-    let mut told = match &stale {
-        None => to_side(edge, asking.site, "fetch", OF_A_FETCH),
-        Some(_) => to_side(edge, asking.site, "validate", OF_A_FETCH),
-    };
-    if let Some(stored) = &stale {
-        told.open.push(Reason::Revalidated);
-        if stored.if_error {
-            told.open.push(Reason::StaleIfError);
+    let decision = if stale.is_some() { "validate" } else { "fetch" };
+    let under_way = fetched == "shared" && edge.cache.is_under_way(&asking.key, &asking.selecting);
+    let mut told = to_side(edge, asking.site, decision);
+    if !told.is_refused() {
+        if under_way {
+            // Only time tells whether the other's answer comes soon enough.
+            told = told.open(&[Reason::CollapseTimeout]);
         }
+        told = heard(edge, exchange, asked, asking, stale.as_ref(), told);
+    }
+    if let Some(stored) = &stale {
         told = told.with("stored", describe(stored, edge.clock.now()));
     }
     let learned = edge.cache.predict(&asking.asker(), edge.clock.now());
     Ok(told
-        .with("fetched", collapse.into())
+        .with("fetched", fetched.into())
+        .with("under_way", under_way.into())
         .with("learned", word(learned)))
 }
 
+/// What the answer makes of a fetch, or may make of it.
+fn heard(
+    edge: &Edge,
+    exchange: &mut Exchange,
+    asked: &Asked,
+    asking: &Asking<'_>,
+    stale: Option<&Stored>,
+    told: Told,
+) -> Told {
+    let Some(given) = &asked.given else {
+        return left_open(exchange, asking, stale, told);
+    };
+    match given.heard(edge, exchange, &asked.request, asking, stale) {
+        Heard::Decided(said) => told.with("answer", said),
+        Heard::AskedAgain => {
+            let said = json!({ "becomes": "asked-again" });
+            left_open(exchange, asking, stale, told).with("answer", said)
+        }
+        Heard::Failed(fault) => of_fault(&fault),
+    }
+}
+
+/// The reasons that the answer, or the way to it, may still give.
+fn left_open(
+    exchange: &Exchange,
+    asking: &Asking<'_>,
+    stale: Option<&Stored>,
+    mut told: Told,
+) -> Told {
+    let policy = &asking.policy;
+    // Why a request fetches for itself outranks why its answer is not stored, unless it then goes to the side for a range.
+    if policy.range || exchange.reason != Some(Reason::PredictedUncacheable) {
+        told = told.open(OF_AN_ANSWER);
+        for (may_be, reason) in [
+            (policy.authorization, Reason::Authorization),
+            (policy.personal, Reason::CookieUnknown),
+        ] {
+            told.open.extend(may_be.then_some(reason));
+        }
+    }
+    told.open.extend(policy.range.then_some(Reason::Range));
+    if let Some(stored) = stale {
+        told.open.push(Reason::Revalidated);
+        told.open
+            .extend(stored.if_error.then_some(Reason::StaleIfError));
+    }
+    told.open(OF_THE_WAY)
+}
+
 /// A request that needs a side: it is sent, held, or refused.
-fn to_side(edge: &Edge, site: &SiteRuntime, decision: &'static str, open: &[Reason]) -> Told {
+fn to_side(edge: &Edge, site: &SiteRuntime, decision: &'static str) -> Told {
+    let told = |decision| Told {
+        decision,
+        ..Told::default()
+    };
     match master::prospect(edge, site) {
-        Prospect::Sent => Told {
-            decision,
-            open: open.to_owned(),
-            ..Told::default()
-        },
+        Prospect::Sent => told(decision),
         Prospect::Held(up_to) if !up_to.is_zero() => {
-            let told = Told {
-                decision: "hold",
-                open: open.to_owned(),
-                ..Told::default()
-            };
             let held = u64::try_from(up_to.as_millis()).unwrap_or(u64::MAX);
-            told.with("hold_ms", held.into())
+            told("hold")
+                .with("hold_ms", held.into())
                 .with("then", decision.into())
         }
         Prospect::Held(_) => of_fault(&Fault::Cluster(master::NoRoute::Held)),
@@ -253,6 +316,15 @@ fn of_purge(edge: &Edge, ordered: &purge::Ordered, request: &Request) -> Told {
 }
 
 impl Told {
+    fn is_refused(&self) -> bool {
+        self.decision == "refuse"
+    }
+
+    fn open(mut self, reasons: &[Reason]) -> Self {
+        self.open.extend(reasons);
+        self
+    }
+
     fn with(mut self, name: &str, fact: Value) -> Self {
         self.facts.insert(name.to_owned(), fact);
         self

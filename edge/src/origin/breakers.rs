@@ -70,6 +70,14 @@ impl Breakers {
             .map_or(Verdict::Pass, |known| known.breaker.ask(now))
     }
 
+    /// What [`Self::ask`] would say now. It is not counted as a request.
+    pub fn prospect(&self, site: &SiteId, route: &Route, now: Instant) -> Verdict {
+        let sites = self.sites.lock();
+        let known = sites.get(site);
+        let known = known.filter(|known| known.is_of(&route.cluster, route.epoch));
+        known.map_or(Verdict::Pass, |known| known.breaker.clone().ask(now))
+    }
+
     /// Whether most requests of a site to the master of this epoch are refused.
     pub fn is_open(&self, site: &SiteId, cluster: &ClusterId, epoch: Epoch) -> bool {
         let sites = self.sites.lock();

@@ -168,10 +168,16 @@ pub enum Prospect {
     Refused(NoRoute),
 }
 
-/// What [`route`] would decide now, without waiting.
+/// What [`route`] and [`spare`] would decide now, without waiting and without being counted.
 pub fn prospect(edge: &Edge, site: &SiteRuntime) -> Prospect {
     let origin = &site.site.origin;
+    let is_spared = |route: &Route| {
+        let now = breaker_time(edge);
+        let verdict = edge.origins.breakers().prospect(&site.site.id, route, now);
+        origin.breaker && verdict == Verdict::Refuse
+    };
     match decide(edge.masters.current(&origin.cluster), origin, Epoch(0)) {
+        Decision::Send(route) if is_spared(&route) => Prospect::Refused(NoRoute::Spared),
         Decision::Send(_) => Prospect::Sent,
         Decision::Hold(up_to) => Prospect::Held(up_to),
         Decision::Refuse(why) => Prospect::Refused(why),

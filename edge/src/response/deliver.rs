@@ -13,7 +13,6 @@ use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, DATE, LOCATION, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use jet9_cache::fill::Filling;
 use jet9_cache::semantics::range::multipart::Multipart;
 use jet9_cache::semantics::range::{self, Part, Selected};
 use jet9_cache::semantics::request::{ReadMethod, RequestPolicy};
@@ -72,21 +71,27 @@ pub fn stored(
     }
 }
 
-/// How many bytes are still to come into a fill before the first one that the request wants.
-pub fn awaited(request: &Request, policy: &RequestPolicy, filling: &Filling) -> u64 {
-    let Some(complete) = filling.body.length() else {
+/// How many bytes are still to come into a fill of this length, of which so many have arrived, before the first one that the request wants.
+pub fn awaited(
+    request: &Request,
+    policy: &RequestPolicy,
+    response: &StoredResponse,
+    length: Option<u64>,
+    arrived: u64,
+) -> u64 {
+    let Some(complete) = length else {
         return 0;
     };
-    let selected = range::select(policy, &request.fields, &filling.response, complete);
-    selected.first().saturating_sub(filling.body.arrived())
+    let selected = range::select(policy, &request.fields, response, complete);
+    selected.first().saturating_sub(arrived)
 }
 
 /// Whether the origin offers ranges of an answer that was fetched whole, for a request that wants one (RFC 9110 §14.3).
-pub fn offers_range(policy: &RequestPolicy, answer: &OriginAnswer) -> bool {
-    let accepted = answer.fields.get(ACCEPT_RANGES);
+pub fn offers_range(policy: &RequestPolicy, status: StatusCode, fields: &HeaderMap) -> bool {
+    let accepted = fields.get(ACCEPT_RANGES);
     policy.range
         && policy.method == ReadMethod::Get
-        && answer.status == StatusCode::OK
+        && status == StatusCode::OK
         && accepted.is_some_and(|units| units.as_bytes().eq_ignore_ascii_case(b"bytes"))
 }
 

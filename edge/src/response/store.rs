@@ -1,7 +1,7 @@
 //! A fill: the detached fetch that stores what it may and feeds all its readers.
 //!
-//! Started by `story` for the request that leads, or for nobody (background revalidation). Judges the origin's answer with
-//! `cache::semantics` (RFC 9111 §3 and §4.3.4) and hands it to the store; what may not be shared goes back to the leader alone.
+//! Started by `story` for the request that leads, or for nobody (background revalidation). Does what [`verdict`] says of the origin's answer:
+//! hands it to the store, freshens what is there, or gives it to the leader alone.
 //! The client is only a reader: it may be slow or leave. Invariants 3 (what readers get is what came), 5 (what may be shared), and the
 //! store's half of 4 (the fetch says when it was sent).
 
@@ -15,8 +15,8 @@ use jet9_cache::fill::{FillWriter, Filling};
 use jet9_cache::prediction::{self, Asker, Credentials};
 use jet9_cache::semantics::invalidation::{self, Target};
 use jet9_cache::semantics::request::RequestPolicy;
-use jet9_cache::semantics::storable::{self, Storable, TimesOfExchange};
-use jet9_cache::semantics::validation::{self, Freshened};
+use jet9_cache::semantics::storable::TimesOfExchange;
+use jet9_cache::semantics::validation;
 use jet9_cache::semantics::vary::{SelectingFields, Selector};
 use jet9_cache::store::StoredHandle;
 use jet9_cache::{Reason, StoredResponse};
@@ -39,6 +39,7 @@ use crate::request::client::Client;
 use crate::request::key;
 use crate::response::fault::{Fault, OriginFault};
 use crate::response::posted::{Gathering, Posted};
+use crate::response::verdict::{self, Answered, Fetched, Kept, Verdict};
 
 /// A fetch that leads: everything it needs, owned, because it outlives its client.
 #[derive(Debug)]
@@ -131,8 +132,7 @@ impl Fill {
         };
         let fetched = self.fetch(&mut exchange, pin!(unwanted)).await;
         let (outcome, pump) = match fetched {
-            Ok(Fetched::Confirmed(response, kept)) => (self.confirm(response, kept).await, None),
-            Ok(Fetched::Answer(answer)) => self.judge(answer),
+            Ok((answer, verdict)) => self.settle(answer, verdict).await,
             Err(fault) => (Outcome::Failed(fault), None),
         };
         let Exchange { attempts, held, .. } = exchange;
@@ -153,7 +153,7 @@ impl Fill {
         &mut self,
         exchange: &mut Exchange,
         mut unwanted: Pin<&mut (impl Future<Output = ()> + Send)>,
-    ) -> Result<Fetched, Fault> {
+    ) -> Result<(OriginAnswer, Verdict), Fault> {
         let conditional = self
             .stale
             .as_ref()
@@ -165,25 +165,15 @@ impl Fill {
                 unwanted.as_mut(),
             )
             .await?;
-        if answer.status != StatusCode::NOT_MODIFIED {
-            return Ok(Fetched::Answer(answer));
+        let verdict = self.verdict(&answer);
+        if !matches!(verdict, Verdict::OfSomethingElse) {
+            return Ok((answer, verdict));
         }
-        match self.freshen(&answer) {
-            Freshened::Store(response) | Freshened::Deliver(response, _)
-                if !Ground::of(&answer).holds(&self.edge) =>
-            {
-                Ok(Fetched::Confirmed(response, Kept::AsItWas))
-            }
-            Freshened::Store(response) => Ok(Fetched::Confirmed(response, Kept::Yes)),
-            Freshened::Deliver(response, why) => Ok(Fetched::Confirmed(response, Kept::No(why))),
-            Freshened::Mismatch => {
-                self.stale = None;
-                drop(answer);
-                self.attempt(exchange, &HeaderMap::new(), unwanted)
-                    .await
-                    .map(Fetched::Answer)
-            }
-        }
+        self.stale = None;
+        drop(answer);
+        let answer = self.attempt(exchange, &HeaderMap::new(), unwanted).await?;
+        let verdict = self.verdict(&answer);
+        Ok((answer, verdict))
     }
 
     async fn attempt(
@@ -208,19 +198,40 @@ impl Fill {
         Ok(answer)
     }
 
-    /// What a 304 makes of the stored response; without one it answers nothing that we asked.
-    fn freshen(&self, answer: &OriginAnswer) -> Freshened {
-        let Some(stale) = &self.stale else {
-            return Freshened::Mismatch;
+    fn verdict(&self, answer: &OriginAnswer) -> Verdict {
+        let fetched = Fetched {
+            edge: &self.edge,
+            site: &self.site,
+            path: self.request.path(),
+            policy: &self.policy,
+            stale: self.stale.as_ref(),
         };
-        let (rules, _) = self.site.rules_for(self.request.path());
-        validation::freshen(
-            &stale.response,
-            &answer.fields,
-            &self.policy,
-            rules,
-            times(answer),
-        )
+        let answered = Answered {
+            status: answer.status,
+            fields: &answer.fields,
+            length: answer.length,
+            times: TimesOfExchange {
+                request_time: answer.request_time,
+                response_time: answer.response_time,
+            },
+            in_epoch: Ground::of(answer).holds(&self.edge),
+        };
+        verdict::of(fetched, answered)
+    }
+
+    /// Does what the verdict on an answer says.
+    async fn settle(self, answer: OriginAnswer, verdict: Verdict) -> (Outcome, Option<Pump>) {
+        match verdict {
+            Verdict::Stored(stored) => self.store(answer, *stored),
+            Verdict::Confirmed(response, kept) => {
+                drop(answer);
+                (self.confirm(response, kept).await, None)
+            }
+            Verdict::Alone(why) => (self.leave_alone(answer, why), None),
+            Verdict::Failure => (Outcome::ServerError(Box::new(answer)), None),
+            Verdict::OfSomethingElse => (unasked("an unasked 304"), None),
+            Verdict::Unasked(rule) => (unasked(rule), None),
+        }
     }
 
     /// Puts the freshened head in the place of the old one, or takes the old one away.
@@ -246,53 +257,24 @@ impl Fill {
         Outcome::Confirmed(response)
     }
 
-    fn judge(self, answer: OriginAnswer) -> (Outcome, Option<Pump>) {
-        match &self.stale {
-            Some(stale) if stale.serves_errors && is_failure(answer.status) => {
-                (Outcome::ServerError(Box::new(answer)), None)
-            }
-            // Neither was asked for: a client would take the one for the whole and the other for its own copy.
-            _ if answer.status == StatusCode::NOT_MODIFIED => (unasked("an unasked 304"), None),
-            _ if answer.status == StatusCode::PARTIAL_CONTENT => (unasked("an unasked 206"), None),
-            _ => self.store(answer),
-        }
+    fn store(self, answer: OriginAnswer, stored: StoredResponse) -> (Outcome, Option<Pump>) {
+        let ground = Ground::of(&answer);
+        let asker = self.asker();
+        let variant = asker.selecting.hash(&stored.vary, self.edge.cache.keys());
+        self.lead.unlearn(&asker);
+        let (writer, filling) = self.lead.begin(stored, variant, answer.length);
+        let pump = Pump::new(self.edge, writer, answer.body, answer.length, ground);
+        (Outcome::Filling(filling), Some(pump))
     }
 
-    fn store(self, answer: OriginAnswer) -> (Outcome, Option<Pump>) {
+    fn leave_alone(self, answer: OriginAnswer, why: Reason) -> Outcome {
         let (rules, _) = self.site.rules_for(self.request.path());
-        let times = times(&answer);
-        let ground = Ground::of(&answer);
-        let refused = |length| self.edge.cache.refuses(self.site.partition, length);
-        let judged = match answer.length {
-            _ if !ground.holds(&self.edge) => Storable::No(Reason::EpochEnded),
-            Some(length) if length > self.edge.max_object => Storable::No(Reason::TooLarge),
-            _ => storable::assess(&self.policy, answer.status, &answer.fields, rules, times),
-        };
-        let judged = match (judged, answer.length.and_then(refused)) {
-            (Storable::Yes(_), Some(why)) => Storable::No(why),
-            (judged, _) => judged,
-        };
-        match judged {
-            Storable::Yes(stored) => {
-                let asker = self.asker();
-                let variant = asker.selecting.hash(&stored.vary, self.edge.cache.keys());
-                self.lead.unlearn(&asker);
-                let (writer, filling) = self.lead.begin(*stored, variant, answer.length);
-                let pump = Pump::new(self.edge, writer, answer.body, answer.length, ground);
-                (Outcome::Filling(filling), Some(pump))
-            }
-            Storable::No(why) => {
-                let vary = prediction::selectors(&answer.fields, rules);
-                self.learn(why, answer.status, &vary);
-                self.lead.release(why);
-                (
-                    Outcome::Private {
-                        answer: Box::new(answer),
-                        why,
-                    },
-                    None,
-                )
-            }
+        let vary = prediction::selectors(&answer.fields, rules);
+        self.learn(why, answer.status, &vary);
+        self.lead.release(why);
+        Outcome::Private {
+            answer: Box::new(answer),
+            why,
         }
     }
 }
@@ -322,29 +304,6 @@ fn unasked(rule: &'static str) -> Outcome {
     Outcome::Failed(Fault::Origin(OriginFault::Malformed(rule)))
 }
 
-fn times(answer: &OriginAnswer) -> TimesOfExchange {
-    TimesOfExchange {
-        request_time: answer.request_time,
-        response_time: answer.response_time,
-    }
-}
-
-/// What a fetch brought.
-enum Fetched {
-    /// A 304 for the stored response, which has this head now.
-    Confirmed(Box<StoredResponse>, Kept),
-    /// An answer of its own.
-    Answer(OriginAnswer),
-}
-
-/// Whether a freshened response stays in the store.
-enum Kept {
-    Yes,
-    No(Reason),
-    /// The old one does, untouched.
-    AsItWas,
-}
-
 /// Under which epoch of which cluster something was fetched: what a superseded master said is for those who asked it, and is not stored.
 struct Ground {
     cluster: ClusterId,
@@ -362,11 +321,6 @@ impl Ground {
     fn holds(&self, edge: &Edge) -> bool {
         edge.masters.admits(&self.cluster, self.epoch)
     }
-}
-
-/// Whether a status says that the origin failed (RFC 5861 §4).
-fn is_failure(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// How long a fill goes on with nobody reading it: an origin that trickles must not hold a connection for nobody.

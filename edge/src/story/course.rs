@@ -1,11 +1,12 @@
-//! The course of a request: every decision that is taken before anything is waited for.
+//! The course of a request: every decision that is taken before anything is waited for, and those on what its own fetch brought.
 //!
 //! Taken by [`super::Story`], which then does what was decided, and by `control::explain`, which only tells it: there is one code for both, so
 //! what is explained is what happens. The store is asked, which may read a disk; no side is, nothing is held, and no fetch is led or joined.
-//! [`choose`] is pure: what the store has, what was learned and who is master are its arguments.
+//! [`choose`] and [`turn`] are pure: what the store has, what was learned, who is master and what came are their arguments.
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use jet9_cache::Reason;
 use jet9_cluster::Mastership;
 
@@ -178,5 +179,94 @@ fn why_unasked(edge: &Edge, asking: &Asking<'_>) -> Option<Reason> {
         Some(Reason::Breaker)
     } else {
         None
+    }
+}
+
+/// Whether a request whose answer is most likely for nobody else is passed through as it is: there is nothing to validate, and the client asks
+/// for less than the whole.
+pub(crate) fn is_left_to_side(request: &Request, stale: Option<&Stored>) -> bool {
+    stale.is_none() && lookup::wants_less(request)
+}
+
+/// What the fetch of a request brought, as far as its course depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Brought {
+    /// An answer of this status that is being stored.
+    Filling {
+        status: StatusCode,
+        /// Bytes still to come before the first one that the client wants.
+        awaited: u64,
+    },
+    /// What is stored was confirmed.
+    Confirmed,
+    /// An answer of this status for this client alone.
+    Alone {
+        status: StatusCode,
+        why: Reason,
+        /// Whether the origin offers the range that the client wants.
+        offers_range: bool,
+    },
+    /// A server error, or no answer.
+    Failure,
+}
+
+/// What becomes of a request whose own fetch has brought something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It reads what is being stored.
+    ReadAlong,
+    /// It gets what is stored and was confirmed.
+    Confirmed,
+    /// It gets what is stored, stale.
+    Stale,
+    /// It gets what was fetched, and nobody else does.
+    Alone,
+    /// It goes to a side for what it wants of the content.
+    ToSide,
+    /// It fails as its fetch did.
+    Fails,
+}
+
+/// Decides it, and notes in the exchange what it is and why. `stale`: what was to be validated. A range is not waited for behind more than
+/// `reach` bytes: no more is read past a waiting client than for no client at all.
+pub(crate) fn turn(
+    exchange: &mut Exchange,
+    brought: Brought,
+    stale: Option<&Stored>,
+    reach: u64,
+) -> Turn {
+    match (brought, stale) {
+        (Brought::Filling { awaited, .. }, _) if awaited > reach => {
+            exchange.because(Some(Reason::Range));
+            Turn::ToSide
+        }
+        (Brought::Filling { status, .. }, _) => {
+            exchange.filled(status);
+            Turn::ReadAlong
+        }
+        (Brought::Confirmed, _) => {
+            exchange.confirmed();
+            Turn::Confirmed
+        }
+        (Brought::Failure, Some(stored)) if stored.if_error => {
+            exchange.hit(stored, Some(Reason::StaleIfError));
+            Turn::Stale
+        }
+        (Brought::Failure, _) => Turn::Fails,
+        (
+            Brought::Alone {
+                why,
+                offers_range: true,
+                ..
+            },
+            _,
+        ) => {
+            exchange.because(Some(why));
+            Turn::ToSide
+        }
+        (Brought::Alone { status, why, .. }, _) => {
+            exchange.not_stored(status, why);
+            Turn::Alone
+        }
     }
 }

@@ -1,15 +1,18 @@
-//! Each reason word of the closed enum is produced by a request here, or by the test that is named here.
+//! Each reason word of the closed enum is produced by a request, and explain says that very word before: here, or in the test that is named here.
+//!
+//! What the side's answer decides, explain is asked about with the answer that the side then gives; without it, it says that the answer decides.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use jet9_cache::Timestamp;
 use jet9_cache::purge::{Mode, Purge, What};
 use jet9_config::site::{Profile, SetCookie, Site};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clock::{self, WallClock};
+use crate::clock::{self, ManualClock, WallClock};
 use crate::control::explain::{self, Question};
 use crate::exchange::Asked;
 use crate::interim::Interims;
@@ -18,14 +21,13 @@ use crate::origin::testing::{Act, ScriptedSide, TestNode, route};
 use crate::request::client::Client;
 use crate::request::guard;
 
-/// Words that need more than one request after the other, and where they are produced.
-const ELSEWHERE: [(Reason, &str); 6] = [
+/// Words that need more than one request after the other, or the passing of time, and where they are produced and explained.
+const ELSEWHERE: [(Reason, &str); 4] = [
+    // Only time tells: explain lists it while another one's fetch is under way.
     (Reason::CollapseTimeout, "edge/src/story/tests.rs"),
-    (Reason::PredictedUncacheable, "edge/src/story/tests.rs"),
     (Reason::Breaker, "edge/src/story/tests/mastership.rs"),
+    // Only time tells: a given answer comes under the epoch of now, and without one explain lists it.
     (Reason::EpochEnded, "edge/src/story/tests/mastership.rs"),
-    // Fetches ask for no ranges: a 206 is refused before it is judged.
-    (Reason::Range, "cache/src/semantics/storable/tests.rs"),
     (Reason::Quota, "cache/src/disk/admission.rs"),
 ];
 
@@ -40,6 +42,10 @@ enum Side<'a> {
     Fields(&'a [&'a str]),
     /// Answers so.
     Answers(&'a [&'a str]),
+    /// Writes this head and nothing more.
+    Stalls(&'a str),
+    /// Would answer with 200, but is not asked by what is tested: the request is passed through.
+    Passed,
     /// Nobody is there.
     Away,
     /// No side is master.
@@ -51,9 +57,34 @@ impl Side<'_> {
         match self {
             Self::Fields(fields) => fields.iter().map(|fields| ok(fields)).collect(),
             Self::Answers(answers) => answers.iter().map(|&answer| answer.to_owned()).collect(),
-            Self::Away | Self::Vacant => Vec::new(),
+            Self::Stalls(head) => vec![head.to_owned()],
+            Self::Passed | Self::Away | Self::Vacant => Vec::new(),
         }
     }
+
+    /// The answer to the request of this number, as explain is told it.
+    fn given(self, number: usize) -> Value {
+        match self {
+            Self::Passed => json!({}),
+            Self::Away | Self::Vacant => json!("none"),
+            Self::Fields(_) | Self::Answers(_) | Self::Stalls(_) => {
+                let answers = self.answers();
+                let (head, _) = answers[number].split_once("\r\n\r\n").unwrap();
+                let (first, lines) = head.split_once("\r\n").unwrap();
+                let status: u16 = first.split(' ').nth(1).unwrap().parse().unwrap();
+                json!({ "status": status, "headers": headers(lines) })
+            }
+        }
+    }
+}
+
+/// Field lines as JSON has them.
+fn headers(lines: &str) -> Value {
+    let mut headers = serde_json::Map::new();
+    for (name, value) in lines.lines().filter_map(|line| line.split_once(": ")) {
+        headers.insert(name.to_owned(), value.into());
+    }
+    headers.into()
 }
 
 fn ok(fields: &str) -> String {
@@ -62,15 +93,22 @@ fn ok(fields: &str) -> String {
 
 async fn node(change: impl FnOnce(&mut Site), side: Side<'_>) -> TestNode {
     let answers = side.answers().into_iter().map(|answer| &*answer.leak());
-    let script: Vec<_> = answers.map(|answer| vec![Act::Answer(answer)]).collect();
-    let node = TestNode::new(change);
+    let act = match side {
+        Side::Stalls(_) => Act::Stall,
+        _ => Act::Answer,
+    };
+    let script: Vec<_> = answers.map(|answer| vec![act(answer)]).collect();
+    let mut node = TestNode::new(change);
+    // Nothing gets older between a question and the request.
+    let clock = ManualClock::starting_at(Timestamp::from_unix_seconds(1_800_000_000));
+    Arc::get_mut(&mut node.edge).unwrap().clock = WallClock::Manual(clock);
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
     let addr: SocketAddr = match side {
-        Side::Fields(_) | Side::Answers(_) => ScriptedSide::play(script).addr,
-        Side::Away | Side::Vacant => nowhere,
+        Side::Fields(_) | Side::Answers(_) | Side::Stalls(_) => ScriptedSide::play(script).addr,
+        Side::Passed | Side::Away | Side::Vacant => nowhere,
     };
     let state = if matches!(side, Side::Vacant) {
         VACANT
@@ -88,7 +126,7 @@ async fn ask(edge: &Arc<Edge>, head: &str) -> Option<Reason> {
     let request = guard::parse_http1(head, client.scheme(), &edge.limits)
         .unwrap()
         .request;
-    let (now, wall) = (clock::monotonic(), WallClock::System.now());
+    let (now, wall) = (clock::monotonic(), edge.clock.now());
     let mut exchange = Exchange::begin(client, edge.request_ids.next(), now, wall);
     exchange.asked = Asked::of(&request);
     if let Answer::Respond(response) =
@@ -99,27 +137,26 @@ async fn ask(edge: &Arc<Edge>, head: &str) -> Option<Reason> {
     exchange.reason
 }
 
-/// What explain says of the request with these lines.
-async fn explained(edge: &Arc<Edge>, lines: &str) -> Value {
-    let mut headers = serde_json::Map::new();
-    for (name, value) in lines.lines().filter_map(|line| line.split_once(": ")) {
-        headers.insert(name.to_owned(), value.into());
-    }
-    let question = json!({ "url": "http://example.test/", "headers": headers });
+/// What explain says of the request with these lines, and with this answer of the side.
+async fn explained(edge: &Arc<Edge>, lines: &str, answer: Value) -> Value {
+    let url = "http://example.test/";
+    let question = json!({ "url": url, "headers": headers(lines), "answer": answer });
     let question = Question::parse(question.to_string().as_bytes()).unwrap();
     let asked = explain::Asked::of(edge, &question).unwrap();
     explain::explain(edge, &asked).await
 }
 
-/// Explain said what then was done: the very reason, or that the answer would decide and might give this one.
+/// With the answer, explain said the very reason; without it, too, or that the answer would decide and might give this one.
 #[track_caller]
-fn agree(said: &Value, done: Option<Reason>) {
+fn agree(said: &Value, without: &Value, done: Option<Reason>) {
     let done = done.map(Reason::as_str);
-    let decides = said["answer_decides"].as_array().unwrap();
-    let left_open = done.is_some_and(|word| decides.iter().any(|open| open == word));
+    assert_eq!(said["reason"], json!(done), "{said}");
+    assert_eq!(said["answer_decides"], json!([]), "{done:?}: {said}");
+    let decides = without["answer_decides"].as_array().unwrap();
+    let left_open = done.is_none_or(|word| decides.iter().any(|open| open == word));
     assert!(
-        said["reason"] == json!(done) || left_open,
-        "{done:?}: {said}"
+        without["reason"] == json!(done) || left_open,
+        "{done:?}: {without}"
     );
 }
 
@@ -138,33 +175,39 @@ async fn check(
     side: Side<'_>,
     heads: &[&str],
 ) {
-    let node = node(site, side).await;
+    let mut node = node(site, side).await;
+    if let Side::Stalls(_) = side {
+        Arc::get_mut(&mut node.edge).unwrap().limits.orphan_fill = 10;
+    }
     let mut last = None;
-    for head in heads {
-        let said = explained(&node.edge, head).await;
-        assert_eq!(
-            said,
-            explained(&node.edge, head).await,
-            "asking changes nothing"
-        );
+    for (number, head) in heads.iter().enumerate() {
+        let without = explained(&node.edge, head, Value::Null).await;
+        let said = explained(&node.edge, head, side.given(number)).await;
+        let again = explained(&node.edge, head, side.given(number)).await;
+        assert_eq!(said, again, "asking changes nothing");
         last = ask(&node.edge, &format!("{GET}{head}")).await;
-        agree(&said, last);
+        agree(&said, &without, last);
     }
     assert_eq!(last, Some(reason), "{heads:?}");
     produced.insert(reason);
 }
 
 /// An answer of this kind is not stored for this reason, which explain knows from then on, and the next request is told so.
-async fn check_learned(reason: Reason, lines: &str, answer: &str) {
-    let node = node(safe, Side::Answers(&[answer, answer])).await;
+async fn check_learned(produced: &mut HashSet<Reason>, reason: Reason, lines: &str, answer: &str) {
+    let side = Side::Answers(&[answer, answer]);
+    let node = node(safe, side).await;
     let head = format!("{GET}{lines}");
     assert_eq!(ask(&node.edge, &head).await, Some(reason));
-    let said = explained(&node.edge, lines).await;
+    let said = explained(&node.edge, lines, Value::Null).await;
     assert_eq!(said["reason"], "predicted-uncacheable", "{said}");
+    let known = explained(&node.edge, lines, side.given(1)).await;
+    agree(&known, &said, Some(Reason::PredictedUncacheable));
+    assert_eq!(known["answer"]["why"], reason.as_str(), "{known}");
     assert_eq!(said["learned"], reason.as_str(), "{said}");
     assert_eq!(said["decision"], "fetch", "{said}");
     let next = ask(&node.edge, &head).await;
     assert_eq!(next, Some(Reason::PredictedUncacheable), "{reason:?}");
+    produced.insert(Reason::PredictedUncacheable);
 }
 
 const fn as_is(_: &mut Site) {}
@@ -210,7 +253,7 @@ async fn of_requests(produced: &mut HashSet<Reason>) {
         (Reason::ProfileOff, off, ""),
         (Reason::RouteOff, off_by_a_route, ""),
     ] {
-        check(produced, reason, site, Side::Away, &[head]).await;
+        check(produced, reason, site, Side::Passed, &[head]).await;
     }
 }
 
@@ -239,7 +282,7 @@ async fn of_answers(produced: &mut HashSet<Reason>) {
         (Reason::CookieUnknown, "Cookie: a=b\r\n", "ETag: \"a\"\r\n"),
     ] {
         check(produced, reason, safe, Side::Fields(&[answer]), &[head]).await;
-        check_learned(reason, head, &ok(answer)).await;
+        check_learned(produced, reason, head, &ok(answer)).await;
     }
     let huge = "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\nCache-Control: max-age=9\r\n\r\n";
     check(
@@ -260,6 +303,10 @@ async fn of_answers(produced: &mut HashSet<Reason>) {
         &[""],
     )
     .await;
+    // The range begins where nobody waits for the fill to come.
+    let slow = "HTTP/1.1 200 OK\r\nContent-Length: 200\r\nCache-Control: max-age=9\r\n\r\n";
+    let range = "Range: bytes=100-\r\n";
+    check(produced, Reason::Range, as_is, Side::Stalls(slow), &[range]).await;
 }
 
 /// What happens to a stored response that is stale.
@@ -293,7 +340,7 @@ async fn of_purged_ones(produced: &mut HashSet<Reason>) {
         mode: Mode::Soft,
     };
     node.edge.cache.purge(all).await.unwrap();
-    let said = explained(&node.edge, "").await;
+    let said = explained(&node.edge, "", Side::Fields(&[fresh]).given(0)).await;
     assert_eq!(
         (&said["reason"], &said["stored"]["purged"]),
         (&json!("purged"), &json!("soft"))
@@ -321,6 +368,10 @@ async fn each_reason_is_produced_by_a_request_or_by_a_test_that_is_named() {
         assert!(
             named.iter().any(|name| text.contains(name)),
             "{reason:?} in {path}"
+        );
+        assert!(
+            reason == Reason::Quota || text.contains("explain"),
+            "{reason:?} is explained in {path}"
         );
         produced.insert(reason);
     }

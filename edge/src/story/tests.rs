@@ -13,8 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::clock::{ManualClock, WallClock};
+use crate::control::explain::{self, Question};
 use crate::exchange::Asked;
 use crate::message::Content;
 use crate::origin::testing::TestNode;
@@ -139,6 +142,15 @@ impl Scene {
             mode,
         };
         self.node.edge.cache.purge(purge).await.unwrap();
+    }
+
+    /// What explain says of a request for `/` now; `question`: members besides its URL.
+    async fn explained(&self, question: Value) -> Value {
+        let mut question = question;
+        question["url"] = "http://example.test/".into();
+        let question = Question::parse(question.to_string().as_bytes()).unwrap();
+        let asked = explain::Asked::of(&self.node.edge, &question).unwrap();
+        explain::explain(&self.node.edge, &asked).await
     }
 
     fn held(&self) -> usize {
@@ -430,8 +442,23 @@ async fn what_always_needs_validation_is_validated_by_each_on_its_own() {
 async fn who_waited_long_enough_for_another_ones_fetch_makes_its_own() {
     let short = |edge: &mut Edge| edge.limits.collapse_wait = Duration::from_millis(10);
     let mut scene = Scene::with(short).await;
+    let waits = |said: &Value| {
+        let open = said["answer_decides"].as_array().unwrap();
+        let waits = open.iter().any(|reason| reason == "collapse-timeout");
+        assert_eq!(said["under_way"], waits, "{said}");
+        waits
+    };
+    assert!(!waits(&scene.explained(json!({})).await), "nobody asks");
     let one = scene.ask("").await;
     let stuck = scene.next().await;
+    assert!(waits(&scene.explained(json!({})).await));
+    let given = scene.explained(json!({ "answer": {} })).await;
+    assert_eq!(given["answer_decides"], json!(["collapse-timeout"]));
+    let reload = json!({ "headers": { "Cache-Control": "no-cache" } });
+    assert!(
+        !waits(&scene.explained(reload).await),
+        "it waits for nobody"
+    );
     let other = scene.ask("").await;
     scene.next().await.answer(PUBLIC).await;
     let got = other.await.unwrap();

@@ -6,10 +6,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value};
 
-use super::{Client, FieldError, TlsFacts};
+use super::{Client, FieldError, Given, TlsFacts};
 use crate::control::purge::CallError;
 
 /// Field lines that a question may have. A request has no more: `limits.head_fields` is 200 unless it is changed.
@@ -24,11 +24,13 @@ pub struct Question {
     target: String,
     fields: Vec<(String, String)>,
     client: Option<IpAddr>,
+    given: Option<Given>,
 }
 
 impl Question {
-    /// Reads `{method, url, headers, client}`: the method is GET where none is given, headers are an object of texts or of lists of them, and
-    /// `client` is the address that the request would come from.
+    /// Reads `{method, url, headers, client, answer}`: the method is GET where none is given, headers are an object of texts or of lists of them,
+    /// `client` is the address that the request would come from, and `answer` what the side would say: `{status, headers}`, with 200 where no
+    /// status is given, or `"none"`.
     ///
     /// # Errors
     /// All its problems.
@@ -51,9 +53,15 @@ impl Question {
             target,
             fields: reader.fields(),
             client: reader.client(),
+            given: reader.given(),
         };
         reader.finish()?;
         Ok(question)
+    }
+
+    /// What the side would say; `None`: the question does not tell.
+    pub(super) const fn given(&self) -> Option<&Given> {
+        self.given.as_ref()
     }
 
     /// The head that a client would send.
@@ -136,12 +144,25 @@ impl Reader {
     }
 
     fn fields(&mut self) -> Vec<(String, String)> {
+        let members = self.members.remove("headers");
+        let fields = self.lines("/headers", members);
+        if fields.len() > FIELDS_MAX {
+            self.wrong(
+                "/headers",
+                format!("{} lines; at most {FIELDS_MAX}", fields.len()),
+            );
+        }
+        fields
+    }
+
+    /// Field lines, as an object has them.
+    fn lines(&mut self, pointer: &str, members: Option<Value>) -> Vec<(String, String)> {
         const EXPECTED: &str = "expected an object: names, and texts or lists of texts";
-        let members = match self.members.remove("headers") {
+        let members = match members {
             None | Some(Value::Null) => return Vec::new(),
             Some(Value::Object(members)) => members,
             Some(_) => {
-                self.wrong("/headers", EXPECTED);
+                self.wrong(pointer, EXPECTED);
                 return Vec::new();
             }
         };
@@ -154,21 +175,69 @@ impl Reader {
             for line in lines {
                 match line {
                     Value::String(line) if is_line(&name) && is_line(&line) => {
-                        fields.push((name.clone(), line))
+                        fields.push((name.clone(), line));
                     }
                     Value::String(_) => self.wrong(
-                        "/headers",
+                        pointer,
                         format!("{name:?}: a line break, or another control character"),
                     ),
-                    _ => self.wrong("/headers", EXPECTED),
+                    _ => self.wrong(pointer, EXPECTED),
                 }
             }
         }
-        if fields.len() > FIELDS_MAX {
+        fields
+    }
+
+    fn given(&mut self) -> Option<Given> {
+        let mut members = match self.members.remove("answer") {
+            None | Some(Value::Null) => return None,
+            Some(Value::String(text)) if text == "none" => return Some(Given::None),
+            Some(Value::Object(members)) => members,
+            Some(_) => {
+                self.wrong("/answer", "expected {status, headers}, or \"none\"");
+                return None;
+            }
+        };
+        let status = self.status(members.remove("status"));
+        let fields = self.answered(members.remove("headers"));
+        for name in members.keys() {
+            self.wrong(format!("/answer/{}", escape(name)), "unknown member");
+        }
+        Some(Given::Answer { status, fields })
+    }
+
+    fn status(&mut self, status: Option<Value>) -> StatusCode {
+        let Some(status) = status.filter(|status| !status.is_null()) else {
+            return StatusCode::OK;
+        };
+        let number = status
+            .as_u64()
+            .and_then(|number| u16::try_from(number).ok());
+        let status = number.and_then(|number| StatusCode::from_u16(number).ok());
+        let status = status.filter(|status| !status.is_informational());
+        status.unwrap_or_else(|| {
+            self.wrong("/answer/status", "expected a final status, 200 to 999");
+            StatusCode::OK
+        })
+    }
+
+    fn answered(&mut self, members: Option<Value>) -> HeaderMap {
+        const POINTER: &str = "/answer/headers";
+        let lines = self.lines(POINTER, members);
+        if lines.len() > FIELDS_MAX {
             self.wrong(
-                "/headers",
-                format!("{} lines; at most {FIELDS_MAX}", fields.len()),
+                POINTER,
+                format!("{} lines; at most {FIELDS_MAX}", lines.len()),
             );
+            return HeaderMap::new();
+        }
+        let mut fields = HeaderMap::with_capacity(lines.len());
+        for (name, value) in &lines {
+            let line = HeaderName::from_bytes(name.as_bytes()).ok();
+            match line.zip(HeaderValue::from_str(value).ok()) {
+                Some((name, value)) => drop(fields.append(name, value)),
+                None => self.wrong(POINTER, format!("{name:?} is no field of HTTP")),
+            }
         }
         fields
     }
@@ -185,10 +254,7 @@ impl Reader {
     fn finish(mut self) -> Result<(), CallError> {
         let unknown: Vec<String> = self.members.keys().cloned().collect();
         for name in unknown {
-            self.wrong(
-                format!("/{}", name.replace('~', "~0").replace('/', "~1")),
-                "unknown member",
-            );
+            self.wrong(format!("/{}", escape(&name)), "unknown member");
         }
         if self.errors.is_empty() {
             Ok(())
@@ -196,6 +262,11 @@ impl Reader {
             Err(CallError::Fields(self.errors))
         }
     }
+}
+
+/// A name as one token of a JSON pointer (RFC 6901 §3).
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// Scheme, authority, and path with query.
@@ -250,6 +321,31 @@ mod tests {
     }
 
     #[test]
+    fn a_question_may_bring_the_answer_of_the_side() {
+        let given = |answer: Value| {
+            let question = json!({ "url": "http://a.test/", "answer": answer });
+            let question = Question::parse(question.to_string().as_bytes()).expect("a question");
+            question.given().cloned()
+        };
+        assert_eq!(given(Value::Null), None);
+        assert_eq!(given(json!("none")), Some(Given::None));
+        let empty = Given::Answer {
+            status: StatusCode::OK,
+            fields: HeaderMap::new(),
+        };
+        assert_eq!(given(json!({})), Some(empty));
+        let answer = json!({ "status": 404, "headers": { "Vary": ["a", "b"], "x": "é" } });
+        let Some(Given::Answer { status, fields }) = given(answer) else {
+            panic!("an answer");
+        };
+        assert_eq!(
+            (status, fields.get_all("vary").iter().count()),
+            (StatusCode::NOT_FOUND, 2)
+        );
+        assert_eq!(fields["x"].as_bytes(), "é".as_bytes());
+    }
+
+    #[test]
     fn all_problems_of_a_question_are_told_at_once() {
         let check = |question: Value, expected: &[&str]| {
             let error = Question::parse(question.to_string().as_bytes()).expect_err("problems");
@@ -264,6 +360,15 @@ mod tests {
         check(json!({ "url": "ftp://a.test/" }), &["/url"]);
         check(json!({ "url": "http:///x" }), &["/url"]);
         check(json!({ "url": "http://a.test/\r\nX: y" }), &["/url"]);
+        let of_answer = json!({ "url": "http://a.test/", "answer": { "status": 103, "headers": { "A b": "c" }, "x": 1 } });
+        check(
+            of_answer,
+            &["/answer/status", "/answer/headers", "/answer/x"],
+        );
+        check(
+            json!({ "url": "http://a.test/", "answer": "some" }),
+            &["/answer"],
+        );
         let all = json!({ "method": "G T", "url": 1, "headers": { "A": "b\r\nC: d" }, "client": "me", "x/y": 1 });
         check(all, &["/method", "/url", "/headers", "/client", "/x~1y"]);
         assert!(matches!(Question::parse(b"[]"), Err(CallError::Syntax(_))));

@@ -1,7 +1,6 @@
 //! What becomes of requests and fetches under way when the live master changes.
 
 use super::*;
-use crate::control::explain::{self, Question};
 use crate::origin::master::{self, NoRoute};
 
 const STEPS_DOWN: &str = r#""phase":"switching","master":null,"reason":"standby""#;
@@ -66,6 +65,16 @@ async fn what_ends_after_its_epoch_is_not_stored() {
 #[tokio::test]
 async fn what_is_answered_after_its_epoch_is_for_its_client_alone() {
     let mut scene = Scene::new().await;
+    // That an epoch will end, only time tells.
+    let said = scene.explained(json!({})).await;
+    let open = said["answer_decides"].as_array().unwrap();
+    assert!(open.contains(&json!("epoch-ended")), "{said}");
+    let given = json!({ "answer": { "headers": { "Cache-Control": "max-age=60" } } });
+    let said = scene.explained(given).await;
+    assert_eq!(
+        (&said["reason"], &said["answer_decides"]),
+        (&Value::Null, &json!([]))
+    );
     let (one, other) = (scene.ask("").await, scene.ask("").await);
     let old = scene.next().await;
     scene.switch().await;
@@ -142,6 +151,12 @@ async fn a_master_that_fails_is_spared_and_asked_now_and_then() {
     let mut scene = Scene::new().await;
     fails(&mut scene).await;
     for _ in 0..3 {
+        let said = scene.explained(json!({})).await;
+        assert_eq!(
+            (&said["decision"], &said["reason"], &said["status"]),
+            (&json!("refuse"), &json!("breaker"), &json!(503))
+        );
+        assert_eq!(said["answer_decides"], json!([]));
         let got = scene.ask("").await.await.unwrap();
         assert_eq!(
             (got.status, &*got.cache),
@@ -149,6 +164,10 @@ async fn a_master_that_fails_is_spared_and_asked_now_and_then() {
         );
     }
     scene.clock.advance(Duration::from_secs(1));
+    for _ in 0..3 {
+        let said = scene.explained(json!({})).await;
+        assert_eq!(said["decision"], "fetch", "to ask is not to go: {said}");
+    }
     assert_eq!(scene.told("", FAILED).await.text, "down");
     assert_eq!(scene.ask("").await.await.unwrap().status, 503);
     for _ in 0..12 {
@@ -175,9 +194,7 @@ async fn while_a_master_is_spared_what_is_stored_answers_at_once() {
         let got = scene.told("", FAILED).await;
         assert!(got.cache.contains("detail=stale-if-error"), "{}", got.cache);
     }
-    let question = Question::parse(br#"{"url": "http://example.test/"}"#).unwrap();
-    let asked = explain::Asked::of(&scene.node.edge, &question).unwrap();
-    let said = explain::explain(&scene.node.edge, &asked).await;
+    let said = scene.explained(json!({})).await;
     assert_eq!(
         (&said["decision"], &said["reason"]),
         (&"serve-stale".into(), &"breaker".into())
@@ -202,6 +219,13 @@ async fn while_a_master_is_spared_what_is_stored_answers_at_once() {
 async fn what_is_passed_through_is_spared_too() {
     let mut scene = Scene::new().await;
     fails(&mut scene).await;
+    let said = scene
+        .explained(json!({ "headers": { "Cache-Control": "no-store" } }))
+        .await;
+    assert_eq!(
+        (&said["decision"], &said["reason"]),
+        (&json!("refuse"), &json!("breaker"))
+    );
     let got = scene.ask("Cache-Control: no-store\r\n").await;
     let got = got.await.unwrap();
     assert_eq!(
