@@ -208,7 +208,7 @@ fn answers() -> Vec<(&'static str, Value, u16, Value, Option<&'static str>)> {
         ),
         (
             "too-large",
-            none.clone(),
+            none,
             200,
             json!({ "Cache-Control": "max-age=9", "Content-Length": "2000000000" }),
             Some("too-large"),
