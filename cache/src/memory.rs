@@ -140,23 +140,32 @@ impl MemoryTier {
     ///
     /// Whoever holds this lock may take those of the disk's catalog; nobody takes it the other way round.
     pub(crate) fn insert(&self, variant: &Arc<Variant>, allowed: impl FnOnce() -> bool) -> bool {
-        let primary = variant.key.primary();
-        {
+        let prepare = || allowed().then(|| Arc::clone(variant));
+        self.insert_with(variant.key.primary(), prepare, |_| ())
+            .is_some()
+    }
+
+    /// The same for what `prepare` makes, if anything; `then` is done with it when it is in. All under the lock of the key, so that
+    /// whoever comes meanwhile finds everything done or nothing.
+    pub(crate) fn insert_with<T>(
+        &self,
+        primary: u128,
+        prepare: impl FnOnce() -> Option<Arc<Variant>>,
+        then: impl FnOnce(&Arc<Variant>) -> T,
+    ) -> Option<T> {
+        let done = {
             let mut shard = self.shard(primary).lock();
-            if !allowed() {
-                return false;
-            }
+            let variant = prepare()?;
             let before = shard.measure();
-            let Some(list) = self.with_variant(shard.get(primary), variant) else {
-                return false;
-            };
-            shard.put(primary, list, self.queue_for(variant));
+            let list = self.with_variant(shard.get(primary), &variant)?;
+            shard.put(primary, list, self.queue_for(&variant));
             self.count(before, shard.measure());
             self.make_room(&mut shard, Some(primary));
-        }
+            then(&variant)
+        };
         self.make_room_elsewhere();
         self.measure();
-        true
+        Some(done)
     }
 
     /// A variant is on its way to the disk: its key makes room before what is nowhere else.

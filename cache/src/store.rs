@@ -305,21 +305,21 @@ impl Cache {
         let old = &handle.variant;
         let judged = self.purges.judge(&old.facts(), old.birth);
         let is_same_vary = old.response.vary == response.vary;
-        if judged == Verdict::Dead || !is_same_vary || !self.is_stored(old) {
+        if judged == Verdict::Dead || !is_same_vary {
             return false;
         }
-        let variant = Arc::new(Variant {
+        let variant = Variant {
             key: old.key.clone(),
             tags: tags_of(&response, &self.purges),
             response: Arc::new(response),
             selected_by: old.selected_by,
             content: old.content.clone(),
             birth: handle.seen,
-            version: self.next_version(),
+            version: old.version,
             on_disk: OnDisk::default(),
             is_held: AtomicBool::new(false),
-        });
-        let Some(stored) = self.keep(variant) else {
+        };
+        let Some(stored) = self.keep(variant, || self.is_stored(old)) else {
             return false;
         };
         self.write_to_disk(stored).await;
@@ -469,17 +469,18 @@ impl Cache {
         if self.purges.judge(&fill.facts(), fill.birth) == Verdict::Dead {
             return None;
         }
-        self.keep(Arc::new(Variant {
+        let variant = Variant {
             key: fill.key.detached(),
             response: Arc::clone(&fill.response),
             selected_by: fill.variant,
             content,
             birth: fill.birth,
-            version: self.next_version(),
+            version: fill.object,
             tags: Arc::clone(&fill.tags),
             on_disk: OnDisk::default(),
             is_held: AtomicBool::new(false),
-        }))
+        };
+        self.keep(variant, || true)
     }
 
     /// Writes what was committed to disk. When that stalls, the older version there is killed for good.
@@ -501,13 +502,20 @@ impl Cache {
         }
     }
 
-    /// Puts a variant into memory, and what it replaces out of reach.
-    fn keep(&self, variant: Arc<Variant>) -> Option<Stored> {
-        if !self.memory.insert(&variant, || true) {
-            return None;
-        }
-        let claim = self.disk.claim(&variant);
-        Some(Stored { variant, claim })
+    /// Puts a new version into memory, and what it replaces out of reach, in both tiers at once; unless `allowed`, asked then, says no. So
+    /// versions are numbered in the order in which they take each other's place.
+    fn keep(&self, variant: Variant, allowed: impl FnOnce() -> bool) -> Option<Stored> {
+        let primary = variant.key.primary();
+        let numbered = || {
+            let version = self.next_version();
+            Arc::new(Variant { version, ..variant })
+        };
+        let claimed = |variant: &Arc<Variant>| Stored {
+            variant: Arc::clone(variant),
+            claim: self.disk.claim(variant),
+        };
+        let prepare = || allowed().then(numbered);
+        self.memory.insert_with(primary, prepare, claimed)
     }
 
     fn next_version(&self) -> Version {

@@ -555,3 +555,35 @@ async fn partitions_are_durable_and_never_reused() {
     assert_eq!(again[1..], [first[1], first[0]]);
     assert!(!first.contains(&again[0]) && again[0] != bench.site);
 }
+
+/// Both at once, many times over: a newer version stays, whichever came first.
+#[test]
+fn what_is_freshened_never_takes_the_place_of_what_was_stored_meanwhile() {
+    let place = directory();
+    let bench = Bench::open(memory_only(&place));
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+    };
+    let (one, two) = (runtime(), runtime());
+    for round in 0..5_000 {
+        one.block_on(bench.store("/", plain("one"), Bytes::new()));
+        let handle = one.block_on(bench.hit("/")).unwrap().handle;
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                two.block_on(bench.cache.freshen(&handle, plain("freshened")));
+            });
+            start.wait();
+            let mut lead = bench.cache.lead_apart(&bench.key("/"));
+            lead.sent();
+            let (writer, filling) = lead.begin(plain("two"), 0, Some(0));
+            drop(filling);
+            one.block_on(writer.finish()).unwrap();
+        });
+        let stored = one.block_on(bench.stored("/")).unwrap();
+        assert_eq!(stored.0, "two", "{round}");
+    }
+}
