@@ -472,6 +472,19 @@ async fn volumes_that_come_and_go_never_bring_back_an_older_version() {
     assert!(hits > 60, "{hits}");
 }
 
+/// Waits until so many volumes serve.
+async fn in_service(bench: &Bench, volumes: i64) {
+    let gauge = &bench.cache.metrics.volumes;
+    let gauge = gauge.with_label_values(&["in_service"]);
+    let reached = async {
+        while gauge.get() != volumes {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(20);
+    tokio::time::timeout(limit, reached).await.unwrap();
+}
+
 /// The same within one session: while a volume is away its keys are on another, and what that had before is older.
 #[tokio::test]
 async fn a_volume_that_fails_twice_never_brings_back_what_was_elsewhere_meanwhile() {
@@ -494,22 +507,9 @@ async fn a_volume_that_fails_twice_never_brings_back_what_was_elsewhere_meanwhil
         newest += 1;
         store(&bench, "/", newest, 2_000).await;
         bench.flushed().await;
+        in_service(&bench, 1).await;
         bench.cache.pass_minute();
-        let serves = async {
-            while bench
-                .cache
-                .metrics
-                .volumes
-                .with_label_values(&["in_service"])
-                .get()
-                != 2
-            {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(20), serves)
-            .await
-            .unwrap();
+        in_service(&bench, 2).await;
         bench.cache.loaded().await;
         bench.cache.forget_memory();
         let found = version(&bench, "/", 2_000).await;
