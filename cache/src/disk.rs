@@ -337,14 +337,41 @@ impl Disk {
             return false;
         };
         // A little later is early enough.
-        if !mount.shelf.sink.has_room() {
-            return false;
+        mount.shelf.sink.has_room()
+            && self.hand_in(&mount, variant, whole, Moment::MemoryHit(hits))
+    }
+
+    /// Hands in what was hit in memory and is nowhere else, when the store closes. Waits only for room in the queue. The bytes of content
+    /// that are written.
+    pub(crate) async fn save(&self, variant: &Arc<Variant>) -> u64 {
+        let Content::Whole(whole) = &variant.content else {
+            return 0;
+        };
+        let mount = self.mount_of(variant.key.primary());
+        let (Some(mount), 1..) = (mount, variant.on_disk.hits()) else {
+            return 0;
+        };
+        mount.shelf.sink.room().await;
+        if self.hand_in(&mount, variant, whole, Moment::Stop) {
+            whole.len() as u64
+        } else {
+            0
         }
+    }
+
+    /// Hands in what is in memory since a while, if that is admitted.
+    fn hand_in(
+        &self,
+        mount: &Mount,
+        variant: &Arc<Variant>,
+        whole: &Bytes,
+        moment: Moment,
+    ) -> bool {
         let (volume, filed) = (mount.volume(), self.filed(variant));
         let Some(claim) = Claim::late(volume, filed, variant, || variant.is_held()) else {
             return false;
         };
-        let decided = self.decide(variant, &claim, Moment::MemoryHit(hits));
+        let decided = self.decide(variant, &claim, moment);
         let is_admitted = matches!(decided, Admission::Write(_));
         if is_admitted {
             self.put_whole(&mount.shelf, variant, whole, claim);
@@ -451,7 +478,7 @@ impl Disk {
         mount.volume().retire(volume::Outage::Failing);
     }
 
-    #[cfg(test)]
+    /// Waits until everything handed in is durable.
     pub(crate) async fn flush(&self) {
         for mount in self.mounts.online() {
             // Twice: the head of long content is handed in when its piece is written.

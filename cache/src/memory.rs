@@ -55,6 +55,14 @@ pub(crate) enum Found {
     Nothing,
 }
 
+/// How far somebody has gone through everything.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
+    shard: usize,
+    place: usize,
+    passed: usize,
+}
+
 /// The memory tier.
 #[derive(Debug)]
 pub(crate) struct MemoryTier {
@@ -190,23 +198,36 @@ impl MemoryTier {
         goes_on: impl Fn() -> bool,
     ) -> Option<Tick> {
         let mut oldest = Tick::FOREVER;
-        let mut swept = 0;
-        for shard in &self.shards {
-            let mut from = 0;
-            // Judged without the lock. What comes meanwhile where one has been looked already is passed over.
-            while let Some(some) = { shard.lock().some_from(from, SWEPT_TOGETHER) } {
-                let all = some.iter().flat_map(Held::list);
-                let (dead, live): (Vec<_>, Vec<_>) = all.partition(|variant| is_dead(variant));
-                oldest = live.iter().map(|live| live.birth).fold(oldest, Tick::min);
-                self.remove_all(shard, &dead);
-                from += SWEPT_TOGETHER;
-                swept += SWEPT_TOGETHER;
-                if swept % STEP == 0 && !goes_on() {
-                    return None;
-                }
+        let mut cursor = Cursor::default();
+        // Judged without the lock.
+        while let Some((shard, some)) = self.next(&mut cursor) {
+            let all = some.iter().flat_map(Held::list);
+            let (dead, live): (Vec<_>, Vec<_>) = all.partition(|variant| is_dead(variant));
+            oldest = live.iter().map(|live| live.birth).fold(oldest, Tick::min);
+            self.remove_all(shard, &dead);
+            if cursor.passed.is_multiple_of(STEP) && !goes_on() {
+                return None;
             }
         }
         Some(oldest)
+    }
+
+    /// Some more of what is held; `None` when that was all. What comes meanwhile where one has been already is passed over.
+    pub(crate) fn some(&self, cursor: &mut Cursor) -> Option<Vec<Arc<Variant>>> {
+        let (_, some) = self.next(cursor)?;
+        Some(some.iter().flat_map(Held::list).cloned().collect())
+    }
+
+    fn next(&self, cursor: &mut Cursor) -> Option<(&Mutex<Shard>, Vec<Held>)> {
+        while let Some(shard) = self.shards.get(cursor.shard) {
+            if let Some(some) = { shard.lock().some_from(cursor.place, SWEPT_TOGETHER) } {
+                cursor.place += SWEPT_TOGETHER;
+                cursor.passed += SWEPT_TOGETHER;
+                return Some((shard, some));
+            }
+            (cursor.shard, cursor.place) = (cursor.shard + 1, 0);
+        }
+        None
     }
 
     /// Takes versions out of a shard, those that are still there; what they were is given back without the lock.

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use log::{error, warn};
@@ -19,7 +20,7 @@ use crate::disk::shares::Quota;
 use crate::disk::{self, Claim, Disk, Mount, OnDisk};
 use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
-use crate::memory::{Found, MemoryTier};
+use crate::memory::{Cursor, Found, MemoryTier};
 use crate::metrics::Metrics;
 use crate::posted::Postings;
 use crate::prediction::{Asker, Predictions};
@@ -138,6 +139,10 @@ pub enum Body {
 const LOCK_FILE: &str = "store.lock";
 /// The share of the memory that fills may take, besides what is stored.
 const FILLS_SHARE: u64 = 2;
+/// Content that is written when the store closes because it was hit in memory, in bytes: half a second of a good disk, some of a bad one.
+const SAVED_BYTES_MAX: u64 = 256 << 20;
+/// How long that may take.
+const SAVING_MAX: Duration = Duration::from_secs(3);
 /// Versions that one session may give out: those of a later session are above all of them.
 const VERSIONS_PER_SESSION: u64 = 1 << 40;
 
@@ -390,9 +395,34 @@ impl Cache {
         self.disk.loaded().await;
     }
 
-    /// Writes what is not yet on disk and closes the volumes cleanly. The store still answers from memory afterwards.
+    /// Writes what is not yet on disk, and what was hit in memory alone, and closes the volumes cleanly. The store still answers from
+    /// memory afterwards.
     pub async fn close(&self) {
+        let saving = async {
+            self.save_used(SAVED_BYTES_MAX).await;
+            self.disk.flush().await;
+        };
+        if tokio::time::timeout(SAVING_MAX, saving).await.is_err() {
+            warn!("not all that was used in memory alone was written to disk within {SAVING_MAX:?}");
+        }
         self.disk.close().await;
+    }
+
+    /// Writes what was hit in memory and is not on disk, so that it is there after the next start; about `bytes_max` of content.
+    async fn save_used(&self, bytes_max: u64) {
+        let mut left = bytes_max;
+        let mut cursor = Cursor::default();
+        while let Some(some) = self.memory.some(&mut cursor) {
+            for variant in some {
+                if self.purges.judge(&variant.facts(), variant.birth) == Verdict::Dead {
+                    continue;
+                }
+                left = left.saturating_sub(self.disk.save(&variant).await);
+                if left == 0 {
+                    return;
+                }
+            }
+        }
     }
 
     #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Is a response worth writing to disk? And if not, why not?
 //!
-//! Asked at every fill that is done and at a hit in memory of what is not on disk yet. Flash wears out by what is written, and most of
+//! Asked at every fill that is done, at a hit in memory of what is not on disk yet, and for that when the store closes. Flash wears out by what is written, and most of
 //! what is fetched is never asked for again: after the ring has wrapped, use decides. Pure: every fact is an argument, chance included.
 //! Invariant: what replaces a record on disk is always written, so that no older version can come back.
 
@@ -22,6 +22,8 @@ pub enum Moment {
     },
     /// It was found in memory, for the so-and-so-many-th time since it was fetched.
     MemoryHit(u8),
+    /// It was found in memory at least once, and the store closes.
+    Stop,
 }
 
 /// What a site wants written.
@@ -120,6 +122,7 @@ const fn worth(facts: &Facts) -> Admission {
     match (facts.policy, facts.moment) {
         (Policy::All, _) => Admission::Write(Why::Policy),
         (Policy::Used, Moment::Fill { is_recalled: true }) => Admission::Write(Why::Recalled),
+        (Policy::Used, Moment::Stop) => Admission::Write(Why::Used),
         (Policy::Used, Moment::MemoryHit(hits)) if hits >= MEMORY_HITS => {
             Admission::Write(Why::Used)
         }
@@ -172,6 +175,11 @@ mod tests {
                 expected,
             );
         }
+        let stop = Facts {
+            moment: Moment::Stop,
+            ..NEW
+        };
+        check(stop, Admission::Write(Why::Used));
         check(
             Facts {
                 policy: Policy::All,

@@ -40,6 +40,12 @@ impl OnDisk {
         self.0.store(0, Ordering::Release);
     }
 
+    /// Hits in memory of what is not on disk; none of what is.
+    pub(super) fn hits(&self) -> u8 {
+        let value = self.0.load(Ordering::Relaxed);
+        u8::try_from(value).unwrap_or(0)
+    }
+
     /// Counts a hit in memory; `None` when it is on disk.
     pub(super) fn count_hit(&self) -> Option<u8> {
         let value = self.0.load(Ordering::Relaxed);

@@ -104,6 +104,46 @@ async fn once_the_ring_has_turned_only_what_is_used_is_written() {
 }
 
 #[tokio::test]
+async fn a_clean_stop_writes_what_was_hit_in_memory_alone() {
+    let place = directory();
+    let config = CacheConfig {
+        memory: 8 << 20,
+        ..config(place.path(), &["disk"])
+    };
+    let bench = Bench::open(config.clone());
+    bench.cache.loaded().await;
+    fill_up(&bench, 0, 3).await;
+    let all = [
+        ("/unused", 5_000),
+        ("/hit", 5_000),
+        ("/long", 600_000),
+        ("/purged", 5_000),
+    ];
+    for (path, length) in all {
+        store(&bench, path, 1, length).await;
+        if path != "/unused" {
+            assert_eq!(bench.hit(path).await.unwrap().tier, Tier::Memory);
+        }
+    }
+    let purged = Purge::url(&bench.key("/purged"));
+    bench.cache.purge(purged).await.unwrap();
+    let before = bench.cache.taken_by(bench.site);
+    bench.cache.save_used(1).await;
+    bench.flushed().await;
+    let first = bench.cache.taken_by(bench.site) - before;
+    assert!(first > 0, "one is written, whatever it weighs");
+    bench.cache.close().await;
+    let saved = bench.cache.taken_by(bench.site) - before;
+    assert!(first < saved, "no more than it may");
+    drop(bench);
+    let bench = Bench::open(config);
+    bench.cache.loaded().await;
+    for ((path, length), expected) in all.into_iter().zip([None, Some(1), Some(1), None]) {
+        assert_eq!(version(&bench, path, length).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_partition_at_its_cap_writes_nothing_but_what_it_replaces() {
     let place = directory();
     let bench = open(place.path(), &["disk"]).await;
