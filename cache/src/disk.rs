@@ -337,8 +337,7 @@ impl Disk {
             return false;
         };
         // A little later is early enough.
-        mount.shelf.sink.has_room()
-            && self.hand_in(&mount, variant, whole, Moment::MemoryHit(hits))
+        mount.shelf.sink.has_room() && self.hand_in(&mount, variant, whole, Moment::MemoryHit(hits))
     }
 
     /// Hands in what was hit in memory and is nowhere else, when the store closes. Waits only for room in the queue. The bytes of content

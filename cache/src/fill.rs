@@ -174,6 +174,11 @@ impl FillWriter {
         let Some(mount) = self.fill.mount.upgrade() else {
             return;
         };
+        // Content whose length nobody announced may turn out to be more than its partition may have. What of it is on disk is lost, and
+        // counts until it is overwritten: the next attempt writes nothing.
+        if self.cache.is_capped(self.fill.key.partition(), piece.len()) {
+            self.give_up_storing();
+        }
         if self.fill.keeping() == Keeping::Window {
             return;
         }

@@ -403,7 +403,9 @@ impl Cache {
             self.disk.flush().await;
         };
         if tokio::time::timeout(SAVING_MAX, saving).await.is_err() {
-            warn!("not all that was used in memory alone was written to disk within {SAVING_MAX:?}");
+            warn!(
+                "not all that was used in memory alone was written to disk within {SAVING_MAX:?}"
+            );
         }
         self.disk.close().await;
     }
@@ -484,6 +486,11 @@ impl Cache {
     /// The largest content that is held in memory, in bytes.
     pub(crate) fn held_max(&self) -> u64 {
         self.memory.content_max()
+    }
+
+    /// Whether so many bytes more on disk would take a partition above its cap.
+    pub(crate) fn is_capped(&self, partition: Partition, bytes: usize) -> bool {
+        self.disk.is_capped(partition, bytes as u64)
     }
 
     /// The version that the pieces of a long fill carry, and where they go.

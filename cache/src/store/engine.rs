@@ -417,6 +417,35 @@ async fn long_content_counts_for_its_partition_until_it_is_overwritten() {
 }
 
 #[tokio::test]
+async fn content_of_unknown_length_is_not_written_beyond_the_cap_of_its_partition() {
+    const CAP: u64 = 4 << 20;
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    let quota = Quota {
+        cap: CAP,
+        ..Quota::default()
+    };
+    bench.cache.set_quota(bench.site, quota);
+    let whole = content(1, 8 << 20);
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        let (mut writer, filling) = bench.begin("/long", response("1", &[], &[]), None);
+        let reader = tokio::spawn(read_body(Body::Stream(filling.body)));
+        for at in (0..whole.len()).step_by(1 << 18) {
+            writer.write(whole.slice(at..at + (1 << 18))).await.unwrap();
+            bench.flushed().await;
+        }
+        writer.finish().await.unwrap();
+        // Whoever waited for it gets all of it.
+        assert!(reader.await.unwrap().unwrap() == whole);
+        assert_eq!(version(&bench, "/long", whole.len()).await, None);
+        taken.push(bench.cache.taken_by(bench.site));
+    }
+    assert!((CAP / 2..=CAP).contains(&taken[0]), "{taken:?}");
+    assert_eq!(taken[1..], [taken[0]; 2], "{taken:?}");
+}
+
+#[tokio::test]
 async fn a_volume_that_grows_or_shrinks_begins_empty_and_serves() {
     let place = directory();
     for (n, size) in [(1, 18 << 20), (2, 40 << 20), (3, 18 << 20)] {
@@ -521,7 +550,7 @@ async fn in_service(bench: &Bench, volumes: i64) {
             tokio::task::yield_now().await;
         }
     };
-    let limit = std::time::Duration::from_secs(20);
+    let limit = Duration::from_secs(20);
     tokio::time::timeout(limit, reached).await.unwrap();
 }
 

@@ -185,18 +185,27 @@ pub(crate) struct TestNode {
 
 impl TestNode {
     pub(crate) fn new(change: impl FnOnce(&mut Site)) -> Self {
+        Self::with_store(change, |_| {})
+    }
+
+    /// The same with another store than one of 16 MiB of memory.
+    pub(crate) fn with_store(
+        change: impl FnOnce(&mut Site),
+        change_store: impl FnOnce(&mut CacheConfig),
+    ) -> Self {
         provider();
         let place = tempfile::tempdir().unwrap();
         let registry = Registry::new();
         let limits = Limits::default();
         let side_connections = Arc::new(SideConnections::new(limits.side_connections));
         let data = place.path();
-        let config = CacheConfig {
+        let mut config = CacheConfig {
             data_dir: data.to_owned(),
             memory: 16 << 20,
             disk: Vec::new(),
             max_object: 1 << 20,
         };
+        change_store(&mut config);
         let cache = Cache::open(config, &registry).unwrap();
         let mut site = site();
         change(&mut site);

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use jet9_cache::Timestamp;
+use jet9_cache::disk::VolumeConfig;
+use jet9_cache::disk::shares::Quota;
 use jet9_cache::purge::{Mode, Purge, What};
 use jet9_config::site::{Profile, SetCookie, Site};
 use serde_json::{Value, json};
@@ -22,13 +24,12 @@ use crate::request::client::Client;
 use crate::request::guard;
 
 /// Words that need more than one request after the other, or the passing of time, and where they are produced and explained.
-const ELSEWHERE: [(Reason, &str); 4] = [
+const ELSEWHERE: [(Reason, &str); 3] = [
     // Only time tells: explain lists it while another one's fetch is under way.
     (Reason::CollapseTimeout, "edge/src/story/tests.rs"),
     (Reason::Breaker, "edge/src/story/tests/mastership.rs"),
     // Only time tells: a given answer comes under the epoch of now, and without one explain lists it.
     (Reason::EpochEnded, "edge/src/story/tests/mastership.rs"),
-    (Reason::Quota, "cache/src/disk/admission.rs"),
 ];
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: example.test\r\n";
@@ -349,6 +350,36 @@ async fn of_purged_ones(produced: &mut HashSet<Reason>) {
     produced.insert(Reason::Purged);
 }
 
+/// A site that may take nothing of the disk asks for what is too long to be held in memory.
+async fn of_quotas(produced: &mut HashSet<Reason>) {
+    let long = "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\nCache-Control: max-age=9\r\n\r\n";
+    let node = TestNode::with_store(as_is, |store| {
+        let path = store.data_dir.join("disk");
+        store.memory = 1 << 20;
+        store.disk = vec![VolumeConfig {
+            path,
+            size: 18 << 20,
+        }];
+    });
+    let side = ScriptedSide::play(vec![vec![Act::Answer(long)]]).addr;
+    node.publish(1, SERVING, side, side).await;
+    let cache = &node.edge.cache;
+    let partition = cache.partition("s-1").unwrap();
+    cache.set_quota(
+        partition,
+        Quota {
+            cap: 0,
+            ..Quota::default()
+        },
+    );
+    let said = explained(&node.edge, "", Side::Answers(&[long]).given(0)).await;
+    let without = explained(&node.edge, "", Value::Null).await;
+    let done = ask(&node.edge, GET).await;
+    assert_eq!(done, Some(Reason::Quota));
+    agree(&said, &without, done);
+    produced.insert(Reason::Quota);
+}
+
 #[tokio::test]
 async fn each_reason_is_produced_by_a_request_or_by_a_test_that_is_named() {
     let mut produced = HashSet::new();
@@ -356,6 +387,7 @@ async fn each_reason_is_produced_by_a_request_or_by_a_test_that_is_named() {
     of_answers(&mut produced).await;
     of_stale_ones(&mut produced).await;
     of_purged_ones(&mut produced).await;
+    of_quotas(&mut produced).await;
     check(&mut produced, Reason::OriginDown, as_is, Side::Away, &[""]).await;
     check(&mut produced, Reason::Hold, impatient, Side::Vacant, &[""]).await;
     for (reason, path) in ELSEWHERE {
@@ -370,7 +402,7 @@ async fn each_reason_is_produced_by_a_request_or_by_a_test_that_is_named() {
             "{reason:?} in {path}"
         );
         assert!(
-            reason == Reason::Quota || text.contains("explain"),
+            text.contains("explain"),
             "{reason:?} is explained in {path}"
         );
         produced.insert(reason);
