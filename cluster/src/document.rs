@@ -56,6 +56,8 @@ pub struct Document {
     pub incarnation: Option<String>,
     /// Why the epoch changed, as published.
     pub reason: Option<String>,
+    /// The side that was master before; `None`: nobody says.
+    pub prev_master: Option<Side>,
     /// How the previous master ended. A word that is not known counts as [`Ended::Unconfirmed`], the most careful one.
     pub prev_ended: Option<Ended>,
     /// From when on the previous master's writes are lost, in Unix milliseconds: what was stored since then is to be revalidated.
@@ -130,6 +132,21 @@ impl Document {
     pub fn parse(json: &[u8]) -> Result<Self, DocumentError> {
         let json = Json::parse(json, DOCUMENT_BYTES_MAX)?;
         check::document(&Node::root(&json))
+    }
+
+    /// Parses and checks a document that stands in the place of this cluster's.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and when it is about another cluster.
+    pub fn of(json: &[u8], cluster: &ClusterId) -> Result<Self, DocumentError> {
+        let document = Self::parse(json)?;
+        if document.cluster == *cluster {
+            return Ok(document);
+        }
+        Err(DocumentError {
+            pointer: "/cluster".into(),
+            message: format!("`{}` in the place of cluster `{cluster}`", document.cluster),
+        })
     }
 
     /// What is known of a side.

@@ -16,6 +16,7 @@ pub mod ramp;
 pub mod highest;
 pub mod lease;
 pub mod losses;
+pub mod publishing;
 
 mod flaps;
 mod json;

@@ -38,6 +38,7 @@ pub(super) fn document(root: &Node<'_>) -> Result<Document, DocumentError> {
         hold_ms: number_or(root.field("hold_ms"), (0, HOLD_MS_MAX), HOLD_MS_DEFAULT)?,
         incarnation: incarnation(root)?,
         reason: reason(&root.field("reason")),
+        prev_master: prev.field("master").text().ok().and_then(Side::parse),
         prev_ended: prev.field("ended").present().map(|word| ended(&word)),
         data_loss_from_unix_ms: optional_number(prev.field("data_loss_from_unix_ms"))?,
         publisher_seq: optional_number(root.field("publisher").field("seq"))?,

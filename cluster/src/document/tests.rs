@@ -58,6 +58,7 @@ fn every_field_of_a_good_document_is_read() {
         hold_ms: 9000,
         incarnation: Some("2026-11".to_owned()),
         reason: Some("standby".to_owned()),
+        prev_master: Some(Side::B),
         prev_ended: Some(Ended::Demoted),
         data_loss_from_unix_ms: Some(17),
         publisher_seq: Some(118),

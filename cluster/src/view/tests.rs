@@ -31,6 +31,7 @@ pub(super) fn doc(epoch: u64, what: &str) -> Document {
         hold_ms: 10_000,
         incarnation: None,
         reason: None,
+        prev_master: None,
         prev_ended: None,
         data_loss_from_unix_ms: None,
         publisher_seq: None,

@@ -420,6 +420,7 @@ fn first(fencing: Fencing) -> Document {
         hold_ms: HOLD_MS,
         incarnation: None,
         reason: None,
+        prev_master: None,
         prev_ended: Some(Ended::Demoted),
         data_loss_from_unix_ms: None,
         publisher_seq: None,

@@ -67,7 +67,7 @@ pub struct Masters {
     /// Changes what is known; none where nothing is followed. The following thread owns it, and with it a runtime that must not end inside
     /// of another.
     follower: Weak<Mutex<Follower>>,
-    /// One publication at a time.
+    /// One replacement of a file at a time.
     publishing: tokio::sync::Mutex<()>,
     /// Who is told of what happens to clusters; nobody is of fixed masters.
     events: Option<Arc<Events>>,

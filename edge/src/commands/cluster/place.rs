@@ -101,12 +101,13 @@ impl Place {
         })
     }
 
-    /// Publishes by compare-and-swap over this epoch (0: none is there).
+    /// Publishes by compare-and-swap over this epoch (0: none is there), after a wait for leases that may take as long as this.
     pub(super) fn publish(
         &self,
         id: &ClusterId,
         document: &Value,
         expected: u64,
+        wait: Duration,
     ) -> Result<Value, Failure> {
         self.runtime.block_on(async {
             match &self.kind {
@@ -114,6 +115,7 @@ impl Place {
                     let path = path_of(id);
                     let mut ask = Ask::send(Method::PUT, &path, document);
                     ask.if_match = Some(expected);
+                    ask.wait = wait;
                     Ok(client.call(&ask).await?.body)
                 }
                 Kind::Store(store) => {
@@ -162,6 +164,7 @@ fn refusal(error: PublishError) -> Failure {
         PublishError::Moved { .. } | PublishError::Overtaken(_) | PublishError::Older { .. } => {
             Code::Conflict
         }
+        PublishError::Owed(_) => Code::Usage,
         PublishError::Etcd(EtcdError::Refused { .. })
         | PublishError::Document(_)
         | PublishError::ReadOnly

@@ -2,20 +2,20 @@
 //!
 //! Takes the document that is there, changes phase and master, and puts it back under the epoch that the publisher saw; or takes a whole
 //! document from a file. Where the class is `confirmed`, the end of the old master has to be told. Where it is `lease` and nothing is proved,
-//! the command itself waits until no edge can hold a lease any more, on the clock that nobody sets.
+//! it takes until no edge can hold a lease any more: the rule is `jet9_cluster::publishing`'s, and kept where the document is written.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jet9_cluster::document::{EDGE_LEASE_MS_DEFAULT, Fencing};
-use jet9_cluster::{Document, lease};
+use jet9_cluster::publishing::{There, owed};
+use jet9_cluster::{Document, DocumentError};
 use jet9_config::{ClusterId, Side};
 use serde_json::{Value, json};
 
 use super::place::{Place, Where};
 use super::show;
-use crate::clock::{self, WallClock};
+use crate::clock::WallClock;
 use crate::commands::output::Output;
 use crate::commands::{Code, Failure};
 
@@ -37,11 +37,14 @@ pub struct Publish {
     /// How the master before ended
     #[arg(long, value_name = "HOW")]
     pub ended: Option<Ended>,
+    /// From when on the last writes of the master before are lost, in milliseconds since 1970: what edges have stored is validated
+    #[arg(long, value_name = "UNIX_MS")]
+    pub data_loss_from: Option<u64>,
     /// Why
     #[arg(long, value_name = "WORD", default_value = "operator")]
     pub reason: String,
     /// A whole document instead, as it is; `-`: from standard input
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["phase", "master", "ended", "reason"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["phase", "master", "ended", "data_loss_from", "reason"])]
     pub file: Option<PathBuf>,
     /// Where.
     #[command(flatten)]
@@ -82,21 +85,33 @@ pub(super) fn publish(wanted: &Publish) -> Result<(), Failure> {
         Err(failure) if failure.code == Code::NotFound && wanted.file.is_some() => Value::Null,
         Err(failure) => return Err(failure),
     };
-    // Only now: what was read may have been committed while the question was on its way, and until then leases were given.
-    let read = clock::boottime();
     let next = match &wanted.file {
         Some(file) => document_in(file)?,
         None => next_document(&there, wanted, WallClock::System.now().unix_millis())?,
     };
-    if let Some(wait) = owed(&there, &next)? {
-        let end = read.0.saturating_add(wait);
+    let wait = wait(&there, &next)?;
+    if !wait.is_zero() {
+        let wait = wait.as_millis();
         eprintln!("waiting {wait} ms, until no edge can hold a lease of the old master");
-        while let left @ 1.. = end.saturating_sub(clock::boottime().0) {
-            std::thread::park_timeout(Duration::from_millis(left));
-        }
     }
-    let body = place.publish(&wanted.cluster, &next, wanted.expect_epoch)?;
+    let (id, expected) = (&wanted.cluster, wanted.expect_epoch);
+    let body = place.publish(id, &next, expected, wait)?;
     show(wanted.output, &body, std::slice::from_ref(&body))
+}
+
+/// How long publishing takes at most for the leases of edges. Who publishes decides; this is to tell of it, and not to give up before.
+fn wait(there: &Value, next: &Value) -> Result<Duration, Failure> {
+    let parse = |value: &Value| Document::parse(value.to_string().as_bytes());
+    let usage = |error: DocumentError| Failure::with(Code::Usage, error);
+    let next = parse(next).map_err(usage)?;
+    let document = parse(there);
+    let there = match &document {
+        _ if there.is_null() => There::Nothing,
+        Ok(document) => There::Document(document),
+        Err(_) => There::Unreadable,
+    };
+    let ms = owed(there, &next).map_err(usage)?;
+    Ok(Duration::from_millis(ms))
 }
 
 fn side(text: &str) -> Result<Side, String> {
@@ -137,6 +152,7 @@ fn next_document(there: &Value, wanted: &Publish, now_ms: u64) -> Result<Value, 
         "master": last_master(there),
         "ended": wanted.ended.map(Ended::as_str),
         "ended_unix_ms": now_ms,
+        "data_loss_from_unix_ms": wanted.data_loss_from.or_else(|| told_loss(there)),
     });
     if wanted.ended.is_none() {
         next["prev"]
@@ -151,49 +167,19 @@ fn next_document(there: &Value, wanted: &Publish, now_ms: u64) -> Result<Value, 
     Ok(next)
 }
 
+/// The loss that was told of while switching; who missed that hears of it with the next master.
+fn told_loss(there: &Value) -> Option<u64> {
+    let between = there["master"].is_null();
+    there["prev"]["data_loss_from_unix_ms"]
+        .as_u64()
+        .filter(|_| between)
+}
+
 /// While switching, the master before is the one that the document names as previous.
 fn last_master(document: &Value) -> &Value {
     match &document["master"] {
         Value::Null => &document["prev"]["master"],
         master => master,
-    }
-}
-
-/// What the fencing class of the document that is there demands before the next one may move the master: nothing, or so many milliseconds
-/// from when it had been read.
-fn owed(there: &Value, next: &Value) -> Result<Option<u64>, Failure> {
-    let usage = |message: &str| Err(Failure::with(Code::Usage, message));
-    let lease_ms = |document: &Value| {
-        let given = document["edge_lease_ms"].as_u64();
-        given.unwrap_or(EDGE_LEASE_MS_DEFAULT)
-    };
-    let is_leased = there["fencing"] == Fencing::Lease.as_str();
-    if is_leased && next["phase"] != "serving" && lease_ms(next) < lease_ms(there) {
-        return usage(
-            "edges that do not hear of it go by the lease that was: lower `edge_lease_ms` with --phase serving",
-        );
-    }
-    // Of a master before that nobody names, nothing is known: it may be any.
-    let moves =
-        there.is_object() && next["master"].is_string() && next["master"] != *last_master(there);
-    let proved = matches!(next["prev"]["ended"].as_str(), Some("demoted" | "fenced"));
-    if !moves || proved {
-        return Ok(None);
-    }
-    match there["fencing"].as_str() {
-        Some(class) if class == Fencing::None.as_str() => Ok(None),
-        Some(class) if class == Fencing::Lease.as_str() => {
-            if there["phase"] == "serving" {
-                return usage(
-                    "fencing is `lease`, and nothing proves that the old master is out: publish --phase switching first",
-                );
-            }
-            Ok(Some(lease::wait_ms(lease_ms(there).max(lease_ms(next)))))
-        }
-        // Also a class that is not known.
-        Some(_) | None => usage(
-            "fencing is `confirmed`: the edges rely on the old master being out; say so with --ended demoted or --ended fenced",
-        ),
     }
 }
 
@@ -220,10 +206,6 @@ impl Ended {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::os::unix::net::UnixListener;
-    use std::time::Instant;
-
     use super::*;
 
     fn there(phase: &str, master: Option<&str>, fencing: &str) -> Value {
@@ -241,6 +223,7 @@ mod tests {
             master,
             expect_epoch: 40,
             ended,
+            data_loss_from: None,
             reason: "operator".into(),
             file: None,
             place: Where::default(),
@@ -262,119 +245,45 @@ mod tests {
 
     #[test]
     fn what_would_break_the_promise_of_the_class_is_refused_or_waits() {
-        let check = |there: &Value, phase, master, ended, expected: Option<Option<u64>>| {
+        let check = |there: &Value, phase, master, ended, expected: Option<u64>| {
             let next = next_document(there, &wanted(phase, master, ended), 7);
-            let got = next.and_then(|next| {
-                Document::parse(next.to_string().as_bytes()).expect("it is readable");
-                owed(there, &next)
-            });
+            let got = next.and_then(|next| wait(there, &next));
+            let expected = expected.map(Duration::from_millis);
             assert_eq!(got.ok(), expected, "{phase:?} {master:?} {ended:?}");
         };
-        let (a, b) = (Some(Side::A), Some(Side::B));
+        let b = Some(Side::B);
         let confirmed = there("serving", Some("a"), "confirmed");
         check(&confirmed, Phase::Serving, b, None, None);
-        check(
-            &confirmed,
-            Phase::Serving,
-            b,
-            Some(Ended::Unconfirmed),
-            None,
-        );
-        check(
-            &confirmed,
-            Phase::Serving,
-            b,
-            Some(Ended::Fenced),
-            Some(None),
-        );
-        check(&confirmed, Phase::Serving, a, None, Some(None));
-        check(&confirmed, Phase::Switching, None, None, Some(None));
-        check(&confirmed, Phase::Drained, None, None, Some(None));
+        check(&confirmed, Phase::Serving, b, Some(Ended::Fenced), Some(0));
+        check(&confirmed, Phase::Switching, None, None, Some(0));
         check(&confirmed, Phase::Switching, b, None, None);
         check(&confirmed, Phase::Serving, None, None, None);
         check(&Value::Null, Phase::Down, None, None, None);
-        let none = there("serving", Some("a"), "none");
-        check(&none, Phase::Serving, b, None, Some(None));
-        let leased = there("serving", Some("a"), "lease");
-        check(&leased, Phase::Serving, b, None, None);
-        check(&leased, Phase::Serving, b, Some(Ended::Fenced), Some(None));
-        check(&leased, Phase::Switching, None, None, Some(None));
-        let mut nameless = there("switching", None, "confirmed");
-        nameless["prev"] = Value::Null;
-        check(&nameless, Phase::Serving, a, None, None);
-        let mut switching = there("switching", None, "lease");
-        check(&switching, Phase::Serving, b, None, Some(Some(3_008)));
-        check(&switching, Phase::Serving, a, None, Some(None));
-        switching["edge_lease_ms"] = 1_000.into();
-        let waits = Some(Some(1_004));
-        check(
-            &switching,
-            Phase::Serving,
-            b,
-            Some(Ended::Unconfirmed),
-            waits,
-        );
-    }
-
-    #[test]
-    fn a_whole_document_owes_what_the_one_before_demands() {
-        let mut next = there("serving", Some("b"), "none");
-        next["prev"]["ended"] = "unconfirmed".into();
-        next["edge_lease_ms"] = 5_000.into();
-        assert_eq!(owed(&Value::Null, &next).ok(), Some(None), "the first one");
-        let before = there("serving", Some("a"), "confirmed");
-        assert_eq!(owed(&before, &next).ok(), None);
-        let before = there("serving", Some("a"), "lease");
-        let mut shorter = there("switching", None, "lease");
-        assert_eq!(owed(&before, &shorter).ok(), Some(None));
-        shorter["edge_lease_ms"] = 2_999.into();
-        assert_eq!(owed(&before, &shorter).ok(), None, "nobody would wait");
-        let before = there("switching", None, "lease");
+        let switching = there("switching", None, "lease");
+        check(&switching, Phase::Serving, b, None, Some(3_008));
+        check(&switching, Phase::Serving, Some(Side::A), None, Some(0));
+        let mut unreadable = switching;
+        unreadable["v"] = 2.into();
+        let whole = there("serving", Some("b"), "none");
         assert_eq!(
-            owed(&before, &next).ok(),
-            Some(Some(5_012)),
-            "the longer lease"
+            wait(&unreadable, &whole).ok(),
+            Some(Duration::ZERO),
+            "it has a proof"
         );
-    }
-
-    /// Answers one call on a socket, after a pause. Gives the moment of the answer.
-    fn answer(edge: &UnixListener, pause: Duration, body: &Value) -> Instant {
-        let (mut stream, _) = edge.accept().expect("a call");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("a head");
-            head.push(byte[0]);
-        }
-        std::thread::park_timeout(pause); // nobody wakes it
-        let body = body.to_string();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        let answered = clock::monotonic();
-        let answer = head + &body;
-        stream.write_all(answer.as_bytes()).expect("it listens");
-        answered
     }
 
     #[test]
-    fn leases_are_waited_for_from_when_switching_was_read_however_long_that_took() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let socket = directory.path().join("edge");
-        let edge = UnixListener::bind(&socket).expect("a socket");
-        let mut switching = there("switching", None, "lease");
-        switching["edge_lease_ms"] = 100.into();
-        let edge = std::thread::spawn(move || {
-            let read = json!({"document": switching});
-            let answered = answer(&edge, Duration::from_millis(300), &read);
-            let published = answer(&edge, Duration::ZERO, &json!({}));
-            published.duration_since(answered)
-        });
-        let mut wanted = wanted(Phase::Serving, Some(Side::B), None);
-        wanted.place.target.admin = Some(format!("unix:{}", socket.display()));
-        publish(&wanted).expect("it is published");
-        let waited = edge.join().expect("two calls");
-        assert!(waited >= Duration::from_millis(100), "{waited:?}");
+    fn a_loss_is_told_of_until_the_next_master_is() {
+        let first = there("serving", Some("a"), "confirmed");
+        let mut switch = wanted(Phase::Switching, None, None);
+        switch.data_loss_from = Some(17);
+        let between = next_document(&first, &switch, 7).expect("a document");
+        assert_eq!(between["prev"]["data_loss_from_unix_ms"], 17);
+        let serve = wanted(Phase::Serving, Some(Side::B), Some(Ended::Fenced));
+        let served = next_document(&between, &serve, 8).expect("a document");
+        assert_eq!(served["prev"]["data_loss_from_unix_ms"], 17);
+        let next = next_document(&served, &wanted(Phase::Switching, None, None), 9);
+        let next = next.expect("a document");
+        assert_eq!(next["prev"]["data_loss_from_unix_ms"], Value::Null);
     }
 }

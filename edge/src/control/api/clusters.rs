@@ -32,7 +32,8 @@ pub(super) async fn one(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(Answer::ok(body).tagged(seen.epoch.0))
 }
 
-/// `PUT /v1/clusters/{id}`: `If-Match` names the epoch that is there (`"0"`: none).
+/// `PUT /v1/clusters/{id}`: `If-Match` names the epoch that is there (`"0"`: none). Answers once it is in force, after the wait for leases that the
+/// fencing class may demand.
 pub(super) async fn publish(call: Call<'_>) -> Result<Answer, Problem> {
     let id = ClusterId::parse(call.name)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
@@ -87,6 +88,10 @@ fn refusal(error: PublishError) -> Problem {
         }
         PublishError::Older { .. } => Problem::new(StatusCode::CONFLICT, told),
         PublishError::Document(error) => Problem::unprocessable(vec![FieldError {
+            pointer: error.pointer,
+            message: error.message,
+        }]),
+        PublishError::Owed(error) => Problem::conflict(vec![FieldError {
             pointer: error.pointer,
             message: error.message,
         }]),

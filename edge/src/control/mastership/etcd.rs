@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::Store;
-use super::follow::{Follower, Found, named};
+use super::follow::{Follower, Found};
 use crate::clock;
 use crate::control::etcd::{Etcd, EtcdError, Event, KeyValue, Member, Notice, Range, Watching};
 
@@ -313,7 +313,7 @@ impl Following {
         }
         let found = found.into_iter().filter_map(|found| {
             let id = self.id_of(&found.key)?;
-            let document = Document::parse(&found.value).and_then(|document| named(document, &id));
+            let document = Document::of(&found.value, &id);
             Some(Found {
                 id,
                 place: format!("etcd {}", found.key),

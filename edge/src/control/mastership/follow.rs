@@ -416,7 +416,7 @@ fn found(change: Change) -> Option<Found> {
         message,
     };
     let document = match change.content {
-        Content::Bytes(bytes) => Document::parse(&bytes).and_then(|document| named(document, &id)),
+        Content::Bytes(bytes) => Document::of(&bytes, &id),
         Content::Unreadable(error) => Err(wrong(error.to_string())),
         Content::Gone => Err(wrong("the document was removed".into())),
     };
@@ -426,17 +426,6 @@ fn found(change: Change) -> Option<Found> {
         source: Source::Directory,
         document,
         text: None,
-    })
-}
-
-/// A document that is about the cluster whose place it was found in.
-pub(super) fn named(document: Document, id: &ClusterId) -> Result<Document, DocumentError> {
-    if document.cluster == *id {
-        return Ok(document);
-    }
-    Err(DocumentError {
-        pointer: "/cluster".into(),
-        message: format!("`{}` in the place of cluster `{id}`", document.cluster),
     })
 }
 

@@ -18,7 +18,6 @@ use parking_lot::{Condvar, Mutex};
 use sha2::{Digest, Sha256};
 
 use super::epochs::replace;
-use super::follow::named;
 
 /// What a kept document's file name ends with.
 const EXTENSION: &str = "kept";
@@ -170,7 +169,7 @@ fn read(path: &Path) -> Result<Document, String> {
     let document = text.splitn(2, |byte| *byte == b'\n').nth(1);
     let document = document.filter(|document| sealed(document) == text);
     let document = document.ok_or("it is not as it was written")?;
-    let read = Document::parse(document).and_then(|document| named(document, &id));
+    let read = Document::of(document, &id);
     read.map_err(|error: DocumentError| error.to_string())
 }
 

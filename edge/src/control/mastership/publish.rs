@@ -1,19 +1,23 @@
 //! Publishing cluster state where it is followed, by compare-and-swap.
 //!
-//! Called by the admin API. One publication at a time in this process. In an etcd the comparison is the store's own ([`super::Store`]). A file is read, compared
-//! and replaced by rename: a directory is no store with transactions, so whoever else writes into it does so outside of this comparison, and
+//! Called by the admin API, and for `jet9 cluster --etcd` by [`super::Store`]: the comparison and what the fencing class demands are one function for
+//! both, [`Publication::may_follow`]. In an etcd the comparison is the store's own. A file is read, compared and replaced by rename, one at a
+//! time in this process: a directory is no store with transactions, so whoever else writes into it does so outside of this comparison, and
 //! is caught by the epochs alone.
+//! I2 in `docs/live-master.md`, the publisher's half.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jet9_cluster::{Document, DocumentError, Epoch};
+use jet9_cluster::publishing::{There, owed};
+use jet9_cluster::{Document, DocumentError, Epoch, Instant};
 use jet9_config::ClusterId;
 use serde_json::Value;
 
 use super::{Feed, Masters};
+use crate::clock;
 use crate::control::etcd::EtcdError;
 
 /// How long the follower may take to see what was published.
@@ -47,6 +51,9 @@ pub enum PublishError {
     /// The document is none of this cluster.
     #[error(transparent)]
     Document(DocumentError),
+    /// It may not follow what is there: edges could still send to the master before.
+    #[error(transparent)]
+    Owed(DocumentError),
     /// These masters are not followed from a directory.
     #[error("cluster state cannot be published here")]
     ReadOnly,
@@ -58,8 +65,97 @@ pub enum PublishError {
     NotSeen,
 }
 
+/// Whether a publication had to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// For the leases of edges.
+    Yes,
+    /// Not at all.
+    No,
+}
+
+/// A document, and over what it may be published.
+#[derive(Debug)]
+pub(super) struct Publication<'a> {
+    id: &'a ClusterId,
+    json: &'a [u8],
+    document: Document,
+    /// The epoch that the publisher believes to be there; 0: none.
+    expected: Epoch,
+    /// The highest epoch that this edge has adopted, and when: earlier than it can be read now.
+    adopted: Option<(Epoch, Instant)>,
+}
+
+impl<'a> Publication<'a> {
+    /// Reads and checks the document.
+    pub(super) fn of(
+        id: &'a ClusterId,
+        json: &'a [u8],
+        expected: Epoch,
+    ) -> Result<Self, PublishError> {
+        Ok(Self {
+            id,
+            json,
+            document: Document::of(json, id).map_err(PublishError::Document)?,
+            expected,
+            adopted: None,
+        })
+    }
+
+    pub(super) const fn id(&self) -> &ClusterId {
+        self.id
+    }
+
+    pub(super) const fn json(&self) -> &[u8] {
+        self.json
+    }
+
+    /// Whether it may be published over what is there (empty: nothing): by compare-and-swap, only on what the publisher believed, and only
+    /// forward. Then waits until no edge can hold a lease of the old master any more, where the fencing class demands that. Says whether there
+    /// was anything to wait for; what is there must not have changed meanwhile.
+    pub(super) async fn may_follow(&self, there: &[u8]) -> Result<Waited, PublishError> {
+        // What was read may have been committed while the question was on its way: until then leases were given.
+        let read = clock::boottime();
+        let document = Document::parse(there);
+        let found = epoch_of(&document);
+        self.compare(found)?;
+        let known = self.adopted.map_or(Epoch(0), |(epoch, _)| epoch);
+        let there = match &document {
+            // Not what was published last: of that no more than the epoch is sure.
+            _ if found < known => There::Unreadable,
+            _ if there.is_empty() => There::Nothing,
+            Ok(document) => There::Document(document),
+            Err(_) => There::Unreadable,
+        };
+        let wait = owed(there, &self.document).map_err(PublishError::Owed)?;
+        if wait == 0 {
+            return Ok(Waited::No);
+        }
+        let known = self.adopted.filter(|(epoch, _)| *epoch == found);
+        let since = known.map_or(read, |(_, adopted)| adopted.min(read));
+        while let left @ 1.. = (since.0 + wait).saturating_sub(clock::boottime().0) {
+            tokio::time::sleep(Duration::from_millis(left)).await;
+        }
+        Ok(Waited::Yes)
+    }
+
+    fn compare(&self, found: Epoch) -> Result<(), PublishError> {
+        let adopted = self.adopted.map_or(Epoch(0), |(epoch, _)| epoch);
+        let (found, expected) = (found.max(adopted), self.expected);
+        if found != expected {
+            return Err(PublishError::Moved { found, expected });
+        }
+        let offered = self.document.epoch;
+        if offered <= found {
+            return Err(PublishError::Older { offered, found });
+        }
+        Ok(())
+    }
+}
+
 impl Masters {
-    /// Publishes a document where `expected` is the epoch that is there (0: none), and waits until it is in force.
+    /// Publishes a document where `expected` is the epoch that is there (0: none), and waits until it is in force. Where the fencing class
+    /// demands a wait first (`jet9_cluster::publishing`), it is waited.
     ///
     /// # Errors
     /// When nothing was written, or it did not come into force.
@@ -69,18 +165,40 @@ impl Masters {
         json: &[u8],
         expected: Epoch,
     ) -> Result<(), PublishError> {
-        let document = Document::parse(json).and_then(|document| about(document, id));
-        let document = document.map_err(PublishError::Document)?;
-        let _alone = self.publishing.lock().await;
-        let adopted = self.clusters.of(id).known.load().view.highest();
-        let offered = document.epoch;
-        let check = move |there: Epoch| may_follow(there.max(adopted), expected, offered);
+        let mut publication = Publication::of(id, json, expected)?;
+        {
+            let known = self.clusters.of(id).known.load_full();
+            let since = known.view.since().unwrap_or_else(clock::boottime);
+            publication.adopted = Some((known.view.highest(), since));
+        }
         match &self.feed {
-            Feed::Directory { path, .. } => into_directory(path, id, json, check).await?,
-            Feed::Etcd { store, .. } => store.replace(id, json, check).await?,
+            Feed::Directory { path, .. } => self.into_directory(path, &publication).await?,
+            Feed::Etcd { store, .. } => store.replace(&publication).await?,
             Feed::Fixed => return Err(PublishError::ReadOnly),
         }
-        self.until_adopted(id, offered).await
+        self.until_adopted(id, publication.document.epoch).await
+    }
+
+    /// Replaces a file that is still as it was when it was compared.
+    async fn into_directory(
+        &self,
+        directory: &Path,
+        publication: &Publication<'_>,
+    ) -> Result<(), PublishError> {
+        let file = file_of(directory, publication.id);
+        let there = tokio::fs::read(&file).await.unwrap_or_default();
+        publication.may_follow(&there).await?;
+        let _alone = self.publishing.lock().await;
+        let (directory, json) = (directory.to_owned(), publication.json.to_vec());
+        let writing = tokio::task::spawn_blocking(move || {
+            if std::fs::read(&file).unwrap_or_default() != there {
+                let overtaken = epoch_of(&Document::parse(&there));
+                return Err(PublishError::Overtaken(overtaken));
+            }
+            replace(&directory, &file, &json).map_err(PublishError::Write)
+        });
+        let written = writing.await;
+        written.map_err(|ended| PublishError::Write(io::Error::other(ended)))?
     }
 
     async fn until_adopted(&self, id: &ClusterId, epoch: Epoch) -> Result<(), PublishError> {
@@ -110,54 +228,13 @@ impl Masters {
     }
 }
 
-/// A document that is about this cluster.
-pub(super) fn about(document: Document, id: &ClusterId) -> Result<Document, DocumentError> {
-    if document.cluster == *id {
-        return Ok(document);
-    }
-    Err(DocumentError {
-        pointer: "/cluster".into(),
-        message: format!("expected `{id}`"),
-    })
-}
-
-/// By compare-and-swap: only on what the publisher believed, and only forward.
-pub(super) fn may_follow(
-    found: Epoch,
-    expected: Epoch,
-    offered: Epoch,
-) -> Result<(), PublishError> {
-    if found != expected {
-        return Err(PublishError::Moved { found, expected });
-    }
-    if offered <= found {
-        return Err(PublishError::Older { offered, found });
-    }
-    Ok(())
-}
-
-async fn into_directory(
-    directory: &Path,
-    id: &ClusterId,
-    json: &[u8],
-    check: impl FnOnce(Epoch) -> Result<(), PublishError> + Send + 'static,
-) -> Result<(), PublishError> {
-    let (directory, file, json) = (directory.to_owned(), file_of(directory, id), json.to_vec());
-    let writing = tokio::task::spawn_blocking(move || {
-        check(epoch_of(&std::fs::read(&file).unwrap_or_default()))?;
-        replace(&directory, &file, &json).map_err(PublishError::Write)
-    });
-    let written = writing.await;
-    written.map_err(|ended| PublishError::Write(io::Error::other(ended)))?
-}
-
 fn file_of(directory: &Path, id: &ClusterId) -> PathBuf {
     directory.join(format!("{id}.json"))
 }
 
-/// The epoch of a document; 0 where there is none, or none that can be read.
-pub(super) fn epoch_of(document: &[u8]) -> Epoch {
-    Document::parse(document).map_or(Epoch(0), |document| document.epoch)
+/// The epoch of what is there; 0 where it is nothing, or cannot be read.
+pub(super) fn epoch_of(there: &Result<Document, DocumentError>) -> Epoch {
+    there.as_ref().map_or(Epoch(0), |document| document.epoch)
 }
 
 fn replace(directory: &Path, file: &Path, json: &[u8]) -> io::Result<()> {

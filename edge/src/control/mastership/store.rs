@@ -11,7 +11,7 @@ use jet9_cluster::{Document, Epoch};
 use jet9_config::ClusterId;
 use jet9_config::node::Etcd as Config;
 
-use super::publish::{PublishError, about, epoch_of, may_follow};
+use super::publish::{Publication, PublishError, Waited, epoch_of};
 use crate::clock;
 use crate::control::etcd::{Etcd, EtcdError, KeyValue, Member, Swapped};
 
@@ -82,7 +82,8 @@ impl Store {
         Ok((shown.there.changed_at > 0).then_some(shown.there.value))
     }
 
-    /// Replaces the document of a cluster where `expected` is the epoch that is there (0: none).
+    /// Replaces the document of a cluster where `expected` is the epoch that is there (0: none). Where the fencing class demands a wait first
+    /// (`jet9_cluster::publishing`), it is waited.
     ///
     /// # Errors
     /// When nothing was written; where no member answered after the attempt, it is not known whether it was.
@@ -92,28 +93,24 @@ impl Store {
         json: &[u8],
         expected: Epoch,
     ) -> Result<(), PublishError> {
-        let document = Document::parse(json).and_then(|document| about(document, id));
-        let offered = document.map_err(PublishError::Document)?.epoch;
-        self.replace(id, json, |there| may_follow(there, expected, offered))
-            .await
+        self.replace(&Publication::of(id, json, expected)?).await
     }
 
-    /// Replaces the document of a cluster if `check` allows it over the epoch that is there, and nobody else was faster.
-    pub(super) async fn replace(
-        &self,
-        id: &ClusterId,
-        json: &[u8],
-        check: impl FnOnce(Epoch) -> Result<(), PublishError>,
-    ) -> Result<(), PublishError> {
+    /// Replaces the document of a cluster if that may be, and nobody else was faster.
+    pub(super) async fn replace(&self, publication: &Publication<'_>) -> Result<(), PublishError> {
+        let (id, json) = (publication.id(), publication.json());
         let Shown {
             index,
             member,
             there,
         } = self.show(id).await?;
-        let epoch = epoch_of(&there.value);
-        check(epoch)?;
+        let epoch = epoch_of(&Document::parse(&there.value));
         let key = self.key(id);
-        let mut asked = Some(member);
+        // Who waits long does not keep a member waiting.
+        let mut asked = match publication.may_follow(&there.value).await? {
+            Waited::Yes => None,
+            Waited::No => Some(member),
+        };
         let mut failed = None;
         let mut turns = self.turns(index);
         // A swap whose answer was lost may have been done, or be done yet. Asking for the same one again is harmless: one of them at most is.

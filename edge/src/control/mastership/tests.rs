@@ -326,3 +326,50 @@ async fn a_document_is_published_only_over_the_epoch_that_it_was_made_for() {
     let document = masters.published(&id("c1")).await.expect("published");
     assert_eq!(document["epoch"], 3);
 }
+
+#[tokio::test]
+async fn publishing_keeps_the_promise_of_the_fencing_class() {
+    let mut place = Place::new();
+    let masters = place.start().expect("start");
+    let leased = |epoch: u64, master: Option<&str>, ended: Option<&str>| {
+        let phase = if master.is_some() {
+            "serving"
+        } else {
+            "switching"
+        };
+        let text = document("c1", epoch, phase, master, "crash");
+        let mut next: serde_json::Value = serde_json::from_str(&text).expect("a document");
+        next["fencing"] = "lease".into();
+        next["edge_lease_ms"] = 400.into();
+        next["prev"] = serde_json::json!({"master": "a", "ended": ended});
+        next.to_string()
+    };
+    let publish = async |text: String, expected: u64| {
+        let began = clock::boottime();
+        let published = masters
+            .publish(&id("c1"), text.as_bytes(), Epoch(expected))
+            .await;
+        published
+            .map(|()| clock::boottime().0 - began.0)
+            .map_err(|error| error.to_string())
+    };
+    publish(leased(1, Some("a"), None), 0)
+        .await
+        .expect("the first");
+    let refused = publish(leased(2, Some("b"), None), 1).await;
+    let refused = refused.expect_err("nothing proves it");
+    assert!(refused.contains("/phase"), "{refused}");
+    let took = publish(leased(2, Some("b"), Some("fenced")), 1).await;
+    assert!(took.expect("proved") < 400);
+    let mut b_was_last: serde_json::Value =
+        serde_json::from_str(&leased(3, None, None)).expect("a document");
+    b_was_last["prev"]["master"] = "b".into();
+    let before = clock::boottime();
+    publish(b_was_last.to_string(), 2).await.expect("switching");
+    publish(leased(4, Some("a"), None), 3)
+        .await
+        .expect("waited");
+    let waited = clock::boottime().0 - before.0;
+    assert!(waited >= 403, "{waited} ms after switching");
+    assert_eq!(masters.seen(&id("c1")).expect("published").epoch, Epoch(4));
+}

@@ -1,0 +1,168 @@
+//! What does a publisher owe the edges before the next document may follow the one that is there?
+//!
+//! Asked by everything that publishes, at an edge and at the store itself (`edge::control::mastership`), about the two documents alone. The
+//! answer is a time to wait, counted by the publisher from when it had *read* what is there: until that was committed, leases were given.
+//! Whether the epochs follow each other is the store's comparison, not looked at here.
+//! I2 in `docs/live-master.md`, the publisher's half: without a proof nobody is made master while an edge may still send to the one before.
+
+use crate::document::{Document, DocumentError, Ended, Fencing, Phase};
+use crate::lease;
+
+/// What is there to be followed.
+#[derive(Clone, Copy, Debug)]
+pub enum There<'a> {
+    /// Nothing was published yet.
+    Nothing,
+    /// Something that is no document: who the last master was, and what edges rely on, is not known.
+    Unreadable,
+    /// A document.
+    Document(&'a Document),
+}
+
+/// How long the publisher of `next` waits from when it had read what is there, in milliseconds; 0: not at all.
+///
+/// # Errors
+/// When `next` may not follow it at all; names the field that would have to be another.
+pub fn owed(there: There<'_>, next: &Document) -> Result<u64, DocumentError> {
+    let wrong = |pointer: &str, message: &str| {
+        Err(DocumentError {
+            pointer: pointer.to_owned(),
+            message: message.to_owned(),
+        })
+    };
+    let proved = matches!(next.prev_ended, Some(Ended::Demoted | Ended::Fenced));
+    let there = match there {
+        There::Nothing => return Ok(0),
+        There::Unreadable if next.phase.master().is_none() || proved => return Ok(0),
+        There::Unreadable => {
+            return wrong(
+                "/prev/ended",
+                "what is there cannot be read, so nobody knows who was master: say that the old one is out with `demoted` or `fenced`",
+            );
+        }
+        There::Document(there) => there,
+    };
+    let is_leased = there.fencing == Fencing::Lease;
+    let serves = next.phase.master().is_some();
+    if is_leased && !serves && next.edge_lease_ms < there.edge_lease_ms {
+        return wrong(
+            "/edge_lease_ms",
+            "edges that do not hear of it go by the lease that was: lower it with `serving`",
+        );
+    }
+    if !moves(there, next) || proved {
+        return Ok(0);
+    }
+    match there.fencing {
+        Fencing::None => Ok(0),
+        Fencing::Lease if matches!(there.phase, Phase::Serving { .. }) => wrong(
+            "/phase",
+            "fencing is `lease`, and nothing proves that the old master is out: publish `switching` first",
+        ),
+        Fencing::Lease => Ok(lease::wait_ms(there.edge_lease_ms.max(next.edge_lease_ms))),
+        Fencing::Confirmed => wrong(
+            "/prev/ended",
+            "fencing is `confirmed`: the edges rely on the old master being out; say so with `demoted` or `fenced`",
+        ),
+    }
+}
+
+/// Whether another side becomes master. Of a master before that nobody names, nothing is known: it may be any.
+fn moves(there: &Document, next: &Document) -> bool {
+    let last = there.phase.master().or(there.prev_master);
+    next.phase.master().is_some_and(|next| Some(next) != last)
+}
+
+#[cfg(test)]
+mod tests {
+    use jet9_config::Side;
+
+    use super::*;
+
+    /// `a`, `b`, or `switching` after `a`, in a class, with a lease.
+    fn document(what: &str, fencing: &str, lease_ms: u64, ended: Option<&str>) -> Document {
+        let master = ["a", "b"].into_iter().find(|side| *side == what);
+        let phase = if master.is_some() { "serving" } else { what };
+        let text = serde_json::json!({
+            "v": 1, "cluster": "c-1", "epoch": 40, "phase": phase, "master": master, "fencing": fencing,
+            "sides": {"a": {"addrs": ["192.0.2.1:80"]}, "b": {"addrs": ["192.0.2.2:80"]}},
+            "edge_lease_ms": lease_ms, "prev": {"epoch": 39, "master": "a", "ended": ended},
+        });
+        Document::parse(text.to_string().as_bytes()).expect("a document")
+    }
+
+    /// The wait, or the field that stands in the way.
+    fn check(there: &Document, next: &Document, expected: Result<u64, &str>) {
+        let owed = owed(There::Document(there), next).map_err(|error| error.pointer);
+        let expected = expected.map_err(str::to_owned);
+        assert_eq!(owed, expected, "{there:?}\n{next:?}");
+    }
+
+    #[test]
+    fn each_class_demands_its_own() {
+        let to = |what, ended| document(what, "confirmed", 3_000, ended);
+        let confirmed = document("a", "confirmed", 3_000, None);
+        check(&confirmed, &to("b", None), Err("/prev/ended"));
+        check(
+            &confirmed,
+            &to("b", Some("unconfirmed")),
+            Err("/prev/ended"),
+        );
+        check(&confirmed, &to("b", Some("fenced")), Ok(0));
+        check(&confirmed, &to("a", None), Ok(0));
+        for phase in ["switching", "down", "drained"] {
+            check(&confirmed, &to(phase, None), Ok(0));
+        }
+        let none = document("a", "none", 3_000, None);
+        check(&none, &to("b", None), Ok(0));
+        let leased = document("a", "lease", 3_000, None);
+        check(&leased, &to("b", None), Err("/phase"));
+        check(&leased, &to("b", Some("demoted")), Ok(0));
+        check(&leased, &to("switching", None), Ok(0));
+        for phase in ["switching", "down", "drained"] {
+            let between = document(phase, "lease", 3_000, None);
+            check(&between, &to("b", None), Ok(3_008));
+            check(&between, &to("b", Some("unconfirmed")), Ok(3_008));
+            check(&between, &to("a", None), Ok(0));
+            check(&between, &to("b", Some("fenced")), Ok(0));
+        }
+    }
+
+    #[test]
+    fn the_longer_lease_is_waited_for_and_none_is_lowered_unheard() {
+        let switching = document("switching", "lease", 1_000, None);
+        let next = document("b", "lease", 5_000, None);
+        check(&switching, &next, Ok(5_012));
+        let before = document("a", "lease", 3_000, None);
+        let shorter = document("switching", "lease", 2_999, None);
+        check(&before, &shorter, Err("/edge_lease_ms"));
+        let same = document("a", "lease", 2_999, None);
+        check(&before, &same, Ok(0));
+    }
+
+    #[test]
+    fn a_master_that_nobody_names_may_have_been_any() {
+        let nameless = Document {
+            prev_master: None,
+            ..document("switching", "lease", 3_000, None)
+        };
+        let next = document("a", "lease", 3_000, None);
+        check(&nameless, &next, Ok(3_008));
+        let known = Document {
+            prev_master: Some(Side::A),
+            ..nameless
+        };
+        check(&known, &next, Ok(0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_lets_nobody_become_master_without_a_proof() {
+        let proof = |ended| document("b", "none", 3_000, ended);
+        assert!(owed(There::Unreadable, &proof(None)).is_err());
+        assert!(owed(There::Unreadable, &proof(Some("unconfirmed"))).is_err());
+        assert_eq!(owed(There::Unreadable, &proof(Some("fenced"))), Ok(0));
+        let down = document("down", "lease", 3_000, None);
+        assert_eq!(owed(There::Unreadable, &down), Ok(0));
+        assert_eq!(owed(There::Nothing, &proof(None)), Ok(0));
+    }
+}
