@@ -53,7 +53,7 @@ pub enum Source {
     },
     /// A watch of that store. In order, but of any age.
     Watch,
-    /// Another source beside the store, such as a directory: can make the edge more careful, never less.
+    /// A directory beside the store: can make the edge more careful, never less.
     Beside,
 }
 
@@ -337,8 +337,13 @@ impl View {
         }
     }
 
+    /// The source beside the authority says nothing of this cluster any more.
+    pub const fn beside_is_gone(&mut self) {
+        self.beside = None;
+    }
+
     /// The epoch at which the source beside the authority says something else. An older one is no contradiction: it only lags.
-    fn contradicted(&self) -> Option<Epoch> {
+    pub fn contradicted(&self) -> Option<Epoch> {
         let (epoch, phase) = self.beside?;
         let differs = match epoch.cmp(&self.highest) {
             Ordering::Less => false,

@@ -97,7 +97,12 @@ pub enum ClusterSource {
     /// A watched directory of `*.json`: `<state.path>/clusters`, where nothing else is said.
     Directory(PathBuf),
     /// The keys `<prefix>/clusters/<id>` of an etcd.
-    Etcd(Etcd),
+    Etcd {
+        /// The etcd.
+        etcd: Etcd,
+        /// A watched directory beside it, which can make the edge more careful and never less.
+        beside: Option<PathBuf>,
+    },
 }
 
 /// An etcd (version 3.4 or newer), spoken to through its JSON gateway.
@@ -109,6 +114,8 @@ pub struct Etcd {
     pub prefix: String,
     /// One PEM file with the certificates that members' are signed with. Needed where an endpoint is `https`.
     pub ca: Option<PathBuf>,
+    /// One PEM file with the certificate, its chain and its key, that the edge shows to members who ask for one. Only with `ca`.
+    pub certificate: Option<PathBuf>,
     /// The user, and the file whose first line is the password.
     pub login: Option<(String, PathBuf)>,
 }

@@ -142,7 +142,7 @@ jet9_monitor() {
 
 # jet9_config FILE: reads the file that both agents go by. Fails, and says so, where it is incomplete.
 jet9_config() {
-    jet9=/usr/bin/jet9 etcd='' prefix=/jet9 ca='' username='' password_file='' guard=''
+    jet9=/usr/bin/jet9 etcd='' prefix=/jet9 ca='' certificate='' username='' password_file='' guard=''
     cluster='' resource='' side_a='' side_b=''
     # shellcheck disable=SC1090
     . "$1" || return
@@ -173,6 +173,7 @@ jet9_node() {
 jet9_cluster() {
     set -- "$@" --etcd "$etcd" --prefix "$prefix"
     [ -z "$ca" ] || set -- "$@" --ca "$ca"
+    [ -z "$certificate" ] || set -- "$@" --certificate "$certificate"
     [ -z "$username" ] || set -- "$@" --username "$username" --password-file "$password_file"
     "$jet9" cluster "$@"
 }

@@ -54,7 +54,8 @@ fn cluster_source(table: &mut Table<'_>, base: &Path) -> Option<ClusterSource> {
         .require("kind", "\"directory\" or \"etcd\"")?
         .word(&kinds)?;
     if is_etcd {
-        return etcd(table, base).map(ClusterSource::Etcd);
+        let beside = table.value("beside", None, |item| Some(Some(path(&item, base)?)));
+        return etcd(table, base).map(|etcd| ClusterSource::Etcd { etcd, beside });
     }
     let own = table.require("path", "the directory of the clusters' documents")?;
     path(&own, base).map(ClusterSource::Directory)
@@ -74,6 +75,13 @@ fn etcd(table: &mut Table<'_>, base: &Path) -> Option<Etcd> {
     });
     let prefix = table.value("prefix", "/jet9".to_owned(), |item| key_prefix(&item));
     let ca = table.value("ca", None, |item| Some(Some(path(&item, base)?)));
+    let certificate = table.value("certificate", None, |item| Some(Some(path(&item, base)?)));
+    if ca.is_none() && certificate.is_some() {
+        table.complain(
+            "certificate",
+            "only who verifies the members (`ca`) shows them one",
+        );
+    }
     let username = table.value("username", None, |item| {
         Some(Some(item.string()?.to_owned()))
     });
@@ -101,6 +109,7 @@ fn etcd(table: &mut Table<'_>, base: &Path) -> Option<Etcd> {
         endpoints,
         prefix,
         ca,
+        certificate,
         login,
     })
 }

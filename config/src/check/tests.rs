@@ -344,7 +344,7 @@ fn cluster_state_comes_from_a_directory_or_from_etcd() {
     let etcd = "[state.clusters]\nkind = \"etcd\"\n";
     let full = format!(
         "{etcd}endpoints = [\"https://e1.test:2379\", \"http://[::1]:2379/\"]\nprefix = \"/p\"\nca = \"/ca.pem\"\n\
-         username = \"u\"\npassword_file = \"/secret\"\n"
+         certificate = \"/own.pem\"\nusername = \"u\"\npassword_file = \"/secret\"\nbeside = \"/b\"\n"
     );
     let endpoint = |tls, host: &str| EtcdEndpoint {
         tls,
@@ -355,11 +355,15 @@ fn cluster_state_comes_from_a_directory_or_from_etcd() {
         endpoints: vec![endpoint(true, "e1.test"), endpoint(false, "::1")],
         prefix: "/p".to_owned(),
         ca: Some("/ca.pem".into()),
+        certificate: Some("/own.pem".into()),
         login: Some(("u".to_owned(), "/secret".into())),
     };
     assert_eq!(
         clusters(&full).expect("a node"),
-        ClusterSource::Etcd(expected)
+        ClusterSource::Etcd {
+            etcd: expected,
+            beside: Some("/b".into())
+        }
     );
 
     let check = |added: &str, pointer: &str| {
@@ -397,6 +401,10 @@ fn cluster_state_comes_from_a_directory_or_from_etcd() {
     check(
         &format!("{one}password_file = \"f\"\n"),
         "/state/clusters/password_file",
+    );
+    check(
+        &format!("{one}certificate = \"f\"\n"),
+        "/state/clusters/certificate",
     );
     check(&format!("{one}token = \"f\"\n"), "/state/clusters/token");
 }

@@ -100,7 +100,7 @@ impl Found {
                 self.clusters_known = true;
             }
             // What is there is known when the edge runs; its files can be looked at now.
-            ClusterSource::Etcd(etcd) => {
+            ClusterSource::Etcd { etcd, .. } => {
                 if let Err(error) = Etcd::open(etcd) {
                     self.failures.push(format!("[state.clusters]: {error}"));
                 }

@@ -5,6 +5,7 @@
 //! Knows nothing of what the keys mean. Every call has its limit of time and bytes.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use jet9_config::node::{Etcd as Config, EtcdEndpoint};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -85,26 +86,19 @@ impl Etcd {
     /// # Errors
     /// When one of the files cannot be read or holds nothing usable; the error names it.
     pub fn open(config: &Config) -> io::Result<Self> {
-        let tls = match &config.ca {
-            Some(path) => {
-                let named =
-                    |error: String| io::Error::other(format!("{}: {error}", path.display()));
-                let roots = roots(&std::fs::read(path).map_err(|e| named(e.to_string()))?);
-                Some(Arc::new(trusting(roots.map_err(named)?)?))
-            }
-            None => None,
-        };
+        let tls = config.ca.as_deref();
+        let tls = tls.map(|ca| tls_with(ca, config.certificate.as_deref()));
         let password = match &config.login {
             Some((_, path)) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+                let text = std::fs::read_to_string(path);
+                let text = text.map_err(|error| in_place(path, error))?;
                 Some(text.lines().next().unwrap_or_default().into())
             }
             None => None,
         };
         Ok(Self {
             config: Arc::new(config.clone()),
-            tls,
+            tls: tls.transpose()?.map(Arc::new),
             password,
         })
     }
@@ -336,10 +330,37 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn trusting(roots: RootCertStore) -> io::Result<ClientConfig> {
+/// Verifies members by who is in the file `ca`, and shows them the certificate of the other file, if they ask for one.
+fn tls_with(ca: &Path, own: Option<&Path>) -> io::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    let config = config.with_root_certificates(in_file(ca, roots)?);
+    let Some(own) = own else {
+        return Ok(config.with_no_client_auth());
+    };
+    let (chain, key) = in_file(own, chain_and_key)?;
+    let config = config.with_client_auth_cert(chain, key);
+    config.map_err(|error| in_place(own, error))
+}
+
+fn in_file<T>(path: &Path, read: fn(&[u8]) -> Result<T, String>) -> io::Result<T> {
+    let bytes = std::fs::read(path).map_err(|error| in_place(path, error))?;
+    read(&bytes).map_err(|error| in_place(path, error))
+}
+
+fn in_place(path: &Path, error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {error}", path.display()))
+}
+
+fn chain_and_key(
+    pem: &[u8],
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let key = PrivateKeyDer::from_pem_slice(pem);
+    Ok((
+        chain.map_err(|error| error.to_string())?,
+        key.map_err(|error| error.to_string())?,
+    ))
 }

@@ -24,9 +24,10 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::control::events::Events;
-use crate::control::watch::{Directory, Look, Watch};
+use crate::control::watch::{Change, Directory, Look, Watch};
 use crate::origin::connect::SideConnections;
 
+mod beside;
 mod epochs;
 mod etcd;
 mod follow;
@@ -83,6 +84,8 @@ enum Feed {
     Etcd {
         store: Store,
         follow: EtcdFollow,
+        /// A directory that can make the edge more careful.
+        beside: Option<Watch>,
     },
     /// Nowhere.
     Fixed,
@@ -202,7 +205,7 @@ impl Masters {
         let metrics = Metrics::register(registry, &clusters)?;
         let kept = match source {
             ClusterSource::Directory(_) => None,
-            ClusterSource::Etcd(_) => Some(kept(data_dir)?),
+            ClusterSource::Etcd { .. } => Some(kept(data_dir)?),
         };
         let follower = Follower::new(Arc::clone(&clusters), epochs, kept, end, metrics);
         let owned = Arc::new(Mutex::new(follower.map_err(StartError::Thread)?));
@@ -210,7 +213,7 @@ impl Masters {
         leases::watch(&owned).map_err(StartError::Thread)?;
         let feed = match source {
             ClusterSource::Directory(path) => Feed::directory(path, owned),
-            ClusterSource::Etcd(config) => Feed::etcd(config, owned),
+            ClusterSource::Etcd { etcd, beside } => Feed::etcd(etcd, beside.as_deref(), owned),
         };
         Ok(Arc::new(Self {
             clusters,
@@ -314,7 +317,12 @@ impl Masters {
     pub async fn reload(&self) {
         match &self.feed {
             Feed::Directory { watch, .. } => watch.reload().await,
-            Feed::Etcd { follow, .. } => follow.reload().await,
+            Feed::Etcd { follow, beside, .. } => {
+                if let Some(beside) = beside {
+                    beside.reload().await;
+                }
+                follow.reload().await;
+            }
             Feed::Fixed => {}
         }
     }
@@ -328,27 +336,49 @@ fn kept(data_dir: &Path) -> Result<Kept, StartError> {
     })
 }
 
+/// Reads a directory of documents, and watches it from then on in a thread of this name.
+fn watch(
+    name: &str,
+    path: &Path,
+    mut apply: impl FnMut(Vec<Change>) + Send + 'static,
+) -> Result<Watch, StartError> {
+    let failed = |source| StartError::Directory {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut watched = Directory::open(path, "json").map_err(failed)?;
+    apply(watched.look(Look::Changed));
+    let settle = Duration::ZERO; // a failover does not wait for a burst to end
+    Watch::spawn(name, watched, settle, apply).map_err(failed)
+}
+
 impl Feed {
     fn directory(path: &Path, follower: Arc<Mutex<Follower>>) -> Result<Self, StartError> {
-        let failed = |source| StartError::Directory {
-            path: path.display().to_string(),
-            source,
-        };
-        let mut watched = Directory::open(path, "json").map_err(failed)?;
-        follower.lock().apply(watched.look(Look::Changed));
         let apply = move |changes| follower.lock().apply(changes);
-        let settle = Duration::ZERO; // a failover does not wait for a burst to end
-        let watch = Watch::spawn("jet9-clusters", watched, settle, apply).map_err(failed)?;
         Ok(Self::Directory {
             path: path.to_owned(),
-            watch,
+            watch: watch("jet9-clusters", path, apply)?,
         })
     }
 
-    fn etcd(config: &EtcdConfig, follower: Arc<Mutex<Follower>>) -> Result<Self, StartError> {
+    fn etcd(
+        config: &EtcdConfig,
+        beside: Option<&Path>,
+        follower: Arc<Mutex<Follower>>,
+    ) -> Result<Self, StartError> {
         let store = Store::open(config, Duration::ZERO).map_err(StartError::Etcd)?;
-        let follow = EtcdFollow::spawn(&store, follower).map_err(StartError::Etcd)?;
-        Ok(Self::Etcd { store, follow })
+        // Read before the store is: what it forbids is forbidden from the start.
+        let beside = beside.map(|path| {
+            let follower = Arc::clone(&follower);
+            watch("jet9-beside", path, move |changes| {
+                follower.lock().apply_beside(changes);
+            })
+        });
+        Ok(Self::Etcd {
+            beside: beside.transpose()?,
+            follow: EtcdFollow::spawn(&store, follower).map_err(StartError::Etcd)?,
+            store,
+        })
     }
 }
 

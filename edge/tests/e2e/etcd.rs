@@ -12,6 +12,8 @@ use super::support::setup::{Setup, Site};
 use super::support::wait::until_true;
 
 #[cfg(test)]
+mod beside;
+#[cfg(test)]
 mod publishing;
 #[cfg(test)]
 mod scripted;

@@ -34,6 +34,9 @@ pub struct Where {
     /// What our keys in it begin with
     #[arg(long, value_name = "PREFIX", default_value = "/jet9", requires = "etcd", value_parser = prefix)]
     pub prefix: String,
+    /// A PEM file with the certificate and the key that its members ask for
+    #[arg(long, value_name = "FILE", requires = "etcd")]
+    pub certificate: Option<PathBuf>,
     /// Its user
     #[arg(long, value_name = "NAME", requires_all = ["etcd", "password_file"])]
     pub username: Option<String>,
@@ -139,6 +142,7 @@ impl Where {
             endpoints: self.etcd.clone(),
             prefix: self.prefix.clone(),
             ca: self.target.ca.clone(),
+            certificate: self.certificate.clone(),
             login: self.username.clone().zip(self.password_file.clone()),
         })
     }

@@ -29,12 +29,12 @@ use crate::origin::connect::Planned;
 pub(super) type EndEpoch = Box<dyn Fn(&ClusterId, Epoch, Planned) + Send>;
 
 pub(super) struct Follower {
-    clusters: Arc<Clusters>,
+    pub(super) clusters: Arc<Clusters>,
     epochs: Epochs,
     /// Where documents are kept for a start without their store; `None`: their source is on this machine.
     kept: Option<Kept>,
     end: EndEpoch,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     /// Runs what the ending of connections leaves behind (the grace of a planned switch).
     runtime: Runtime,
     /// Whether the last writing of epochs failed, so that it is told once.
@@ -281,7 +281,7 @@ impl Follower {
         self.leases.values().min().copied()
     }
 
-    fn note_lease(&mut self, id: &ClusterId, now: Instant) {
+    pub(super) fn note_lease(&mut self, id: &ClusterId, now: Instant) {
         let known = self.clusters.of(id).known.load_full();
         let Mastership::Live {
             until: Some(until), ..
@@ -323,7 +323,9 @@ impl Follower {
         let before = cluster.known.load_full();
         let mut after = Known::clone(&before);
         let change = after.view.observe(document, source, now);
-        after.refused = refusal(&change, source).map(|why| (why, now));
+        let elsewhere = after.view.contradicted().map(Observed::Contradicted);
+        let elsewhere = elsewhere.and_then(|change| refusal(&change, Source::Beside));
+        after.refused = refusal(&change, source).or(elsewhere).map(|why| (why, now));
         if let Some(record) = after.view.record() {
             self.epochs.note(record);
         }
@@ -381,7 +383,7 @@ impl Follower {
     }
 
     /// Ends what was opened under the epoch that was in force before.
-    fn end(&self, id: &ClusterId, before: &Known, planned: Planned) {
+    pub(super) fn end(&self, id: &ClusterId, before: &Known, planned: Planned) {
         if before.view.document().is_some() {
             let _inside = self.runtime.enter();
             (self.end)(id, before.view.highest(), planned);
@@ -402,7 +404,7 @@ impl Follower {
 }
 
 /// The cluster that a changed file is about. A file whose name is no cluster's is told of and left.
-fn found(change: Change) -> Option<Found> {
+pub(super) fn found(change: Change) -> Option<Found> {
     let place = change.file.display().to_string();
     let id = match ClusterId::parse(&change.name) {
         Ok(id) => id,
@@ -429,12 +431,12 @@ fn found(change: Change) -> Option<Found> {
     })
 }
 
-fn is_live(known: &Known, now: Instant) -> bool {
+pub(super) fn is_live(known: &Known, now: Instant) -> bool {
     matches!(known.mastership(now), Mastership::Live { .. })
 }
 
 /// Why a document is not in force, for the log and the admin API.
-fn refusal(change: &Observed, source: Source) -> Option<String> {
+pub(super) fn refusal(change: &Observed, source: Source) -> Option<String> {
     Some(match change {
         Observed::Adopted(_) | Observed::Addresses | Observed::Same => return None,
         // A read and a watch of one store overtake each other; in a directory an older state was put there.

@@ -78,7 +78,7 @@ fn document(cluster: &str, epoch: u64, phase: &str, master: Option<&str>, reason
         "sides": {
             "a": {"addrs": ["192.0.2.10:80"]}, "b": {"addrs": ["198.51.100.10:80"]},
         },
-        "fencing": "confirmed", "reason": reason, "hold_ms": 5000,
+        "fencing": "confirmed", "reason": reason, "hold_ms": 5000, "prev": {"ended": "demoted"},
     })
     .to_string()
 }

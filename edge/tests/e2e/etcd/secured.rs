@@ -13,6 +13,10 @@ use super::Stage;
 
 /// `jet9 cluster get c-1` at the etcd itself, with another certificate authority or password.
 fn get(etcd: &Etcd, ca: Option<&str>, password: Option<&str>) -> Output {
+    command(etcd, ca, password).output().expect("a program")
+}
+
+fn command(etcd: &Etcd, ca: Option<&str>, password: Option<&str>) -> Command {
     let secured = etcd.secured().expect("it is secured");
     let text = |path: &std::path::Path| path.display().to_string();
     let ca = ca.map_or_else(|| text(&secured.ca), str::to_owned);
@@ -28,7 +32,7 @@ fn get(etcd: &Etcd, ca: Option<&str>, password: Option<&str>) -> Output {
             "--password-file",
             &password,
         ]);
-    command.output().expect("a program")
+    command
 }
 
 #[test]
@@ -76,5 +80,28 @@ fn an_etcd_with_tls_and_users_is_followed_and_published_to() {
                 "{refused:?}"
             );
         }
+    });
+}
+
+#[test]
+fn members_that_want_certificates_are_shown_one_and_let_nobody_else_in() {
+    scene(Duration::from_secs(120), |scene| {
+        let etcd = Etcd::start_certified(scene);
+        let mut stage = Stage::set_with(scene, etcd, "lease");
+        stage.move_to(Side::B, 1);
+        let certificate = stage.etcd.secured().and_then(|it| it.certificate.clone());
+        let certificate = certificate.expect("they want one").display().to_string();
+        let mut with = command(&stage.etcd, None, None);
+        let with = with.args(["--certificate", &certificate]).output();
+        let with = with.expect("a program");
+        assert!(with.status.success(), "{with:?}");
+        let without = get(&stage.etcd, None, None);
+        assert!(!without.status.success(), "{without:?}");
+        let other = scene.dir().join("other.pem");
+        fs::write(&other, issue(&["edge.test"]).pem).expect("a file");
+        let mut foreign = command(&stage.etcd, None, None);
+        let foreign = foreign.arg("--certificate").arg(&other).output();
+        let foreign = foreign.expect("a program");
+        assert!(!foreign.status.success(), "{foreign:?}");
     });
 }

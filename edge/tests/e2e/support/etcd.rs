@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::http1::Client;
 use super::nginx::free_address;
 use super::process::Process;
 use super::scene::{Scene, Stage};
-use super::tls::issue;
+use super::tls::{Authority, issue};
 use super::wait::{SOON, until, until_true};
 
 /// How many members there are: the fewest that can lose one.
@@ -56,6 +56,30 @@ pub(crate) struct Secured {
     /// The user that may read and write what begins with `/jet9/`, and the file with its password.
     pub(crate) user: &'static str,
     pub(crate) password: PathBuf,
+    /// What the members show.
+    server: Pair,
+    /// What they ask their clients for: certificate and key.
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+/// A certificate and its key, in two files.
+#[derive(Clone)]
+struct Pair {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Pair {
+    fn write(directory: &Path, issued: &str) -> Self {
+        let (certificate, key) = issued.split_at(issued.find(KEY).expect("a key"));
+        let written = Self {
+            certificate: directory.join("server.pem"),
+            key: directory.join("server.key"),
+        };
+        fs::write(&written.certificate, certificate).expect("a file");
+        fs::write(&written.key, key).expect("a file");
+        written
+    }
 }
 
 impl Etcd {
@@ -66,15 +90,38 @@ impl Etcd {
 
     /// As [`Etcd::start`], over TLS, with a user.
     pub(crate) fn start_secured(scene: &Scene) -> Self {
-        let issued = issue(&["127.0.0.1", "localhost"]);
+        let server = Pair::write(scene.dir(), &issue(&["127.0.0.1", "localhost"]).pem);
+        let ca = server.certificate.clone();
+        Self::start_with_users(scene, server, ca, None)
+    }
+
+    /// As [`Etcd::start_secured`], where the members take only clients with a certificate of their authority.
+    pub(crate) fn start_certified(scene: &Scene) -> Self {
+        let authority = Authority::new();
+        let server = Pair::write(scene.dir(), &authority.issue(&["127.0.0.1", "localhost"]));
+        let put = |name: &str, text: String| {
+            let path = scene.dir().join(name);
+            fs::write(&path, text).expect("a file");
+            path
+        };
+        let ca = put("etcd-ca.pem", authority.pem());
+        let client = put("etcd-client.pem", authority.issue(&["edge.test"]));
+        Self::start_with_users(scene, server, ca, Some(client))
+    }
+
+    fn start_with_users(
+        scene: &Scene,
+        server: Pair,
+        ca: PathBuf,
+        certificate: Option<PathBuf>,
+    ) -> Self {
         let secured = Secured {
-            ca: scene.dir().join("etcd.pem"),
+            ca,
             user: "jet9",
             password: scene.dir().join("password"),
+            server,
+            certificate,
         };
-        let (certificate, key) = issued.pem.split_at(issued.pem.find(KEY).expect("a key"));
-        fs::write(&secured.ca, certificate).expect("a file");
-        fs::write(secured.ca.with_extension("key"), key).expect("a file");
         fs::write(&secured.password, "se cret\nsecond line\n").expect("a file");
         let mut etcd = Self::start_as(scene, Some(&secured));
         for words in [
@@ -123,9 +170,13 @@ impl Etcd {
                 "--initial-cluster-state=new".to_owned(),
             ];
             if let Some(secured) = secured {
-                let key = secured.ca.with_extension("key");
-                arguments.push(format!("--cert-file={}", secured.ca.display()));
+                let Pair { certificate, key } = &secured.server;
+                arguments.push(format!("--cert-file={}", certificate.display()));
                 arguments.push(format!("--key-file={}", key.display()));
+                if secured.certificate.is_some() {
+                    arguments.push("--client-cert-auth".to_owned());
+                    arguments.push(format!("--trusted-ca-file={}", secured.ca.display()));
+                }
                 arguments.push("--bcrypt-cost=4".to_owned()); // the cheapest: the machine is busy
             }
             let process = run(&scene.stage(), &arguments);
@@ -242,6 +293,10 @@ impl Etcd {
             .arg("--command-timeout=2s");
         if let Some(secured) = &self.secured {
             tool.arg(format!("--cacert={}", secured.ca.display()));
+            if let Some(certificate) = &secured.certificate {
+                tool.arg(format!("--cert={}", certificate.display()))
+                    .arg(format!("--key={}", certificate.display()));
+            }
         }
         if self.has_users {
             tool.arg("--user=root:top");

@@ -96,8 +96,18 @@ impl Setup {
                 "ca = {ca:?}\nusername = {user:?}\npassword_file = {password:?}"
             )
             .expect("memory");
+            if let Some(certificate) = &secured.certificate {
+                writeln!(lines, "certificate = {certificate:?}").expect("memory");
+            }
         }
         self.etcd = Some(lines);
+        self
+    }
+
+    /// Has it look at the documents in `beside` too, next to its node file.
+    pub(crate) fn beside(mut self) -> Self {
+        let lines = self.etcd.as_mut().expect("an etcd");
+        lines.push_str("beside = \"beside\"\n");
         self
     }
 
