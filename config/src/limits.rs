@@ -57,6 +57,8 @@ pub struct Limits {
     pub fill_unflushed: u64,
     /// Open connections to one side of one cluster. More wait as if connecting. Default 512.
     pub side_connections: usize,
+    /// Exchanges of one site with one side at once. Default 256.
+    pub side_exchanges_per_site: usize,
     /// Access-log lines that wait for the writer; more are dropped and counted. Default 65536.
     pub log_queue: usize,
     /// Bytes of a body on the admin API. Default 1 MiB.
@@ -105,6 +107,7 @@ impl Default for Limits {
             orphan_fill: 64 << 20,
             fill_unflushed: 8 << 20,
             side_connections: 512,
+            side_exchanges_per_site: 256,
             log_queue: 65536,
             admin_body: 1 << 20,
             admin_connections: 256,

@@ -66,6 +66,11 @@ fn fields(table: &mut Table<'_>) -> Limits {
         orphan_fill,
         fill_unflushed,
         side_connections: count("side_connections", default.side_connections, 1_000_000),
+        side_exchanges_per_site: count(
+            "side_exchanges_per_site",
+            default.side_exchanges_per_site,
+            1_000_000,
+        ),
         log_queue: count("log_queue", default.log_queue, 10_000_000),
         admin_body,
         document_bytes,

@@ -296,13 +296,18 @@ async fn refused(answer: http::Response<Incoming>) -> EtcdError {
     let body = Limited::new(answer.into_body(), MESSAGE_MAX)
         .collect()
         .await;
-    let body: Value = (body.ok())
-        .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok())
-        .unwrap_or_default();
-    let message = (body["message"].as_str()).or_else(|| body["error"].as_str());
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let message = (said["message"].as_str()).or_else(|| said["error"].as_str());
+    // What stands before the gateway speaks plain text.
+    let plain = String::from_utf8_lossy(&body);
+    let message = match message.unwrap_or(plain.trim()) {
+        "" => "it did not say why",
+        message => message,
+    };
     EtcdError::Refused {
         status,
-        message: message.unwrap_or("it did not say why").to_owned(),
+        message: message.to_owned(),
     }
 }
 

@@ -165,16 +165,29 @@ impl ProxyHttp for Phases {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         ctx: &mut Passage,
     ) -> Result<Box<HttpPeer>> {
-        ctx.pause().await;
         let at_least = ctx.at_least();
+        let pause = ctx.take_pause();
         let (passing, site) = ctx.parts()?;
-        match master::route(&self.edge, &site, &mut passing.exchange, at_least).await {
-            Ok(route) => ctx.begin_attempt(route, &site.site.origin),
-            Err(why) => Err(ctx.fail(Fault::Cluster(why))),
-        }
+        let routed = async {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            master::route(&self.edge, &site, &mut passing.exchange, at_least).await
+        };
+        let route = tokio::select! {
+            biased;
+            route = routed => route.map_err(Fault::Cluster),
+            () = left(session) => Err(Fault::Client(ClientFault::Left)),
+        };
+        let peer = match route {
+            Ok(route) => ctx.begin_attempt(route, &site.site.origin)?,
+            Err(fault) => return Err(ctx.fail(fault)),
+        };
+        ctx.enter(&site.site).await?;
+        Ok(peer)
     }
 
     async fn upstream_request_filter(
@@ -379,6 +392,20 @@ impl ProxyHttp for Phases {
         _context: ProxyWarnLogContext,
     ) -> bool {
         true
+    }
+}
+
+/// Ends when the client has left while its request is not under way. Over HTTP/1.1 that shows only once its content was read, because reading
+/// on would take content away; until then a request that is held to be sent again keeps its place to the end of the hold.
+async fn left(session: &mut Session) {
+    let downstream = &mut session.downstream_session;
+    if let Some(closed) = downstream.watch_h2_stream_close() {
+        let _ = closed.await; // however it closed
+    } else if downstream.is_body_done() {
+        // Nothing comes after the content but an end or an error: see `FrontStream`.
+        let _ = downstream.read_body_or_idle(true).await;
+    } else {
+        std::future::pending().await
     }
 }
 

@@ -188,7 +188,7 @@ fn parts(
     let state = &node.state.path;
     let limits = &node.limits;
     let cache = Cache::open(cache_config(node), registry)?;
-    let side_connections = Arc::new(SideConnections::new(limits.side_connections));
+    let side_connections = Arc::new(SideConnections::new(limits));
     let masters = Masters::open(
         &node.state.clusters,
         &node.data_dir,

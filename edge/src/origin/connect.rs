@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use jet9_cluster::Epoch;
 use jet9_config::limits::Limits;
 use jet9_config::site::{Origin, OriginScheme};
-use jet9_config::{ClusterId, Side};
+use jet9_config::{ClusterId, Side, SiteId};
 use parking_lot::Mutex;
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::TcpKeepalive;
@@ -51,6 +51,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 #[derive(Debug)]
 pub struct SideConnections {
     per_side: usize,
+    per_site: usize,
     groups: Mutex<HashMap<ClusterId, Vec<Arc<Group>>>>,
 }
 
@@ -63,17 +64,30 @@ pub enum Planned {
     No,
 }
 
+#[cfg(test)]
+impl SitePlace {
+    /// A place that nobody else waits for.
+    pub(crate) fn alone() -> Self {
+        let places = Arc::new(Semaphore::new(1));
+        Self {
+            _place: places.try_acquire_owned().unwrap(),
+        }
+    }
+}
+
 impl Default for SideConnections {
     fn default() -> Self {
-        Self::new(Limits::default().side_connections)
+        Self::new(&Limits::default())
     }
 }
 
 impl SideConnections {
-    /// None open yet; at most `per_side` to one side of one cluster (`limits.side_connections`), more wait as if connecting.
-    pub fn new(per_side: usize) -> Self {
+    /// None open yet; at most `limits.side_connections` to one side of one cluster, and `limits.side_exchanges_per_site` exchanges of one site
+    /// on them: more wait as if connecting.
+    pub fn new(limits: &Limits) -> Self {
         Self {
-            per_side,
+            per_side: limits.side_connections,
+            per_site: limits.side_exchanges_per_site,
             groups: Mutex::default(),
         }
     }
@@ -128,7 +142,12 @@ impl SideConnections {
         if let Some(known) = of_cluster.iter().find(|group| group.is_of(route)) {
             return Arc::clone(known);
         }
-        let group = Arc::new(Group::new(route.side, route.epoch, self.per_side));
+        let group = Arc::new(Group::new(
+            route.side,
+            route.epoch,
+            self.per_side,
+            self.per_site,
+        ));
         of_cluster.push(Arc::clone(&group));
         group
     }
@@ -173,7 +192,15 @@ pub(crate) struct Group {
     side: Side,
     epoch: Epoch,
     places: Arc<Semaphore>,
+    per_site: usize,
+    sites: Mutex<HashMap<SiteId, Arc<Semaphore>>>,
     sockets: Mutex<Sockets>,
+}
+
+/// A site's place for one exchange with a side; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct SitePlace {
+    _place: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -188,16 +215,37 @@ enum Sockets {
 }
 
 impl Group {
-    fn new(side: Side, epoch: Epoch, places: usize) -> Self {
+    fn new(side: Side, epoch: Epoch, places: usize, per_site: usize) -> Self {
         Self {
             side,
             epoch,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            per_site: per_site.min(Semaphore::MAX_PERMITS),
+            sites: Mutex::default(),
             sockets: Mutex::new(Sockets::Open {
                 next: 0,
                 handles: HashMap::new(),
             }),
         }
+    }
+
+    /// A place for an exchange of a site, waited for as long as for a connection; `None`: there was none in time. Clients of one site that
+    /// read slowly what may not be stored keep its own places, and no more.
+    pub(crate) async fn enter(&self, site: &SiteId, deadline: Duration) -> Option<SitePlace> {
+        let places = {
+            let mut sites = self.sites.lock();
+            match sites.get(site) {
+                Some(places) => Arc::clone(places),
+                None => {
+                    let places = Arc::new(Semaphore::new(self.per_site));
+                    sites.insert(site.clone(), Arc::clone(&places));
+                    places
+                }
+            }
+        };
+        let entered = tokio::time::timeout(deadline, places.acquire_owned()).await;
+        let place = entered.ok()?.ok()?;
+        Some(SitePlace { _place: place })
     }
 
     fn is_of(&self, route: &Route) -> bool {
@@ -364,7 +412,11 @@ mod tests {
         async fn new(per_side: usize) -> Self {
             testing::provider();
             Self {
-                connections: Arc::new(SideConnections::new(per_side)),
+                connections: Arc::new(SideConnections::new(&Limits {
+                    side_connections: per_side,
+                    side_exchanges_per_site: 2,
+                    ..Limits::default()
+                })),
                 transport: TransportConnector::new(Some(ConnectorOptions::new(8))),
                 listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
                 origin: testing::origin(),
@@ -462,6 +514,27 @@ mod tests {
         assert_eq!(error.etype(), &ErrorType::ConnectTimedout);
         drop(first);
         assert!(rig.transport.new_stream(&peer).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_exchanges_of_one_site_leave_places_to_others() {
+        let rig = Rig::new(4).await;
+        let (_, group) = rig.peer(1);
+        let (one, other) = (
+            SiteId::parse("one").unwrap(),
+            SiteId::parse("other").unwrap(),
+        );
+        let soon = Duration::from_millis(20);
+        let first = group.enter(&one, soon).await.unwrap();
+        let second = group.enter(&one, soon).await;
+        assert!(second.is_some());
+        assert!(group.enter(&one, soon).await.is_none(), "its own limit");
+        assert!(group.enter(&other, soon).await.is_some());
+        drop(first);
+        assert!(
+            group.enter(&one, soon).await.is_some(),
+            "a place that was left"
+        );
     }
 
     #[tokio::test]

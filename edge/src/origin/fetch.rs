@@ -14,16 +14,15 @@ use jet9_cache::Timestamp;
 use jet9_cluster::{Epoch, Instant};
 use jet9_config::limits::Limits;
 use jet9_config::site::Origin;
-use jet9_config::{ClusterId, Side};
+use jet9_config::{ClusterId, Side, SiteId};
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
-use pingora_core::protocols::Stream;
-use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_core::upstreams::peer::Peer;
 use pingora_core::{Error, ErrorType};
 
 use crate::clock::{self, WallClock};
 use crate::exchange::{Attempt, Exchange};
 use crate::origin::breakers::{Breakers, Ended};
-use crate::origin::connect::{Group, SIDE_IDLE, SideConnections};
+use crate::origin::connect::{Group, SIDE_IDLE, SideConnections, SitePlace};
 use crate::origin::forward::{self, Facts, For, Outgoing};
 use crate::origin::guard::{Refusal, Said};
 use crate::origin::hold::Holds;
@@ -165,7 +164,7 @@ impl OriginBody {
 #[cfg(test)]
 impl OriginBody {
     /// Content as it comes off a stream, for tests of what reads it.
-    pub(crate) fn reading(stream: Stream, framing: Framing) -> Self {
+    pub(crate) fn reading(stream: pingora_core::protocols::Stream, framing: Framing) -> Self {
         let received = Received {
             status: StatusCode::OK,
             fields: HeaderMap::new(),
@@ -191,6 +190,7 @@ impl OriginBody {
             connection: Some(Connection {
                 wire: Wire::new(stream),
                 group,
+                _place: SitePlace::alone(),
                 home: Home {
                     transport: Origins::new(&limits).transport,
                     pool_key: peer.reuse_hash(),
@@ -206,6 +206,8 @@ impl OriginBody {
 struct Connection {
     wire: Wire,
     group: Arc<Group>,
+    /// The site's place, kept until the content ended.
+    _place: SitePlace,
     home: Home,
 }
 
@@ -303,6 +305,7 @@ pub async fn fetch(
         };
         let outgoing = forward::compose(request, &site.site, &facts, wanted);
         let means = Means {
+            site: &site.site.id,
             origins: &edge.origins,
             connections: &edge.side_connections,
             limits: &edge.limits,
@@ -345,6 +348,7 @@ pub async fn fetch(
 
 /// What an attempt needs of the node.
 struct Means<'a> {
+    site: &'a SiteId,
     origins: &'a Origins,
     connections: &'a SideConnections,
     limits: &'a Limits,
@@ -512,24 +516,27 @@ async fn connect(means: &Means<'_>, route: &Route) -> Result<Connection, OriginF
     let mut fault = OriginFault::ConnectRefused;
     for addr in &route.addrs {
         let (peer, group) = means.connections.peer(route, *addr, means.origin);
+        let deadline = means.origin.connect_timeout;
+        let Some(place) = group.enter(means.site, deadline).await else {
+            return Err(OriginFault::ConnectTimeout);
+        };
         match means.origins.transport.get_stream(&peer).await {
-            Ok((stream, _reused)) => return Ok(connection(means, &peer, group, stream)),
+            Ok((stream, _reused)) => {
+                return Ok(Connection {
+                    wire: Wire::new(stream),
+                    group,
+                    _place: place,
+                    home: Home {
+                        transport: Arc::clone(&means.origins.transport),
+                        pool_key: peer.reuse_hash(),
+                    },
+                });
+            }
             Err(_) if group.is_cut() => return Err(OriginFault::EpochEnded),
             Err(error) => fault = connect_fault(&error),
         }
     }
     Err(fault)
-}
-
-fn connection(means: &Means<'_>, peer: &HttpPeer, group: Arc<Group>, stream: Stream) -> Connection {
-    Connection {
-        wire: Wire::new(stream),
-        group,
-        home: Home {
-            transport: Arc::clone(&means.origins.transport),
-            pool_key: peer.reuse_hash(),
-        },
-    }
 }
 
 /// What an error of Pingora's before a request was sent says about the side.

@@ -197,7 +197,7 @@ impl TestNode {
         let place = tempfile::tempdir().unwrap();
         let registry = Registry::new();
         let limits = Limits::default();
-        let side_connections = Arc::new(SideConnections::new(limits.side_connections));
+        let side_connections = Arc::new(SideConnections::new(&limits));
         let data = place.path();
         let mut config = CacheConfig {
             data_dir: data.to_owned(),

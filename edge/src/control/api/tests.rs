@@ -414,7 +414,7 @@ async fn a_cluster_is_published_by_compare_and_swap() {
         json!({
             "v": 1, "cluster": "c-1", "epoch": epoch, "phase": "serving", "master": master,
             "sides": {"a": {"addrs": ["192.0.2.1:80"]}, "b": {"addrs": ["192.0.2.2:80"]}},
-            "fencing": "confirmed",
+            "fencing": "confirmed", "prev": {"ended": "demoted"},
         })
     };
     let put = async |document: &Value, expected: Option<u64>| {
@@ -434,6 +434,9 @@ async fn a_cluster_is_published_by_compare_and_swap() {
     check(document(2, "b"), Some(7), Code::Conflict).await;
     check(document(1, "b"), Some(1), Code::Conflict).await;
     check(document(2, "b"), None, Code::Failure).await;
+    let mut unproved = document(2, "b");
+    unproved["prev"]["ended"] = Value::Null;
+    check(unproved, Some(1), Code::Conflict).await;
     check(json!({"v": 1}), Some(1), Code::Failure).await;
     put(&document(2, "b"), Some(1)).await.expect("published");
     let seen = served.get("/v1/clusters/c-1").await.expect("seen");

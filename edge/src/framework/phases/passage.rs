@@ -11,7 +11,7 @@ use http::StatusCode;
 use jet9_cache::Timestamp;
 use jet9_cache::semantics::status::CacheStatus;
 use jet9_cluster::{Epoch, Instant as LeaseInstant};
-use jet9_config::site::Origin;
+use jet9_config::site::{Origin, Site};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -21,7 +21,7 @@ use crate::clock;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Attempt;
 use crate::origin::breakers::Ended;
-use crate::origin::connect::Group;
+use crate::origin::connect::{Group, SitePlace};
 use crate::origin::fetch::{Failed, Next, Reached, Tries, connect_fault};
 use crate::origin::guard::Said;
 use crate::origin::master::{self, Route};
@@ -58,6 +58,8 @@ pub struct Passage {
 struct Underway {
     route: Route,
     group: Arc<Group>,
+    /// The site's place at the side, until the exchange is over.
+    place: Option<SitePlace>,
     reached: Reached,
     began: Instant,
     sent: Option<Timestamp>,
@@ -114,12 +116,9 @@ impl Passage {
         Error::new(FAULT)
     }
 
-    /// Waits as the last failed attempt asked for.
-    pub(super) async fn pause(&mut self) {
-        let pause = std::mem::take(&mut self.pause);
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
+    /// For how long the last failed attempt asked to wait.
+    pub(super) const fn take_pause(&mut self) -> Duration {
+        std::mem::replace(&mut self.pause, Duration::ZERO)
     }
 
     /// Begins an attempt on this route: at its first address, or at the next one when the last attempt found none there.
@@ -152,6 +151,7 @@ impl Passage {
         self.attempt = Some(Underway {
             route,
             group,
+            place: None,
             reached: Reached::Nothing,
             began: clock::monotonic(),
             sent: None,
@@ -159,6 +159,19 @@ impl Passage {
             described: None,
         });
         Ok(Box::new(peer))
+    }
+
+    /// Waits for a place of the site at the side; not longer than for a connection.
+    pub(super) async fn enter(&mut self, site: &Site) -> Result<()> {
+        let Some(underway) = &mut self.attempt else {
+            return Ok(());
+        };
+        let deadline = site.origin.connect_timeout;
+        underway.place = underway.group.enter(&site.id, deadline).await;
+        match underway.place {
+            Some(_) => Ok(()),
+            None => Err(self.not_connected(Error::new(ErrorType::ConnectTimedout))),
+        }
     }
 
     /// Counts the attempt that was under way, if there was one.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::Method;
 use jet9_cache::semantics::vary::SelectingFields;
 use jet9_config::site::{Post, UnknownCoding};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::clock;
@@ -37,8 +37,12 @@ fn client() -> Client {
     }
 }
 
-/// Lets the story answer one HTTP/1.1 request, which must be to pass through, and passes it; the client's bytes of the answer.
-async fn http1(node: &TestNode, head: &str, content: &'static str) -> String {
+/// Lets the story answer one HTTP/1.1 request, which must be to pass through: the client's end of its connection, and its passing.
+async fn lent(
+    node: &TestNode,
+    head: &str,
+    content: &'static str,
+) -> (DuplexStream, impl Future<Output = ()> + use<>) {
     let edge = &node.edge;
     let proxy = Phases::proxy(Arc::clone(edge));
     let client = Arc::new(client());
@@ -62,7 +66,16 @@ async fn http1(node: &TestNode, head: &str, content: &'static str) -> String {
         close: true,
     })));
     let shutdown = edge.drain.signal();
-    let (_, seen) = tokio::join!(proxy.process_new_http(session, &shutdown), async {
+    let passing = async move {
+        proxy.process_new_http(session, &shutdown).await;
+    };
+    (near, passing)
+}
+
+/// Passes one HTTP/1.1 request; the client's bytes of the answer.
+async fn http1(node: &TestNode, head: &str, content: &'static str) -> String {
+    let (mut near, passing) = lent(node, head, content).await;
+    let ((), seen) = tokio::join!(passing, async {
         let mut seen = Vec::new();
         near.read_to_end(&mut seen).await.unwrap();
         seen
@@ -298,6 +311,48 @@ async fn a_post_that_the_sides_guard_refused_is_sent_to_the_new_master() {
         request.to_ascii_lowercase().contains("jet9-epoch: 9"),
         "{request}"
     );
+}
+
+/// Passes a request whose client leaves while it is held, to be sent again. Gives how long its place was kept after that.
+async fn kept_after_leaving(
+    node: &TestNode,
+    (near, passing): (DuplexStream, impl Future<Output = ()>),
+) -> Duration {
+    let holds = node.edge.origins.holds();
+    let leaving = async {
+        while holds.held() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(near);
+        clock::monotonic()
+    };
+    let ((), left) = tokio::join!(passing, leaving);
+    assert_eq!(holds.held(), 0);
+    left.elapsed()
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_request_waits_to_be_sent_again_frees_its_place() {
+    let side = ScriptedSide::play(vec![vec![Act::Answer(REFUSED)]]);
+    let node = TestNode::new(|site| site.origin.hold_max = Duration::from_secs(60));
+    node.publish_guarded(7, &serving("a"), side.addr, nowhere())
+        .await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\n\r\n";
+    let kept = kept_after_leaving(&node, lent(&node, head, "hello").await).await;
+    assert!(kept < Duration::from_secs(5), "{kept:?}");
+    assert_eq!(side.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn one_whose_content_was_not_read_yet_keeps_it_to_the_end_of_the_hold_and_no_longer() {
+    const HOLD: Duration = Duration::from_millis(300);
+    let node = TestNode::new(|site| site.origin.hold_max = HOLD);
+    node.publish(7, &serving("a"), nowhere(), nowhere()).await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\n\r\n";
+    let lent = lent(&node, head, "he").await;
+    node.publish(8, SWITCHING, nowhere(), nowhere()).await;
+    let kept = kept_after_leaving(&node, lent).await;
+    assert!(kept < HOLD + Duration::from_secs(5), "{kept:?}");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ struct Rig {
     interim: Mutex<Vec<u16>>,
     said: Mutex<Option<Said>>,
     is_guarded: bool,
+    site: SiteId,
 }
 
 impl Rig {
@@ -29,7 +30,11 @@ impl Rig {
         let limits = Limits::default();
         Self {
             origins: Origins::new(&limits),
-            connections: Arc::new(SideConnections::new(8)),
+            connections: Arc::new(SideConnections::new(&Limits {
+                side_connections: 8,
+                side_exchanges_per_site: 2,
+                ..Limits::default()
+            })),
             limits,
             origin: testing::origin(),
             live: AtomicBool::new(true),
@@ -37,6 +42,7 @@ impl Rig {
             interim: Mutex::default(),
             said: Mutex::default(),
             is_guarded: true,
+            site: SiteId::parse("s-1").unwrap(),
         }
     }
 
@@ -52,6 +58,7 @@ impl Rig {
 
     async fn attempt(&self, method: Method, addrs: &[SocketAddr]) -> Result<OriginAnswer, Failed> {
         let means = Means {
+            site: &self.site,
             origins: &self.origins,
             connections: &self.connections,
             limits: &self.limits,
@@ -478,4 +485,28 @@ async fn interim_responses_are_told_and_are_no_part_of_the_answer() {
     assert_eq!(*rig.interim.lock(), [102, 103]);
     assert!(answer.fields.is_empty(), "{:?}", answer.fields);
     assert_eq!(content(&mut answer).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn clients_that_read_slowly_keep_the_places_of_their_own_site_and_no_others() {
+    let long = Act::Stall("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc");
+    let side = ScriptedSide::play(vec![vec![Act::Answer(
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    )]]);
+    let slow = [(); 2].map(|()| ScriptedSide::play(vec![vec![long]]));
+    let mut rig = Rig::new();
+    rig.origin.connect_timeout = Duration::from_millis(50);
+    let mut read = Vec::new();
+    for slow in &slow {
+        read.push(rig.attempt(Method::GET, &[slow.addr]).await.unwrap());
+    }
+    let failed = rig.attempt(Method::GET, &[side.addr]).await.unwrap_err();
+    let expected = Failed {
+        fault: OriginFault::ConnectTimeout,
+        reached: Reached::Nothing,
+    };
+    assert_eq!(failed, expected);
+    rig.site = SiteId::parse("s-2").unwrap();
+    let answer = rig.attempt(Method::GET, &[side.addr]).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
 }

@@ -99,9 +99,14 @@ fn members_that_want_certificates_are_shown_one_and_let_nobody_else_in() {
         assert!(!without.status.success(), "{without:?}");
         let other = scene.dir().join("other.pem");
         fs::write(&other, issue(&["edge.test"]).pem).expect("a file");
-        let mut foreign = command(&stage.etcd, None, None);
-        let foreign = foreign.arg("--certificate").arg(&other).output();
-        let foreign = foreign.expect("a program");
-        assert!(!foreign.status.success(), "{foreign:?}");
+        let named = scene.dir().join("etcd-named.pem");
+        // Where there are users, the gateway takes no certificate that names one.
+        for (path, why) in [(other, ""), (named, "CommonName")] {
+            let mut refused = command(&stage.etcd, None, None);
+            let refused = refused.arg("--certificate").arg(&path).output();
+            let refused = refused.expect("a program");
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(!refused.status.success() && said.contains(why), "{said}");
+        }
     });
 }

@@ -98,14 +98,21 @@ impl Etcd {
     /// As [`Etcd::start_secured`], where the members take only clients with a certificate of their authority.
     pub(crate) fn start_certified(scene: &Scene) -> Self {
         let authority = Authority::new();
-        let server = Pair::write(scene.dir(), &authority.issue(&["127.0.0.1", "localhost"]));
+        let server = Pair::write(
+            scene.dir(),
+            &authority.issue(&["127.0.0.1", "localhost"], Some("etcd")),
+        );
         let put = |name: &str, text: String| {
             let path = scene.dir().join(name);
             fs::write(&path, text).expect("a file");
             path
         };
         let ca = put("etcd-ca.pem", authority.pem());
-        let client = put("etcd-client.pem", authority.issue(&["edge.test"]));
+        let client = put("etcd-client.pem", authority.issue(&["edge.test"], None));
+        put(
+            "etcd-named.pem",
+            authority.issue(&["edge.test"], Some("jet9")),
+        );
         Self::start_with_users(scene, server, ca, Some(client))
     }
 
