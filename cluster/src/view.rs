@@ -37,6 +37,8 @@ pub struct View {
     flaps: Flaps,
     lease: Lease,
     losses: Losses,
+    /// The authority was found at this epoch, below the highest.
+    behind: Option<Epoch>,
     /// What the source beside the authority said last.
     beside: Option<(Epoch, Phase)>,
 }
@@ -176,6 +178,12 @@ impl View {
         self.in_force.as_ref().map(|in_force| in_force.since)
     }
 
+    /// The epoch at which the authority was found below the highest: a store that was restored from a backup, or an old file that was put
+    /// back. An alarm, whatever the fencing class: others may be told of another master. `None`: it is not.
+    pub const fn behind(&self) -> Option<Epoch> {
+        self.behind
+    }
+
     /// Why the published document could not be read, and since when, if the last one could not.
     pub fn unreadable_since(&self) -> Option<(&DocumentError, Instant)> {
         self.unreadable
@@ -199,7 +207,7 @@ impl View {
         }
         let epoch = document.epoch;
         let change = match epoch.cmp(&self.highest) {
-            Ordering::Less => self.older(epoch),
+            Ordering::Less => self.older(epoch, source),
             Ordering::Equal => self.same_epoch(document, now),
             Ordering::Greater => self.adopt(document, now),
         };
@@ -377,7 +385,16 @@ impl View {
     }
 
     /// A good document stays in force: an old copy put back is no news. It does not end a doubt either.
-    fn older(&mut self, offered: Epoch) -> Change {
+    fn older(&mut self, offered: Epoch, source: Source) -> Change {
+        // What was sent before the highest was adopted may have been overtaken; a watch is of any age.
+        let is_behind = match source {
+            Source::Directory => true,
+            Source::Read { sent } => self.since().is_none_or(|since| since < sent),
+            Source::Watch | Source::Beside => false,
+        };
+        if is_behind {
+            self.behind = Some(offered);
+        }
         self.doubt = self.doubt.or(Some(Doubt::OldEpoch));
         Change::Older {
             offered,
@@ -397,6 +414,7 @@ impl View {
             return self.adopt(document, now);
         };
         self.doubt = None;
+        self.behind = None;
         let known = &mut in_force.document;
         let is_newer = document.publisher_seq > known.publisher_seq;
         let is_alike = Document {
@@ -440,6 +458,7 @@ impl View {
         self.said = Some(document.phase);
         self.conflict = false;
         self.doubt = None;
+        self.behind = None;
         self.in_force = Some(InForce {
             document,
             since: now,

@@ -211,3 +211,34 @@ fn a_store_that_went_back_to_a_lower_epoch_renews_no_lease() {
     view.confirmed(Instant(3_600));
     assert_eq!(word(&view.mastership(Instant(4_000))), "b42 until 6600");
 }
+
+#[test]
+fn an_authority_that_went_back_is_told_from_one_that_was_overtaken() {
+    let check = |source: Source, behind: Option<u64>| {
+        let mut view = View::default();
+        view.observe(doc(9, "a"), Source::Watch, Instant(1_000));
+        view.observe(doc(7, "b"), source, Instant(1_200));
+        assert_eq!(view.behind(), behind.map(Epoch), "{source:?}");
+        assert_eq!(
+            word_of(&view.mastership(Instant(1_200))),
+            "a9",
+            "{source:?}"
+        );
+        view.observe(doc(9, "a"), Source::Watch, Instant(1_300));
+        assert_eq!(view.behind(), None);
+    };
+    check(
+        Source::Read {
+            sent: Instant(1_100),
+        },
+        Some(7),
+    );
+    check(Source::Read { sent: Instant(900) }, None);
+    check(Source::Watch, None);
+    check(Source::Directory, Some(7));
+    let mut view = View::default();
+    view.observe(doc(9, "a"), Source::Watch, Instant(0));
+    let mut view = View::resumed(view.record().expect("an epoch"));
+    view.observe(doc(7, "b"), Source::Read { sent: Instant(5) }, Instant(9));
+    assert_eq!(view.behind(), Some(Epoch(7)), "after a restart");
+}

@@ -13,9 +13,11 @@ use parking_lot::Mutex;
 use crate::parts::Edge;
 
 mod drain;
+mod reach;
 mod share;
 
 pub use drain::{Drain, DrainWatch, UnderWay};
+pub use reach::reach_again;
 pub use share::{Bounds, Counted, Standing};
 
 /// How long readiness waits for the index of the disk volumes after the start. A node without its index serves, only with more misses.
@@ -30,6 +32,8 @@ pub enum NotReady {
     CacheLoading,
     /// Of too few clusters it is known who is master, or that nobody is: this node is cut off from their state.
     ClustersDoubtful,
+    /// Of too few clusters the master is known and takes connections of this node, or is known to be none.
+    ClustersUnreachable,
     /// The node is stopping, or about to.
     Draining,
 }
@@ -41,6 +45,7 @@ impl NotReady {
             Self::Starting => "starting",
             Self::CacheLoading => "cache-loading",
             Self::ClustersDoubtful => "clusters-doubtful",
+            Self::ClustersUnreachable => "clusters-unreachable",
             Self::Draining => "draining",
         }
     }
@@ -57,8 +62,10 @@ pub struct Facts {
     pub running: Duration,
     /// Whether the node is stopping, or about to.
     pub withdrawn: bool,
+    /// Whether of enough clusters it is known who is master.
+    pub known: Standing,
     /// Whether enough clusters can be served.
-    pub clusters: Standing,
+    pub reached: Standing,
 }
 
 /// Every reason why a node with these facts is not ready; none: it is ready.
@@ -69,7 +76,11 @@ pub fn judge(facts: &Facts) -> Vec<NotReady> {
             !facts.cache_loaded && facts.running < CACHE_LOAD_WAIT,
             NotReady::CacheLoading,
         ),
-        (!facts.clusters.is_enough(), NotReady::ClustersDoubtful),
+        (!facts.known.is_enough(), NotReady::ClustersDoubtful),
+        (
+            facts.known.is_enough() && !facts.reached.is_enough(),
+            NotReady::ClustersUnreachable,
+        ),
         (facts.withdrawn, NotReady::Draining),
     ];
     let those = reasons.into_iter().filter(|(holds, _)| *holds);
@@ -89,7 +100,8 @@ struct State {
     since: Instant,
     started: bool,
     cache_loaded: bool,
-    clusters: Standing,
+    known: Standing,
+    reached: Standing,
 }
 
 impl Health {
@@ -99,7 +111,8 @@ impl Health {
             since: now,
             started: false,
             cache_loaded: false,
-            clusters: Standing::Starting,
+            known: Standing::Starting,
+            reached: Standing::Starting,
         };
         Self {
             drain,
@@ -118,10 +131,11 @@ impl Health {
         self.state.lock().cache_loaded = true;
     }
 
-    /// Clusters were counted.
-    pub fn clusters(&self, counted: Counted, now: Instant) {
+    /// Clusters were counted: those of which it is known who is master, and those of them that can be served.
+    pub fn clusters(&self, known: Counted, reached: Counted, now: Instant) {
         let mut state = self.state.lock();
-        state.clusters = state.clusters.after(counted, self.bounds, now);
+        state.known = state.known.after(known, self.bounds, now);
+        state.reached = state.reached.after(reached, self.bounds, now);
     }
 
     /// `/livez`: whether the process works. It does when this is executed at all; a stuck runtime does not answer.
@@ -151,24 +165,40 @@ impl State {
             cache_loaded: self.cache_loaded,
             running: now.saturating_duration_since(self.since),
             withdrawn,
-            clusters: self.clusters,
+            known: self.known,
+            reached: self.reached,
         }
     }
 }
 
 /// Counts the clusters that sites use, and those of them that this node can serve or no node can: a cluster that switches or is down is known
-/// to do so by all nodes alike, and no reason to send its visitors elsewhere. One whose state is in doubt may be clear to another node.
+/// to do so by all nodes alike, and no reason to send its visitors elsewhere. One whose state is in doubt, or whose master takes no connection
+/// of this node, may be served by another.
 pub fn count_clusters(edge: &Edge, now: Instant) {
     let sites = edge.sites.all();
     let mut used: Vec<_> = sites.iter().map(|site| &site.site.origin.cluster).collect();
     used.sort_unstable();
     used.dedup();
-    let known = |cluster: &&&_| !matches!(edge.masters.current(cluster), Mastership::Doubtful(_));
-    let counted = Counted {
+    let (mut known, mut reached) = (0, 0);
+    for cluster in &used {
+        let is_reached = match edge.masters.current(cluster) {
+            Mastership::Doubtful(_) => continue,
+            Mastership::Live { epoch, .. } => {
+                let connections = &edge.side_connections;
+                connections.unreachable(cluster, epoch).is_none()
+            }
+            Mastership::Switching { .. } | Mastership::Vacant { .. } => true,
+        };
+        known += 1;
+        reached += usize::from(is_reached);
+    }
+    let of = |servable| Counted {
         used: used.len(),
-        servable: used.iter().filter(known).count(),
+        servable,
     };
-    edge.health.clusters(counted, now);
+    edge.health.clusters(of(known), of(reached), now);
+    let unreachable = i64::try_from(known - reached).unwrap_or(i64::MAX);
+    edge.recorder.origin().masters_unreachable(unreachable);
 }
 
 #[cfg(test)]
@@ -180,7 +210,8 @@ mod tests {
         cache_loaded: true,
         running: Duration::from_secs(60),
         withdrawn: false,
-        clusters: Standing::Enough { low_since: None },
+        known: Standing::Enough { low_since: None },
+        reached: Standing::Enough { low_since: None },
     };
 
     fn check(facts: Facts, expected: &[NotReady]) {
@@ -215,11 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn masters_out_of_reach_are_a_reason_of_their_own() {
+        let facts = Facts {
+            reached: Standing::Lacking { high_since: None },
+            ..READY
+        };
+        check(facts, &[NotReady::ClustersUnreachable]);
+    }
+
+    #[test]
     fn all_reasons_are_told_at_once() {
         let facts = Facts {
             started: false,
             withdrawn: true,
-            clusters: Standing::Starting,
+            known: Standing::Starting,
+            reached: Standing::Starting,
             ..READY
         };
         check(
@@ -240,7 +281,7 @@ mod tests {
         let health = Health::new(drain.clone(), bounds, now);
         health.started();
         health.cache_loaded();
-        health.clusters(Counted::default(), now);
+        health.clusters(Counted::default(), Counted::default(), now);
         assert_eq!(health.ready(now), Ok(()));
         drain.withdraw();
         assert_eq!(health.ready(now), Err(vec![NotReady::Draining]));

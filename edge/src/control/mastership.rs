@@ -207,7 +207,8 @@ impl Masters {
             ClusterSource::Directory(_) => None,
             ClusterSource::Etcd { .. } => Some(kept(data_dir)?),
         };
-        let follower = Follower::new(Arc::clone(&clusters), epochs, kept, end, metrics);
+        let told = Arc::clone(&events);
+        let follower = Follower::new(Arc::clone(&clusters), epochs, kept, end, told, metrics);
         let owned = Arc::new(Mutex::new(follower.map_err(StartError::Thread)?));
         let follower = Arc::downgrade(&owned);
         leases::watch(&owned).map_err(StartError::Thread)?;

@@ -27,6 +27,7 @@ use pingora_core::{Error, ErrorType, Result};
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 
 use crate::origin::master::Route;
 
@@ -54,6 +55,9 @@ pub struct SideConnections {
     per_site: usize,
     groups: Mutex<HashMap<ClusterId, Vec<Arc<Group>>>>,
 }
+
+/// After so many connections in a row that were not taken a side is out of reach.
+const REFUSED_MAX: u32 = 3;
 
 /// How an epoch ended, for the exchanges that are still under way in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +110,26 @@ impl SideConnections {
                 });
             }
         }
+    }
+
+    /// The port at which the side that is master in this epoch takes no connection of this node; `None`: it does, or nobody tried.
+    pub(crate) fn unreachable(&self, cluster: &ClusterId, epoch: Epoch) -> Option<u16> {
+        let group = self.known(cluster, epoch)?;
+        let (in_a_row, port) = *group.refused.lock();
+        (in_a_row >= REFUSED_MAX).then_some(port)
+    }
+
+    /// It took one.
+    pub(crate) fn reached(&self, cluster: &ClusterId, epoch: Epoch) {
+        if let Some(group) = self.known(cluster, epoch) {
+            *group.refused.lock() = (0, 0);
+        }
+    }
+
+    fn known(&self, cluster: &ClusterId, epoch: Epoch) -> Option<Arc<Group>> {
+        let groups = self.groups.lock();
+        let mut of_cluster = groups.get(cluster)?.iter();
+        of_cluster.find(|group| group.epoch == epoch).cloned()
     }
 
     /// How many connections are open, idle ones included.
@@ -194,6 +218,8 @@ pub(crate) struct Group {
     places: Arc<Semaphore>,
     per_site: usize,
     sites: Mutex<HashMap<SiteId, Arc<Semaphore>>>,
+    /// Connections in a row that nobody took, and the port of the last.
+    refused: Mutex<(u32, u16)>,
     sockets: Mutex<Sockets>,
 }
 
@@ -222,11 +248,21 @@ impl Group {
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             per_site: per_site.min(Semaphore::MAX_PERMITS),
             sites: Mutex::default(),
+            refused: Mutex::default(),
             sockets: Mutex::new(Sockets::Open {
                 next: 0,
                 handles: HashMap::new(),
             }),
         }
+    }
+
+    /// A connection was taken, or not.
+    fn tried(&self, addr: SocketAddr, taken: &io::Result<TcpStream>) {
+        let mut refused = self.refused.lock();
+        *refused = match taken {
+            Ok(_) => (0, 0),
+            Err(_) => (refused.0.saturating_add(1), addr.port()),
+        };
     }
 
     /// A place for an exchange of a site, waited for as long as for a connection; `None`: there was none in time. Clients of one site that
@@ -348,20 +384,21 @@ impl L4Connect for SideConnect {
         let PingoraAddr::Inet(addr) = addr else {
             return Error::e_explain(ErrorType::InternalError, "a side has no local socket");
         };
-        match tokio::time::timeout(self.deadline, self.open(*addr)).await {
-            Ok(opened) => opened.map_err(|e| connect_error(*addr, e)),
-            Err(_) => Error::e_explain(ErrorType::ConnectTimedout, format!("connecting to {addr}")),
-        }
+        let deadline = tokio::time::Instant::now() + self.deadline;
+        let opened = self.open(*addr, deadline).await;
+        opened.map_err(|error| connect_error(*addr, error))
     }
 }
 
 impl SideConnect {
-    async fn open(&self, addr: SocketAddr) -> io::Result<Stream> {
-        let place = Arc::clone(&self.group.places)
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)?;
-        let tcp = TcpStream::connect(addr).await?;
+    async fn open(&self, addr: SocketAddr, deadline: tokio::time::Instant) -> io::Result<Stream> {
+        let place = timeout_at(deadline, Arc::clone(&self.group.places).acquire_owned()).await?;
+        let place = place.map_err(io::Error::other)?;
+        // Only the wait for the side says something about it: not the one for a place.
+        let tcp = timeout_at(deadline, TcpStream::connect(addr)).await;
+        let tcp = tcp.unwrap_or_else(|late| Err(late.into()));
+        self.group.tried(addr, &tcp);
+        let tcp = tcp?;
         let kept = self.group.keep(&tcp, place)?;
         let mut stream = Stream::from(tcp);
         stream.tracer = Some(Tracer(Box::new(KeptByStream(Arc::new(kept)))));
@@ -514,6 +551,24 @@ mod tests {
         assert_eq!(error.etype(), &ErrorType::ConnectTimedout);
         drop(first);
         assert!(rig.transport.new_stream(&peer).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_side_is_out_of_reach_when_it_takes_no_connection_three_times_in_a_row() {
+        let mut rig = Rig::new(4).await;
+        let port = rig.listener.local_addr().unwrap().port();
+        let is_unreachable = |rig: &Rig| rig.connections.unreachable(&rig.cluster(), Epoch(1));
+        let peer = rig.peer(1).0;
+        assert_eq!(is_unreachable(&rig), None);
+        rig.listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for _ in 0..REFUSED_MAX {
+            assert_eq!(is_unreachable(&rig), None);
+            rig.transport.new_stream(&peer).await.unwrap_err();
+        }
+        assert_eq!(is_unreachable(&rig), Some(port));
+        let other = rig.peer(1).0;
+        rig.transport.new_stream(&other).await.unwrap();
+        assert_eq!(is_unreachable(&rig), None);
     }
 
     #[tokio::test]

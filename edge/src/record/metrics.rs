@@ -200,6 +200,7 @@ pub struct OriginMetrics {
     wrong_side: IntCounter,
     spared: IntCounter,
     breakers_open: IntGauge,
+    masters_unreachable: IntGauge,
     fetches: IntGauge,
     held: IntGauge,
     hold_durations: Histogram,
@@ -236,6 +237,11 @@ impl OriginMetrics {
             "Requests that wait for a live master now.",
         )?;
         registry.register(Box::new(held.clone()))?;
+        let masters_unreachable = IntGauge::new(
+            "jet9_cluster_masters_unreachable",
+            "Live masters that this node gets no connection to.",
+        )?;
+        registry.register(Box::new(masters_unreachable.clone()))?;
         let breakers_open = IntGauge::new(
             "jet9_origin_breakers_open",
             "Sites whose live master fails, so that most requests are not sent to it.",
@@ -254,6 +260,7 @@ impl OriginMetrics {
                 "Requests that were not sent because the live master fails.",
             )?,
             breakers_open,
+            masters_unreachable,
             fetches,
             held,
             hold_durations,
@@ -282,6 +289,11 @@ impl OriginMetrics {
     /// Says of how many sites the live master is spared.
     pub fn breakers_open(&self, count: i64) {
         self.breakers_open.set(count);
+    }
+
+    /// Says how many live masters take no connection of this node.
+    pub fn masters_unreachable(&self, count: i64) {
+        self.masters_unreachable.set(count);
     }
 
     /// Counts a fetch for the store as under way until the guard is dropped.

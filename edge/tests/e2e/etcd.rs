@@ -199,3 +199,23 @@ fn a_start_without_the_store_serves_what_is_proved_and_waits_for_what_is_leased(
         stage.until_served_by(Side::A);
     });
 }
+
+#[test]
+fn a_store_that_went_back_is_an_alarm_where_a_confirmed_master_is_served_on() {
+    scene(Duration::from_secs(90), |scene| {
+        let mut stage = Stage::set(scene, "confirmed");
+        let first = stage.cluster.clone();
+        stage.move_to(Side::B, 0);
+        assert_eq!(stage.edge.metric("jet9_cluster_sources_behind"), 0.0);
+        // As a restored backup would show it.
+        stage.etcd.publish(1, &first);
+        until_true("it is told", || {
+            stage.edge.metric("jet9_cluster_sources_behind") == 1.0
+        });
+        stage.until_served_by(Side::B);
+        let told = stage.edge.process.words();
+        assert!(told.contains("/epoch: 1 is older than 3"), "{told}");
+        stage.move_to(Side::A, 2);
+        assert_eq!(stage.edge.metric("jet9_cluster_sources_behind"), 0.0);
+    });
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::support::cluster::{Cluster, Side};
 use super::support::edge::Jet9;
 use super::support::http1::{Client, Response, get};
+use super::support::nginx::Nginx;
 use super::support::origin::Origin;
 use super::support::scene::scene;
 use super::support::setup::{Setup, Site};
@@ -107,5 +108,35 @@ fn a_second_signal_does_not_wait_for_the_routers() {
         until_true("readiness falls", || readyz(&edge).status == 503);
         edge.terminate();
         assert!(edge.process.wait(SOON).success());
+    });
+}
+
+#[test]
+fn a_node_that_reaches_too_few_masters_is_the_last_resort_until_it_reaches_them() {
+    scene(LIMIT, |scene| {
+        let root = scene.dir().join("root");
+        std::fs::create_dir_all(&root).expect("a directory");
+        let (origin, other) = (origin(), Nginx::start(scene, "a", &root));
+        let edge = Setup::of(Cluster::of_one("c-1", origin.address))
+            .site(Site::of("s-2", &["two.test"]).cluster("c-2"))
+            .cluster(Cluster::of_one("c-2", other.address))
+            .limit("ready_fall = \"0s\"")
+            .limit("ready_rise = \"0s\"")
+            .start(scene);
+        assert_eq!(edge.get("two.test", "/dynamic/1").status, 200);
+        other.kill();
+        until_true("readiness falls", || {
+            assert_ne!(edge.get("two.test", "/dynamic/2").status, 200);
+            let told = readyz(&edge);
+            told.status == 503 && told.text() == "clusters-unreachable\n"
+        });
+        assert_eq!(worth(&edge), "far");
+        assert_eq!(edge.metric("jet9_cluster_masters_unreachable"), 1.0);
+        assert_eq!(edge.get("site.test", "/").status, 200);
+        // Nobody comes by it any more: it finds out by itself.
+        other.start_again();
+        until_true("readiness rises", || readyz(&edge).status == 200);
+        assert_eq!(worth(&edge), "near");
+        assert_eq!(edge.metric("jet9_cluster_masters_unreachable"), 0.0);
     });
 }

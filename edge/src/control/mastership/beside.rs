@@ -46,7 +46,7 @@ impl Follower {
             (Shows::Something, Ok(document)) => {
                 let change = after.view.observe(document, Source::Beside, now);
                 self.metrics.observed(&change);
-                if let Some(why) = refusal(&change, Source::Beside) {
+                if let Some(why) = refusal(&change, &after.view) {
                     log::error!("{place}: {why}");
                     after.refused = Some((why, now));
                 }

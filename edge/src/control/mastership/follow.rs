@@ -12,7 +12,7 @@ use std::thread::Thread;
 use jet9_cache::Timestamp;
 use jet9_cluster::document::{Ended, Fencing};
 use jet9_cluster::{
-    Change as Observed, Document, DocumentError, Epoch, Instant, Loss, Mastership, Source,
+    Change as Observed, Document, DocumentError, Epoch, Instant, Loss, Mastership, Source, View,
 };
 use jet9_config::{ClusterId, Side};
 use tokio::runtime::{Builder, Runtime};
@@ -22,6 +22,7 @@ use super::kept::Kept;
 use super::metrics::Metrics;
 use super::{Cluster, Clusters, Known};
 use crate::clock::{self, WallClock};
+use crate::control::events::Events;
 use crate::control::watch::{Change, Content};
 use crate::origin::connect::Planned;
 
@@ -34,6 +35,7 @@ pub(super) struct Follower {
     /// Where documents are kept for a start without their store; `None`: their source is on this machine.
     kept: Option<Kept>,
     end: EndEpoch,
+    events: Arc<Events>,
     pub(super) metrics: Metrics,
     /// Runs what the ending of connections leaves behind (the grace of a planned switch).
     runtime: Runtime,
@@ -75,6 +77,7 @@ impl Follower {
         epochs: Epochs,
         kept: Option<Kept>,
         end: EndEpoch,
+        events: Arc<Events>,
         metrics: Metrics,
     ) -> io::Result<Self> {
         let mut runtime = Builder::new_multi_thread();
@@ -87,6 +90,7 @@ impl Follower {
             epochs,
             kept,
             end,
+            events,
             metrics,
             runtime: runtime.build()?,
             failing: false,
@@ -324,8 +328,10 @@ impl Follower {
         let mut after = Known::clone(&before);
         let change = after.view.observe(document, source, now);
         let elsewhere = after.view.contradicted().map(Observed::Contradicted);
-        let elsewhere = elsewhere.and_then(|change| refusal(&change, Source::Beside));
-        after.refused = refusal(&change, source).or(elsewhere).map(|why| (why, now));
+        let elsewhere = elsewhere.and_then(|change| refusal(&change, &after.view));
+        after.refused = refusal(&change, &after.view)
+            .or(elsewhere)
+            .map(|why| (why, now));
         if let Some(record) = after.view.record() {
             self.epochs.note(record);
         }
@@ -340,6 +346,7 @@ impl Follower {
         if let Some((why, _)) = &after.refused {
             log::error!("{place}: {why}");
         }
+        self.tell_behind(&id, &before, &after);
         let stopped = is_live(&before, now) && !is_live(&after, now);
         cluster.set(|known| *known = after);
         if stopped {
@@ -380,6 +387,18 @@ impl Follower {
             epoch,
             at: adopted,
         })
+    }
+
+    /// Tells once that a source went back.
+    fn tell_behind(&self, id: &ClusterId, before: &Known, after: &Known) {
+        if let Some(offered) = after.view.behind()
+            && before.view.behind() != Some(offered)
+        {
+            let told = serde_json::json!({
+                "cluster": id.as_str(), "epoch": after.view.highest().0, "change": "behind", "offered": offered.0,
+            });
+            self.events.tell("cluster", told);
+        }
     }
 
     /// Ends what was opened under the epoch that was in force before.
@@ -436,11 +455,11 @@ pub(super) fn is_live(known: &Known, now: Instant) -> bool {
 }
 
 /// Why a document is not in force, for the log and the admin API.
-pub(super) fn refusal(change: &Observed, source: Source) -> Option<String> {
+pub(super) fn refusal(change: &Observed, view: &View) -> Option<String> {
     Some(match change {
         Observed::Adopted(_) | Observed::Addresses | Observed::Same => return None,
-        // A read and a watch of one store overtake each other; in a directory an older state was put there.
-        Observed::Older { .. } if source != Source::Directory => return None,
+        // A read and a watch of one store overtake each other.
+        Observed::Older { .. } if view.behind().is_none() => return None,
         Observed::Older { offered, highest } => format!(
             "/epoch: {} is older than {}, which was adopted before; what is in force stays",
             offered.0, highest.0

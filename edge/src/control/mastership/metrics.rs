@@ -9,7 +9,7 @@ use jet9_cluster::{Change, Instant, Mastership};
 use jet9_config::ClusterId;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::Clusters;
 use crate::clock;
@@ -89,6 +89,7 @@ struct Gauges {
     masterships: IntGaugeVec,
     epochs: IntGaugeVec,
     oldest: Gauge,
+    behind: IntGauge,
 }
 
 impl Gauges {
@@ -114,12 +115,16 @@ impl Gauges {
                 "jet9_cluster_oldest_state_age_seconds",
                 "How long ago the published state of the cluster that is worst off was last read.",
             )?,
+            behind: IntGauge::new(
+                "jet9_cluster_sources_behind",
+                "Clusters whose source shows a lower epoch than was adopted.",
+            )?,
         })
     }
 
     fn measure(&self) {
         let now = clock::boottime();
-        let (mut live, mut doubtful, mut vacant) = (0, 0, 0);
+        let (mut live, mut doubtful, mut vacant, mut behind) = (0, 0, 0, 0);
         let mut oldest = self.looked.load(Ordering::Relaxed);
         let mut shown: Vec<(bool, ClusterId, u64)> = Vec::new();
         let clusters = self.clusters.upgrade();
@@ -132,6 +137,7 @@ impl Gauges {
                 Mastership::Switching { .. } | Mastership::Vacant { .. } => vacant += 1,
                 Mastership::Doubtful(_) => doubtful += 1,
             }
+            behind += i64::from(known.view.behind().is_some());
             if let Some((_, since)) = &known.refused {
                 oldest = oldest.min(since.0);
             }
@@ -143,6 +149,7 @@ impl Gauges {
         }
         let age = std::time::Duration::from_millis(now.0.saturating_sub(oldest));
         self.oldest.set(age.as_secs_f64());
+        self.behind.set(behind);
         shown.sort_unstable();
         self.epochs.reset();
         for (_, id, epoch) in shown.into_iter().take(EPOCHS_SHOWN) {
@@ -159,6 +166,7 @@ impl Collector for Gauges {
             .into_iter()
             .flatten()
             .chain(self.oldest.desc())
+            .chain(self.behind.desc())
             .collect()
     }
 
@@ -169,6 +177,7 @@ impl Collector for Gauges {
             .into_iter()
             .flatten()
             .chain(self.oldest.collect())
+            .chain(self.behind.collect())
             .collect()
     }
 }

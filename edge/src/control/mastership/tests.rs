@@ -159,8 +159,26 @@ async fn an_older_epoch_is_refused_even_after_a_restart() {
     let doubt = Mastership::Doubtful(Doubt::OldEpoch);
     assert_eq!(masters.current(&id("c1")), doubt);
     assert_eq!(place.count("jet9_cluster_documents_refused_total"), 1.0);
+    assert_eq!(place.count("jet9_cluster_sources_behind"), 1.0);
     place.publish("c1", &serving("c1", 43, "a"));
     until(&masters, "c1", |m| live(m, "c1") == Some((Side::A, 43))).await;
+    assert_eq!(place.count("jet9_cluster_sources_behind"), 0.0);
+}
+
+#[tokio::test]
+async fn a_source_that_went_back_is_told_of_once() {
+    let mut place = Place::new();
+    place.publish("c1", &serving("c1", 42, "b"));
+    let masters = place.start().expect("start");
+    let mut heard = masters.events.as_ref().expect("they are told").listen();
+    place.publish("c1", &serving("c1", 41, "a"));
+    masters.reload().await;
+    masters.reload().await;
+    let event = heard.try_recv().expect("an event");
+    let told: serde_json::Value = serde_json::from_str(&event.json).expect("JSON");
+    assert_eq!(told["change"], "behind");
+    assert_eq!((&told["epoch"], &told["offered"]), (&42.into(), &41.into()));
+    assert!(heard.try_recv().is_err(), "it was told once");
 }
 
 #[tokio::test]

@@ -76,9 +76,9 @@ async fn watch_cache(edge: &Edge) {
 }
 
 /// Counts clusters even when nobody asks, so that hysteresis has what happened in between.
-async fn count_clusters(edge: &Edge) {
+async fn count_clusters(edge: &Arc<Edge>) {
     loop {
         health::count_clusters(edge, clock::monotonic());
-        tokio::time::sleep(COUNT_EVERY).await;
+        tokio::join!(tokio::time::sleep(COUNT_EVERY), health::reach_again(edge));
     }
 }

@@ -45,6 +45,27 @@ const PAUSE: Duration = Duration::from_millis(3);
 
 const HOST: &str = "site.test";
 
+/// The fencing class of odd seeds, and the publisher's wait for the three seconds of its documents.
+const LEASE: &str = "lease";
+const LEASE_WAIT: Duration = Duration::from_millis(3_008);
+
+fn fencing(seed: u64) -> &'static str {
+    match seed % 2 {
+        0 => "confirmed",
+        _ => LEASE,
+    }
+}
+
+/// Nobody unparks these threads early, but a wake-up without a reason is allowed.
+fn rest(pause: Duration) {
+    let end = now() + pause;
+    while let Some(left) = end.checked_duration_since(now())
+        && !left.is_zero()
+    {
+        thread::park_timeout(left);
+    }
+}
+
 /// What happens in a round, besides the move of the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Nemesis {
@@ -89,7 +110,7 @@ fn whatever_is_killed_or_frozen_no_side_is_asked_out_of_its_epoch_and_no_post_co
     let seed = std::env::var("JET9_SEED").ok();
     let seed = seed.map_or_else(unix_ms, |seed| seed.parse().expect("JET9_SEED is a number"));
     println!("JET9_SEED={seed}");
-    let limit = Duration::from_secs(120 + 5 * rounds as u64);
+    let limit = Duration::from_secs(180 + 5 * rounds as u64);
     scene(limit, move |scene| play(scene, seed, rounds));
 }
 
@@ -101,7 +122,10 @@ fn play(scene: &Scene, seed: u64, rounds: usize) {
         b: Nginx::start(scene, "b", &root),
     };
     let etcd = Etcd::start(scene);
-    let cluster = Cluster::of_two("c-1", sides.a.address, sides.b.address);
+    let cluster = Cluster {
+        fencing: fencing(seed),
+        ..Cluster::of_two("c-1", sides.a.address, sides.b.address)
+    };
     etcd.publish_fast(0, &cluster);
     let edges = ["edge1", "edge2"].map(|name| {
         let setup = Setup::new().named(name);
@@ -205,12 +229,19 @@ impl Drama {
             let began = (now(), unix_ms());
             self.begin(nemesis, master);
             let ended = match nemesis {
+                Nemesis::Nothing | Nemesis::KillMember(_) => "demoted",
+                _ if cluster.fencing == LEASE => "unconfirmed",
                 Nemesis::KillSide | Nemesis::FreezeSide => "fenced",
                 _ => "demoted",
             };
             cluster = cluster.switching().after(ended);
             self.etcd.publish_fast(round, &cluster);
-            thread::park_timeout(Duration::from_millis(dice.roll(80) as u64));
+            let pause = match ended {
+                // Nothing proves that the old master is out: no edge may hold a lease of it any more.
+                "unconfirmed" => LEASE_WAIT,
+                _ => Duration::from_millis(dice.roll(80) as u64),
+            };
+            rest(pause);
             cluster = cluster.serving(master.other());
             told.masters.insert(cluster.epoch, master.other());
             self.etcd.publish_fast(round + 1, &cluster);
@@ -381,7 +412,8 @@ impl Drama {
             .collect();
         assert!(unforced.is_empty(), "JET9_SEED={seed}: {unforced:?}");
         println!(
-            "{requests} requests reached the sides in {} epochs, {} clean moves; visitors saw {} errors in the others",
+            "{}: {requests} requests reached the sides in {} epochs, {} clean moves; visitors saw {} errors in the others",
+            fencing(seed),
             told.masters.len(),
             told.clean.len(),
             errors.len()
