@@ -132,6 +132,7 @@ fn play(scene: &Scene, seed: u64, rounds: usize) {
         let edge = setup
             .site(Site::of("s-1", &[HOST]))
             .etcd(&etcd)
+            .limit("flap = 1000") // masters that change without a proof are what is played here
             .start(scene);
         Edge {
             processes: Mutex::new(vec![Arc::clone(&edge.process)]),
