@@ -172,7 +172,7 @@ impl Masters {
             publication.adopted = Some((known.view.highest(), since));
         }
         match &self.feed {
-            Feed::Directory { path, .. } => self.into_directory(path, &publication).await?,
+            Feed::Directory { path, .. } => self.replace_file(path, &publication).await?,
             Feed::Etcd { store, .. } => store.replace(&publication).await?,
             Feed::Fixed => return Err(PublishError::ReadOnly),
         }
@@ -180,7 +180,7 @@ impl Masters {
     }
 
     /// Replaces a file that is still as it was when it was compared.
-    async fn into_directory(
+    async fn replace_file(
         &self,
         directory: &Path,
         publication: &Publication<'_>,
