@@ -301,7 +301,7 @@ async fn refused(answer: http::Response<Incoming>) -> EtcdError {
     let message = (said["message"].as_str()).or_else(|| said["error"].as_str());
     // What stands before the gateway speaks plain text.
     let plain = String::from_utf8_lossy(&body);
-    let message = match message.unwrap_or(plain.trim()) {
+    let message = match message.unwrap_or_else(|| plain.trim()) {
         "" => "it did not say why",
         message => message,
     };

@@ -65,7 +65,7 @@ fn a_directory_beside_the_store_stops_the_edge_until_both_agree() {
         // Another master in the same epoch stops it; a file that is gone does not.
         let other = Cluster {
             epoch: second.epoch,
-            ..first.clone()
+            ..first
         };
         show(&edge, &other);
         until_live(&edge, 0.0);
