@@ -19,7 +19,7 @@ use crate::semantics::entity_tag::{self, EntityTag};
 use crate::semantics::range::{PARTS_MAX, Selected, select};
 use crate::semantics::request::{RequestPolicy, may_answer};
 use crate::semantics::rules::{
-    ClientReload, Languages, Post, Rules, SetCookie, Storing, SurrogateControl,
+    ClientReload, Languages, LiteSpeed, Post, Rules, SetCookie, Storing, SurrogateControl,
 };
 use crate::semantics::status::{CacheStatus, ForwardReason};
 use crate::semantics::storable::{Storable, TimesOfExchange, assess};
@@ -64,6 +64,7 @@ fn rules() -> Rules {
         languages: Languages::ByQuality,
         post: Post::Pass,
         surrogate_control: SurrogateControl::Obey,
+        litespeed: LiteSpeed::Obey,
     }
 }
 
@@ -95,7 +96,7 @@ pub fn cache_control(bytes: &[u8]) {
     let Some(mut fields) = message(&header::CACHE_CONTROL, bytes) else {
         return;
     };
-    let response = ResponseDirectives::of(&fields, SurrogateControl::Ignore);
+    let response = ResponseDirectives::of(&fields, SurrogateControl::Ignore, LiteSpeed::Obey);
     let request = RequestDirectives::of(&fields);
     within_bounds(&response);
     for seconds in [request.max_age, request.min_fresh] {
@@ -110,7 +111,7 @@ pub fn cache_control(bytes: &[u8]) {
         return;
     };
     fields.append(header::CACHE_CONTROL, value);
-    assert!(ResponseDirectives::of(&fields, SurrogateControl::Ignore).no_store);
+    assert!(ResponseDirectives::of(&fields, SurrogateControl::Ignore, LiteSpeed::Obey).no_store);
     assert!(RequestDirectives::of(&fields).no_store);
 }
 
@@ -120,7 +121,7 @@ pub fn targeted(bytes: &[u8]) {
         let Some(fields) = message(&name, bytes) else {
             return;
         };
-        let directives = ResponseDirectives::of(&fields, SurrogateControl::Obey);
+        let directives = ResponseDirectives::of(&fields, SurrogateControl::Obey, LiteSpeed::Ignore);
         within_bounds(&directives);
         let members = structured::dictionary(&fields, &name);
         let counts = members.is_some_and(|members| !members.is_empty());
@@ -194,7 +195,7 @@ pub fn vary(bytes: &[u8]) {
     ) else {
         return;
     };
-    let Ok(vary) = selectors(&response, Languages::ByQuality) else {
+    let Ok(vary) = selectors(&response, &response, Languages::ByQuality, LiteSpeed::Obey) else {
         return;
     };
     assert!(vary.len() <= SELECTING_FIELDS_MAX);

@@ -92,7 +92,7 @@ pub fn teaches(why: Reason, status: StatusCode, request: &RequestDirectives) -> 
 
 /// The selecting fields of an answer that is not stored: those of its `Vary`; none where that selects nothing that could be found again.
 pub fn selectors(response: &HeaderMap, rules: &Rules) -> Box<[Selector]> {
-    vary::selectors(response, rules.languages).unwrap_or_default()
+    vary::selectors(response, response, rules.languages, rules.litespeed).unwrap_or_default()
 }
 
 /// What the last answers taught. Bounded in number and size; locks are held for a look at [`WAYS`] entries.

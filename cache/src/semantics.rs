@@ -20,5 +20,7 @@ pub mod fields;
 pub(crate) mod structured;
 pub mod tags;
 
+pub(crate) mod litespeed;
+
 #[cfg(test)]
 mod testing;

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::reason::Reason;
 use crate::semantics::entity_tag::EntityTag;
-use crate::semantics::rules::Languages;
+use crate::semantics::rules::{Languages, LiteSpeed};
 use crate::semantics::validation;
 use crate::semantics::vary::{self, Selector};
 use crate::time::Timestamp;
@@ -48,6 +48,8 @@ pub struct StoredResponse {
     pub tags: Box<[Box<str>]>,
     /// How it was stored to be selected by `Accept-Language`.
     pub languages: Languages,
+    /// Whether it was stored to be selected by what it says to a LiteSpeed server.
+    pub litespeed: LiteSpeed,
 }
 
 /// What a stored response is made of; the rest of it is derived.
@@ -67,6 +69,8 @@ pub struct Parts {
     pub tags: Box<[Box<str>]>,
     /// How [`StoredResponse::vary`] is made where it has `Accept-Language`.
     pub languages: Languages,
+    /// Whether [`StoredResponse::vary`] has the cookies that select for a LiteSpeed server.
+    pub litespeed: LiteSpeed,
 }
 
 /// The times of RFC 9111 §4.2.
@@ -139,11 +143,12 @@ impl StoredResponse {
             reuse,
             tags,
             languages,
+            litespeed,
         } = parts;
         if !fits(&[&fields, &withheld]) {
             return Err(Reason::TooLarge);
         }
-        let vary = vary::selectors(&fields, languages)?;
+        let vary = vary::selectors(&fields, &withheld, languages, litespeed)?;
         let validators = validation::validators(&fields, times.response_time);
         let http1_head = head::http1(status, &fields);
         Ok(Self {
@@ -157,6 +162,7 @@ impl StoredResponse {
             vary,
             tags,
             languages,
+            litespeed,
         })
     }
 }

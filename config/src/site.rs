@@ -153,6 +153,8 @@ pub struct Caching {
     pub post: Post,
     /// `surrogate_control`.
     pub surrogate_control: SurrogateControl,
+    /// `litespeed`: whether what is said to a LiteSpeed server in front of the application counts.
+    pub litespeed: bool,
     /// `key`.
     pub key: KeyRules,
     /// `admission`.
@@ -342,6 +344,7 @@ impl Profile {
             languages: Languages::AsSent,
             post: Post::Pass,
             surrogate_control: SurrogateControl::Ignore,
+            litespeed: false,
             key: KeyRules {
                 query: if rfc {
                     QueryOrder::AsSent

@@ -50,6 +50,10 @@ pub(super) fn vary_of(selectors: &[Selector], keys: &KeyHasher) -> u32 {
         text.extend(selector.field().as_str().as_bytes());
         match selector {
             Selector::Field(_) => {}
+            Selector::Cookie(pattern) => {
+                text.push(b'=');
+                text.extend(pattern.as_bytes());
+            }
             Selector::Language(tag) => {
                 text.push(b'=');
                 text.extend(tag.as_deref().unwrap_or_default().as_bytes());

@@ -33,9 +33,23 @@ pub fn kept(request: &HeaderMap, ignored: &[String]) -> Option<Vec<u8>> {
     (!kept.is_empty()).then(|| kept.join(b"; ".as_slice()))
 }
 
+/// The cookies of a name, or of names that begin so where it ends with `*`, sorted: their order says nothing. Those that a pattern of
+/// `ignored` matches no side hears of, so they are as good as not there. `None` when there is none.
+pub(super) fn named(request: &HeaderMap, name: &str, ignored: &[String]) -> Option<Vec<u8>> {
+    let mut named: Vec<_> = pairs(request)
+        .filter(|pair| matches(name, name_of(pair)) && !is_ignored(pair, ignored))
+        .collect();
+    named.sort_unstable();
+    (!named.is_empty()).then(|| named.join(b"; ".as_slice()))
+}
+
 fn is_ignored(pair: &[u8], patterns: &[String]) -> bool {
-    let name = fields::trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default());
+    let name = name_of(pair);
     patterns.iter().any(|pattern| matches(pattern, name))
+}
+
+fn name_of(pair: &[u8]) -> &[u8] {
+    fields::trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default())
 }
 
 /// A trailing `*` stands for anything; names are case-sensitive (RFC 6265 §5.3).

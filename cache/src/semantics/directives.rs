@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::fields;
-use super::rules::SurrogateControl;
+use super::rules::{LiteSpeed, SurrogateControl};
 use super::structured::{self, Item};
+use super::{fields, litespeed};
 
 /// The edge's own targeted field. It is not passed on to visitors.
 pub const JET9_CACHE_CONTROL: HeaderName = HeaderName::from_static("jet9-cache-control");
@@ -98,19 +98,48 @@ pub struct ResponseDirectives {
 }
 
 impl ResponseDirectives {
-    /// The directives that apply to this cache: of the first targeted field that is well-formed and not empty, else of `Cache-Control`.
-    pub fn of(response: &HeaderMap, surrogate: SurrogateControl) -> Self {
+    /// The directives that apply to this cache: of the first targeted field that is well-formed and not empty, else of `Cache-Control`. Of
+    /// the targeted ones our own comes first, then LiteSpeed's.
+    pub fn of(response: &HeaderMap, surrogate: SurrogateControl, litespeed: LiteSpeed) -> Self {
         let counts =
             |name: &&HeaderName| surrogate == SurrogateControl::Obey || **name != SURROGATE_CONTROL;
-        TARGETED
-            .iter()
-            .filter(counts)
-            .find_map(|name| Self::targeted(response, name))
+        let [own, others @ ..] = &TARGETED;
+        let of_others = || {
+            let mut others = others.iter().filter(counts);
+            others.find_map(|name| Self::targeted(response, name))
+        };
+        Self::targeted(response, own)
+            .or_else(|| Self::of_litespeed(response, litespeed))
+            .or_else(of_others)
             .unwrap_or_else(|| {
                 let mut directives = Self::default();
-                each(response, |name, argument| directives.add(name, &argument));
+                let name = &header::CACHE_CONTROL;
+                each(response, name, |name, argument| {
+                    directives.add(name, &argument)
+                });
                 directives
             })
+    }
+
+    /// What a LiteSpeed server is told, in the syntax of `Cache-Control`. There `no-cache` says that it is not cached at all, and `esi` that the
+    /// content is not yet what visitors are to see; `private` is for a store a visitor, which is not kept here.
+    fn of_litespeed(response: &HeaderMap, litespeed: LiteSpeed) -> Option<Self> {
+        if litespeed == LiteSpeed::Ignore {
+            return None;
+        }
+        let mut said = None;
+        each(response, &litespeed::CACHE_CONTROL, |name, argument| {
+            let directives = said.get_or_insert_with(|| Self {
+                source: Source::Targeted,
+                ..Self::default()
+            });
+            match name {
+                b"no-cache" => directives.no_store = true,
+                b"esi" => directives.no_store |= !argument.is_text(b"off"),
+                _ => directives.add(name, &argument),
+            }
+        });
+        said
     }
 
     /// RFC 9213 §2.1: empty or malformed is as if absent.
@@ -184,7 +213,10 @@ impl RequestDirectives {
     /// The directives of a request.
     pub fn of(request: &HeaderMap) -> Self {
         let mut directives = Self::default();
-        each(request, |name, argument| directives.add(name, &argument));
+        let name = &header::CACHE_CONTROL;
+        each(request, name, |name, argument| {
+            directives.add(name, &argument);
+        });
         if !request.contains_key(header::CACHE_CONTROL) {
             // RFC 9111 §5.4: for clients of HTTP/1.0.
             directives.no_cache = has_pragma_no_cache(request);
@@ -211,9 +243,9 @@ pub fn has_pragma_no_cache(fields: &HeaderMap) -> bool {
     fields::members(fields, &header::PRAGMA).any(|m| m.eq_ignore_ascii_case(b"no-cache"))
 }
 
-/// Calls with the name, in lower case, and the argument of each directive of `Cache-Control`.
-fn each(fields: &HeaderMap, mut with: impl FnMut(&[u8], Argument<'_>)) {
-    for member in fields::members(fields, &header::CACHE_CONTROL) {
+/// Calls with the name, in lower case, and the argument of each directive of `Cache-Control`, or of a field like it.
+fn each(fields: &HeaderMap, field: &HeaderName, mut with: impl FnMut(&[u8], Argument<'_>)) {
+    for member in fields::members(fields, field) {
         let mut parts = member.splitn(2, |byte| *byte == b'=');
         let name = parts.next().unwrap_or_default();
         let argument = parts.next().map_or(Argument::None, Argument::parse);
@@ -256,6 +288,10 @@ impl<'a> Argument<'a> {
             Item::String(text) => Self::Names(text),
             Item::Other => Self::Malformed,
         }
+    }
+
+    fn is_text(&self, text: &[u8]) -> bool {
+        matches!(self, Self::Text(own) if own.eq_ignore_ascii_case(text))
     }
 
     const fn is_none(&self) -> bool {

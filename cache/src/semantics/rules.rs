@@ -29,6 +29,8 @@ pub struct Rules {
     pub post: Post,
     /// `cache.surrogate_control`: whether `Surrogate-Control` counts.
     pub surrogate_control: SurrogateControl,
+    /// `cache.litespeed`: whether what is said to a LiteSpeed server counts.
+    pub litespeed: LiteSpeed,
 }
 
 /// How `Accept-Language` selects among variants, where `Vary` names it.
@@ -56,6 +58,16 @@ pub enum SurrogateControl {
     /// It means nothing.
     Ignore,
     /// It is a targeted field (RFC 9213), the least specific.
+    Obey,
+}
+
+/// What becomes of the fields that are meant for a LiteSpeed server in front of the application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LiteSpeed {
+    /// They mean nothing. Orders to purge, and tags, count all the same.
+    #[default]
+    Ignore,
+    /// `X-LiteSpeed-Cache-Control` and `X-LiteSpeed-Vary` count.
     Obey,
 }
 

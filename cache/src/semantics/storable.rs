@@ -11,7 +11,7 @@ use super::directives::{JET9_CACHE_CONTROL, ResponseDirectives, Scope};
 use super::invalidation::{self, Target};
 use super::request::{ReadMethod, RequestPolicy};
 use super::rules::{Rules, SetCookie, Storing};
-use super::{fields, tags, validation};
+use super::{fields, litespeed, tags, validation};
 use crate::reason::Reason;
 use crate::stored::{Parts, Reuse, StoredResponse, Times};
 use crate::time::Timestamp;
@@ -82,7 +82,7 @@ pub fn assess_post(
 
 /// Whether a field is for the edge alone: neither stored among the visible fields nor passed on.
 pub fn is_withheld(name: &HeaderName) -> bool {
-    *name == JET9_CACHE_CONTROL || tags::is_tag_field(name)
+    *name == JET9_CACHE_CONTROL || litespeed::is_field(name) || tags::is_tag_field(name)
 }
 
 /// What matters of the request, or requests, that a response answers.
@@ -111,7 +111,7 @@ pub(super) fn judge(
     rules: &Rules,
     times: TimesOfExchange,
 ) -> Result<StoredResponse, Reason> {
-    let directives = ResponseDirectives::of(response, rules.surrogate_control);
+    let directives = ResponseDirectives::of(response, rules.surrogate_control, rules.litespeed);
     allowed(asked, status, &directives, rules)?;
     let cookies = cookies(response, &directives, rules)?;
     let lifetime = lifetime::of(&lifetime::Facts {
@@ -140,6 +140,7 @@ pub(super) fn judge(
         reuse: reuse(asked, &directives, lifetime, rules),
         tags: tags::of(response)?,
         languages: rules.languages,
+        litespeed: rules.litespeed,
     })
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::request::{RequestPolicy, may_answer};
-use super::rules::{ClientReload, Languages, Post, Rules, SetCookie, Storing, SurrogateControl};
+use super::rules::{
+    ClientReload, Languages, LiteSpeed, Post, Rules, SetCookie, Storing, SurrogateControl,
+};
 use super::storable::{Storable, TimesOfExchange, assess};
 use crate::reason::Reason;
 use crate::stored::StoredResponse;
@@ -50,6 +52,7 @@ pub(super) fn rules() -> Rules {
         languages: Languages::AsSent,
         post: Post::Pass,
         surrogate_control: SurrogateControl::Ignore,
+        litespeed: LiteSpeed::Ignore,
     }
 }
 

@@ -7,8 +7,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::rules::Languages;
-use super::{cookies, fields};
+use super::rules::{Languages, LiteSpeed};
+use super::{cookies, fields, litespeed};
 use crate::key::KeyHasher;
 use crate::reason::Reason;
 
@@ -36,6 +36,7 @@ const NOT_FETCHED_BY: [&str; 9] = [
 pub const SELECTING_FIELDS_MAX: usize = 16;
 
 static ACCEPT_LANGUAGE: HeaderName = header::ACCEPT_LANGUAGE;
+static COOKIE: HeaderName = header::COOKIE;
 
 /// One of the things by which requests for a stored response are told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub enum Selector {
     /// What `Accept-Language` prefers, where the site's rules look at its meaning. The tag, in lower case, is the language that the
     /// response is in, if it is in exactly one: it answers every request that prefers none to it.
     Language(Option<Box<str>>),
+    /// The cookies of this name; a trailing `*` stands for anything.
+    Cookie(Box<str>),
 }
 
 impl Selector {
@@ -53,13 +56,14 @@ impl Selector {
         match self {
             Self::Field(name) => name,
             Self::Language(_) => &ACCEPT_LANGUAGE,
+            Self::Cookie(_) => &COOKIE,
         }
     }
 
     /// How long its texts are, in bytes.
     pub fn bytes(&self) -> usize {
         let tag = match self {
-            Self::Language(Some(tag)) => tag.len(),
+            Self::Language(Some(text)) | Self::Cookie(text) => text.len(),
             Self::Language(None) | Self::Field(_) => 0,
         };
         self.field().as_str().len() + tag
@@ -67,12 +71,17 @@ impl Selector {
 }
 
 /// What selects a response again: the fields that `Vary` names, sorted, without duplicates and without those that no fetch for the store
-/// takes from its client.
+/// takes from its client; then the cookies that select for a LiteSpeed server. `withheld`: the fields that visitors do not see.
 ///
 /// # Errors
 /// `VaryStar` when a member in any line is `*`, no field name, or one that tells the client's address: nothing selects such a response
 /// again. `VaryLimit` when there are more than [`SELECTING_FIELDS_MAX`].
-pub fn selectors(response: &HeaderMap, languages: Languages) -> Result<Box<[Selector]>, Reason> {
+pub fn selectors(
+    response: &HeaderMap,
+    withheld: &HeaderMap,
+    languages: Languages,
+    litespeed: LiteSpeed,
+) -> Result<Box<[Selector]>, Reason> {
     let members = fields::members(response, &header::VARY);
     // `*` is a token, and thus would pass as a name.
     let name = |m: &[u8]| (m != b"*").then(|| HeaderName::from_bytes(m).ok())?;
@@ -89,7 +98,11 @@ pub fn selectors(response: &HeaderMap, languages: Languages) -> Result<Box<[Sele
         return Err(Reason::VaryStar);
     }
     names.retain(|name| !NOT_FETCHED_BY.contains(&name.as_str()));
-    if names.len() > SELECTING_FIELDS_MAX {
+    let cookies = match litespeed {
+        LiteSpeed::Obey => litespeed::cookies(withheld)?,
+        LiteSpeed::Ignore => Vec::new(),
+    };
+    if names.len() + cookies.len() > SELECTING_FIELDS_MAX {
         return Err(Reason::VaryLimit);
     }
     let selector = |name| match languages {
@@ -98,7 +111,8 @@ pub fn selectors(response: &HeaderMap, languages: Languages) -> Result<Box<[Sele
         }
         Languages::ByQuality | Languages::AsSent => Selector::Field(name),
     };
-    Ok(names.into_iter().map(selector).collect())
+    let cookies = cookies.into_iter().map(Selector::Cookie);
+    Ok(names.into_iter().map(selector).chain(cookies).collect())
 }
 
 /// The fields of a request that may select among variants.
@@ -137,6 +151,9 @@ impl<'a> SelectingFields<'a> {
         let mut out = Vec::new();
         for selector in vary {
             put_framed(&mut out, selector.field().as_str().as_bytes());
+            if let Selector::Cookie(pattern) = selector {
+                put_framed(&mut out, pattern.as_bytes());
+            }
             let value = self.value(selector);
             out.push(u8::from(value.is_some()));
             if let Some(value) = value {
@@ -154,6 +171,7 @@ impl<'a> SelectingFields<'a> {
         }
         match selector {
             Selector::Language(tag) => Some(normalise::languages(self.fields, tag.as_deref())),
+            Selector::Cookie(pattern) => cookies::named(self.fields, pattern, self.ignored_cookies),
             Selector::Field(header::COOKIE) => cookies::kept(self.fields, self.ignored_cookies),
             Selector::Field(name) => Some(normalise::value(name, self.fields)),
         }

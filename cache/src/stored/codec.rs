@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{FIELD_BYTES_MAX, FIELD_LINES_MAX, Parts, Reuse, StoredResponse, Times};
-use crate::semantics::rules::Languages;
+use crate::semantics::rules::{Languages, LiteSpeed};
 use crate::time::Timestamp;
 
 /// The version of the form. A reader knows exactly one; another one decodes to `None`, which is a miss.
@@ -30,8 +30,13 @@ const MUST_REVALIDATE: u8 = 1 << 1;
 const SHARED_WITH_AUTHORIZATION: u8 = 1 << 2;
 const PERSONAL: u8 = 1 << 3;
 const LANGUAGES_BY_QUALITY: u8 = 1 << 4;
-const FLAGS: u8 =
-    NO_CACHE | MUST_REVALIDATE | SHARED_WITH_AUTHORIZATION | PERSONAL | LANGUAGES_BY_QUALITY;
+const LITESPEED: u8 = 1 << 5;
+const FLAGS: u8 = NO_CACHE
+    | MUST_REVALIDATE
+    | SHARED_WITH_AUTHORIZATION
+    | PERSONAL
+    | LANGUAGES_BY_QUALITY
+    | LITESPEED;
 
 impl StoredResponse {
     /// Appends its encoded form to `out`: at most [`ENCODED_BYTES_MAX`] bytes for what [`Self::assemble`] made.
@@ -80,6 +85,7 @@ fn flags(response: &StoredResponse) -> u8 {
             response.languages == Languages::ByQuality,
             LANGUAGES_BY_QUALITY,
         ),
+        (response.litespeed == LiteSpeed::Obey, LITESPEED),
     ];
     let set = bits.into_iter().filter(|(is_set, _)| *is_set);
     set.fold(0, |flags, (_, bit)| flags | bit)
@@ -145,6 +151,11 @@ impl<'a> Reader<'a> {
             } else {
                 Languages::ByQuality
             },
+            litespeed: if flags & LITESPEED == 0 {
+                LiteSpeed::Ignore
+            } else {
+                LiteSpeed::Obey
+            },
         })
     }
 
@@ -203,13 +214,15 @@ mod tests {
             "[a-z][a-z0-9-]{0,12}",
             Just("etag".into()),
             Just("vary".into()),
-            Just("content-language".into())
+            Just("content-language".into()),
+            Just("x-litespeed-vary".into())
         ];
         let value = prop_oneof![
             prop::collection::vec(0x20_u8..0x7f, 0..40),
             prop::collection::vec(0x80_u8..=0xff, 0..40),
             Just(b"\"abc\"".to_vec()),
             Just(b"accept-language".to_vec()),
+            Just(b"cookie=a".to_vec()),
         ];
         prop::collection::vec((name, value), 0..12).prop_map(|lines| {
             let mut map = HeaderMap::new();
@@ -227,7 +240,7 @@ mod tests {
             fields in fields(),
             withheld in fields(),
             times: [u64; 6],
-            bits: [bool; 5],
+            bits: [bool; 6],
             tags in prop::collection::vec(".{0,20}", 0..10),
         ) -> Parts {
             Parts {
@@ -250,6 +263,7 @@ mod tests {
                 },
                 tags: tags.into_iter().map(Into::into).collect(),
                 languages: if bits[4] { Languages::ByQuality } else { Languages::AsSent },
+                litespeed: if bits[5] { LiteSpeed::Obey } else { LiteSpeed::Ignore },
             }
         }
     }

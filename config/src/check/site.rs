@@ -225,6 +225,7 @@ fn caching(table: &mut Table<'_>) -> Caching {
         surrogate_control: table.value("surrogate_control", default.surrogate_control, |item| {
             item.word(&surrogate_control)
         }),
+        litespeed: table.value("litespeed", default.litespeed, |item| item.boolean()),
         key: table.section("key", |table| key(table, default.key)),
         admission: table.value("admission", default.admission, |item| item.word(&admission)),
         quota: table.section("quota", quota),

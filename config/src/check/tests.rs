@@ -481,6 +481,7 @@ fn every_key_of_a_site_is_read() {
         languages = "by-quality"
         post = "store"
         surrogate_control = "obey"
+        litespeed = true
         key = { query = "as-sent", ignore_parameters = ["a*"], ignore_cookies = [] }
         admission = "all"
         quota = { share = "2GiB", cap = "3GiB", guaranteed = "1MiB" }
@@ -549,6 +550,7 @@ fn every_key_of_a_site_is_read() {
         (cache.languages, cache.post, cache.surrogate_control),
         (Languages::ByQuality, Post::Store, SurrogateControl::Obey)
     );
+    assert!(cache.litespeed);
     assert_eq!(cache.key.ignore_parameters, ["a*"]);
     assert!(cache.key.ignore_cookies.is_empty());
     assert_eq!(

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use jet9_cache::semantics::freshness;
+use jet9_cache::semantics::vary::Selector;
 use jet9_cache::store::{Purging, Tier};
-use jet9_cache::{Reason, Timestamp};
+use jet9_cache::{Reason, StoredResponse, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::clock;
@@ -375,14 +376,18 @@ fn route(site: &SiteRuntime, request: &Request) -> Value {
     route.map(|route| &*route.path).into()
 }
 
+/// What selects a response: fields, or cookies as `cookie=NAME`.
+fn vary(response: &StoredResponse) -> Vec<String> {
+    let said = |selector: &Selector| match selector {
+        Selector::Cookie(name) => format!("cookie={name}"),
+        Selector::Field(_) | Selector::Language(_) => selector.field().as_str().to_owned(),
+    };
+    response.vary.iter().map(said).collect()
+}
+
 /// A stored response, as far as it counts for what becomes of it.
 fn describe(stored: &Stored, now: Timestamp) -> Value {
     let response = &stored.hit.response;
-    let vary: Vec<_> = response
-        .vary
-        .iter()
-        .map(|selector| selector.field().as_str())
-        .collect();
     json!({
         "status": response.status.as_u16(),
         "tier": match stored.hit.tier {
@@ -394,7 +399,7 @@ fn describe(stored: &Stored, now: Timestamp) -> Value {
         "ttl": stored.ttl,
         "purged": (stored.hit.purging == Purging::Soft).then_some("soft"),
         "serves_errors": stored.if_error,
-        "vary": vary,
+        "vary": vary(response),
         "tags": response.tags,
     })
 }

@@ -18,6 +18,9 @@ use crate::message::{Framing, Protocol, Request, Upgrade};
 use crate::origin::guard;
 use crate::request::key;
 
+/// Tells an application that a cache listens to what it says to LiteSpeed servers.
+const LSCACHE: HeaderName = HeaderName::from_static("x-lscache");
+
 /// The head that a side gets.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -66,6 +69,9 @@ pub fn compose(request: &Request, site: &Site, facts: &Facts<'_>, purpose: For<'
     put(&mut fields, header::HOST, host);
     copy_end_to_end(&mut fields, &request.fields, purpose);
     speak_for_the_edge(&mut fields, request, facts, &asked_host);
+    if site.cache.litespeed {
+        put(&mut fields, LSCACHE, "on");
+    }
     match purpose {
         For::Client => frame(&mut fields, request),
         For::Store { conditional, .. } => fields.extend(conditional.clone()),
@@ -212,6 +218,7 @@ fn is_reserved(name: &HeaderName) -> bool {
                 | "x-url-scheme"
                 | "front-end-https"
                 | "proxy"
+                | "x-lscache"
                 | "x-request-id"
                 | "host"
                 | "content-length"
@@ -443,6 +450,21 @@ mod tests {
         );
         let first = "GET /a?b=c HTTP/1.1";
         check(&forged, For::Client, first, "example.test", &[]);
+    }
+
+    #[test]
+    fn a_side_is_told_of_a_cache_like_litespeed_s_by_its_site_alone() {
+        let asked = request(Method::GET, &[("x-lscache", "on,esi")]);
+        let told = |litespeed| {
+            let mut site = testing::site();
+            site.cache.litespeed = litespeed;
+            let fields = compose(&asked, &site, &facts(), For::Client).fields;
+            fields
+                .get("x-lscache")
+                .map(|value| value.as_bytes().to_vec())
+        };
+        assert_eq!(told(false), None);
+        assert_eq!(told(true), Some(b"on".to_vec()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::semantics::testing::{fields, seconds};
 
 fn read(response: &HeaderMap) -> ResponseDirectives {
-    ResponseDirectives::of(response, SurrogateControl::Ignore)
+    ResponseDirectives::of(response, SurrogateControl::Ignore, LiteSpeed::Ignore)
 }
 
 #[track_caller]
@@ -177,7 +177,8 @@ fn what_permits_must_be_well_formed_and_what_restricts_need_not() {
 #[test]
 fn surrogate_control_is_the_last_targeted_field_where_the_site_says_so() {
     let check = |lines: &[(&str, &str)], max_age: u64, source| {
-        let directives = ResponseDirectives::of(&fields(lines), SurrogateControl::Obey);
+        let directives =
+            ResponseDirectives::of(&fields(lines), SurrogateControl::Obey, LiteSpeed::Ignore);
         assert_eq!(
             (directives.max_age, directives.source),
             (Some(seconds(max_age)), source)
@@ -335,4 +336,43 @@ proptest! {
         let directives = read(&fields(&[("cache-control", &value)]));
         prop_assert!(directives.max_age.unwrap() <= DELTA_SECONDS_MAX);
     }
+}
+
+#[test]
+fn what_a_litespeed_server_is_told_goes_before_all_but_our_own() {
+    let read = |lines: &[(&str, &str)]| {
+        ResponseDirectives::of(&fields(lines), SurrogateControl::Obey, LiteSpeed::Obey)
+    };
+    let said = |value: &'static str| {
+        read(&[
+            ("x-litespeed-cache-control", value),
+            ("cache-control", "max-age=1, no-cache"),
+        ])
+    };
+    let hour = Some(Duration::from_secs(3600));
+    let public = said("Public, max-age=3600");
+    assert_eq!(
+        (public.max_age, public.public, public.source),
+        (hour, true, Source::Targeted)
+    );
+    assert!(!public.no_store && public.no_cache == Scope::None && public.is_for_sharing());
+    assert!(said("no-cache").no_store && said("no-store").no_store);
+    assert!(said("public, max-age=3600, esi=on").no_store && said("esi").no_store);
+    assert!(!said("public, max-age=3600, esi=off").no_store);
+    assert_eq!(
+        said("shared, private, no-vary, max-age=3600").private,
+        Scope::Whole
+    );
+    // An empty one says nothing.
+    assert_eq!(said("").source, Source::CacheControl);
+    let both = [
+        ("x-litespeed-cache-control", "public"),
+        ("jet9-cache-control", "max-age=3600"),
+    ];
+    assert_eq!((read(&both).max_age, read(&both).public), (hour, false));
+    let both = [
+        ("x-litespeed-cache-control", "public"),
+        ("cdn-cache-control", "max-age=3600"),
+    ];
+    assert_eq!((read(&both).max_age, read(&both).public), (None, true));
 }

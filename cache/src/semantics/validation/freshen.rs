@@ -237,6 +237,7 @@ fn for_this_client(
         },
         tags: Box::default(),
         languages: stored.languages,
+        litespeed: stored.litespeed,
     })
     .ok()
 }

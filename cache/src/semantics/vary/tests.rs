@@ -11,7 +11,7 @@ const HASHER: KeyHasher = KeyHasher::new([7; 16]);
 
 fn vary(values: &[&str]) -> Result<Vec<String>, Reason> {
     let lines: Vec<_> = values.iter().map(|value| ("vary", *value)).collect();
-    let selectors = selectors(&fields(&lines), Languages::AsSent)?;
+    let selectors = of_vary(&fields(&lines), Languages::AsSent)?;
     let names = selectors
         .iter()
         .map(|selector| selector.field().to_string());
@@ -109,7 +109,7 @@ fn check_languages(content_language: &str, a: &str, b: &str, same: bool) {
         ("vary", "Accept-Language"),
         ("content-language", content_language),
     ];
-    let vary = selectors(&fields(&response), Languages::ByQuality).unwrap();
+    let vary = of_vary(&fields(&response), Languages::ByQuality).unwrap();
     let (a, b) = ([("accept-language", a)], [("accept-language", b)]);
     check_vary(&vary, &a, &b, same);
 }
@@ -267,7 +267,7 @@ fn cookies_that_are_ignored_do_not_select() {
 
 #[test]
 fn a_value_does_not_read_as_the_beginning_of_the_next_field() {
-    let names = selectors(&fields(&[("vary", "a, b")]), Languages::AsSent).unwrap();
+    let names = of_vary(&fields(&[("vary", "a, b")]), Languages::AsSent).unwrap();
     let values = ["", "x", "b", "1x", "xb1"];
     let mut seen = BTreeSet::new();
     for a in values {
@@ -302,7 +302,7 @@ proptest! {
         let by_quality = Selector::Language(language::of(&map));
         let vary: Vec<_> = names.into_iter().map(Selector::Field).chain([by_quality]).collect();
         SelectingFields::of(&map).hash(&vary, &HASHER);
-        let _ = selectors(&map, Languages::ByQuality);
+        let _ = selectors(&map, &map, Languages::ByQuality, LiteSpeed::Obey);
     }
 
     #[test]
@@ -326,4 +326,55 @@ proptest! {
         check_languages("", &first, &print(&members), was == other);
         check("accept-encoding", &[("accept-encoding", &first)], &[("accept-encoding", &print(&members))], was == other);
     }
+}
+
+/// The selectors of a response to those who know nothing of LiteSpeed.
+fn of_vary(response: &HeaderMap, languages: Languages) -> Result<Box<[Selector]>, Reason> {
+    selectors(response, &HeaderMap::new(), languages, LiteSpeed::Ignore)
+}
+
+#[test]
+fn cookies_that_litespeed_varies_by_select_by_their_values_alone() {
+    let withheld = fields(&[("x-litespeed-vary", "cookie=money")]);
+    let vary = selectors(
+        &HeaderMap::new(),
+        &withheld,
+        Languages::AsSent,
+        LiteSpeed::Obey,
+    )
+    .unwrap();
+    let names: Vec<_> = vary
+        .iter()
+        .map(|selector| selector.field().as_str())
+        .collect();
+    assert_eq!(names, ["cookie", "cookie"]);
+    let hasher = KeyHasher::new([1; 16]);
+    let ignored = vec!["ignored".to_owned()];
+    let hash = |lines: &[&str]| {
+        let lines: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
+        let map = fields(&lines);
+        SelectingFields::of(&map)
+            .without_cookies(&ignored)
+            .hash(&vary, &hasher)
+    };
+    let guest = hash(&[]);
+    assert_eq!(hash(&["PHPSESSID=1; other=2"]), guest);
+    assert_eq!(hash(&["ignored=1"]), guest);
+    let euro = hash(&["money=eur"]);
+    assert_ne!(euro, guest);
+    assert_eq!(hash(&["a=b; money=eur", "c=d"]), euro);
+    assert_ne!(hash(&["money=usd"]), euro);
+    let member = hash(&["_lscache_vary=x"]);
+    assert!(member != guest && member != euro);
+    assert_ne!(hash(&["_lscache_vary_shop=x"]), member);
+    let both = hash(&["_lscache_vary=x; _lscache_vary_shop=y"]);
+    assert_eq!(hash(&["_lscache_vary_shop=y", "_lscache_vary=x"]), both);
+    // What is said to a LiteSpeed server means nothing where the site does not say so.
+    let plain = selectors(
+        &HeaderMap::new(),
+        &withheld,
+        Languages::AsSent,
+        LiteSpeed::Ignore,
+    );
+    assert!(plain.unwrap().is_empty());
 }

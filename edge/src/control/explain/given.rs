@@ -168,11 +168,9 @@ fn describe(verdict: &Verdict) -> Value {
 }
 
 fn of_stored(response: &StoredResponse) -> Value {
-    let vary = response.vary.iter();
-    let vary: Vec<_> = vary.map(|selector| selector.field().as_str()).collect();
     json!({
         "lifetime": response.times.lifetime.as_secs(),
-        "vary": vary,
+        "vary": super::vary(response),
         "tags": response.tags,
     })
 }

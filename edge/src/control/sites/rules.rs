@@ -4,7 +4,7 @@
 //! documented there); here it only changes its type.
 
 use jet9_cache::semantics::rules::{
-    ClientReload, Languages, Post, Rules, SetCookie, Storing, SurrogateControl,
+    ClientReload, Languages, LiteSpeed, Post, Rules, SetCookie, Storing, SurrogateControl,
 };
 use jet9_config::site::{self, Caching, Profile, Route, Site};
 
@@ -51,6 +51,11 @@ fn of(caching: &Caching, off: Storing) -> Rules {
         surrogate_control: match caching.surrogate_control {
             site::SurrogateControl::Ignore => SurrogateControl::Ignore,
             site::SurrogateControl::Obey => SurrogateControl::Obey,
+        },
+        litespeed: if caching.litespeed {
+            LiteSpeed::Obey
+        } else {
+            LiteSpeed::Ignore
         },
         ignore_cookies: caching.key.ignore_cookies.clone(),
     }
