@@ -69,6 +69,12 @@ pub fn site_json(value: &serde_json::Value) -> Result<Site, Problems> {
     report.finish("", site)
 }
 
+/// What a site document may say, as JSON Schema (2020-12), found by asking the reader. What only its parsers know, and what holds between
+/// values, is not in it.
+pub fn site_schema() -> serde_json::Value {
+    crate::reader::schema(site::read)
+}
+
 /// The site whose document a file of this name (no folders) is: `s-1` for `s-1.toml`.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ pub mod check;
 mod document;
 pub mod error;
 mod reader;
+mod schema;
 
 pub use error::{Problem, Problems};
 pub use names::{ClusterId, HostName, Side, SiteId};

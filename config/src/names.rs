@@ -20,6 +20,13 @@ const LABEL_MAX: usize = 63;
 /// The longest id of a site or a cluster.
 const ID_MAX: usize = 64;
 
+/// The grammar of ids as a regular expression (ECMA-262), for the description of the admin API.
+pub const ID_PATTERN: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$";
+
+/// What every domain of a site looks like, likewise; not all that look so are one.
+pub(crate) const DOMAIN_PATTERN: &str =
+    r"^((\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])$";
+
 /// A DNS name or an IP literal: lower case, no port, no trailing dot. IPv6 literals keep their brackets and are written as RFC 5952 says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(Arc<str>);

@@ -8,10 +8,14 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 use std::time::Duration;
+
+use serde_json::{Value as Json, json};
 
 use crate::document::{Field, Kind, Value, quote};
 use crate::error::{Problem, Problems};
+use crate::schema::Probe;
 use crate::units;
 
 /// Problems of one document that are reported; more are counted. A document of nothing but mistakes must not make an endless answer.
@@ -38,6 +42,7 @@ pub(crate) struct Table<'d> {
     /// The value was no table, which is reported: nothing is called missing in it.
     broken: bool,
     report: &'d Report,
+    probe: Option<Rc<Probe>>,
 }
 
 /// A value that is being read.
@@ -47,6 +52,22 @@ pub(crate) struct Item<'d> {
     key_at: Option<usize>,
     pointer: String,
     report: &'d Report,
+    /// Where it is noted what would be taken, when that is what is asked.
+    probe: Option<Rc<Probe>>,
+}
+
+/// What stands in the place of a value when readers are asked what they would take.
+static NOTHING: Value = Value {
+    at: None,
+    kind: Kind::Null,
+};
+
+/// What a reader of a document's root would take, as JSON Schema.
+pub(crate) fn schema<T>(read: impl FnOnce(&mut Table<'_>) -> T) -> Json {
+    let report = Report::new("");
+    let probe = Rc::<Probe>::default();
+    Item::probing(&report, Rc::clone(&probe)).table(read);
+    probe.schema()
 }
 
 impl Report {
@@ -78,6 +99,7 @@ impl Report {
             key_at: root.at,
             pointer: String::new(),
             report: self,
+            probe: None,
         };
         item.table(read)
     }
@@ -154,6 +176,9 @@ impl<'d> Table<'d> {
     /// The field of this name, if it is there.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Item<'d>> {
         self.asked.push(name);
+        if let Some(probe) = &self.probe {
+            return Some(Item::probing(self.report, probe.member(name)));
+        }
         let field = self.fields.iter().find(|field| field.key == name)?;
         Some(self.item(field))
     }
@@ -161,6 +186,9 @@ impl<'d> Table<'d> {
     /// The field of this name; its absence is a problem.
     pub(crate) fn require(&mut self, name: &'static str, what: &str) -> Option<Item<'d>> {
         let item = self.take(name);
+        if let Some(probe) = &self.probe {
+            probe.require(name);
+        }
         if item.is_none() && !self.broken {
             let pointer = pointer_to(&self.pointer, name);
             let message = format!("`{name}` is missing: {what}");
@@ -185,14 +213,19 @@ impl<'d> Table<'d> {
         name: &'static str,
         read: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        match self.take(name) {
-            Some(item) => item.table(read),
-            None => {
-                let pointer = pointer_to(&self.pointer, name);
-                let mut table = Table::new(self.at, pointer, &[], self.broken, self.report);
-                read(&mut table)
-            }
+        let Some(item) = self.take(name) else {
+            let pointer = pointer_to(&self.pointer, name);
+            let mut table = Table::new(self.at, pointer, &[], self.broken, self.report);
+            return read(&mut table);
+        };
+        let probe = item.probe.clone();
+        let value = item.table(read);
+        if let (Some(own), Some(probe)) = (&self.probe, probe)
+            && probe.is_demanding()
+        {
+            own.require(name);
         }
+        value
     }
 
     /// Adds a problem of the field of this name, at its value if it is there, else at the table; none where the table is no table.
@@ -225,6 +258,7 @@ impl<'d> Table<'d> {
             asked: Vec::new(),
             broken,
             report,
+            probe: None,
         }
     }
 
@@ -234,6 +268,7 @@ impl<'d> Table<'d> {
             key_at: field.key_at,
             pointer: pointer_to(&self.pointer, &field.key),
             report: self.report,
+            probe: None,
         }
     }
 
@@ -250,6 +285,24 @@ impl<'d> Table<'d> {
 }
 
 impl<'d> Item<'d> {
+    /// What stands in the place of a value when its reader is asked what it would take: it is none of what any reader expects.
+    fn probing(report: &'d Report, probe: Rc<Probe>) -> Self {
+        Self {
+            value: &NOTHING,
+            key_at: None,
+            pointer: String::new(),
+            report,
+            probe: Some(probe),
+        }
+    }
+
+    /// Notes what this reader takes, when that is asked.
+    fn note(&self, keywords: impl FnOnce() -> Json) {
+        if let Some(probe) = &self.probe {
+            probe.note(keywords());
+        }
+    }
+
     /// Adds a problem at this value.
     pub(crate) fn problem(&self, message: impl Into<String>) {
         self.report.add(self.value.at, &self.pointer, message);
@@ -262,11 +315,14 @@ impl<'d> Item<'d> {
 
     /// Says that this schema is right and this version cannot do it.
     pub(crate) fn not_yet(&self, what: &str) {
+        self.note(|| json!({ "not": {} }));
         self.problem(format!("this version does not do this yet: {what}"));
     }
 
     /// A table, read with `read`; keys that it does not ask for are problems.
     pub(crate) fn table<T>(self, read: impl FnOnce(&mut Table<'d>) -> T) -> T {
+        self.note(|| json!({ "type": "object" }));
+        let probe = self.probe.clone();
         let (fields, broken) = match &self.value.kind {
             Kind::Table(fields) => (fields.as_slice(), false),
             _ => {
@@ -275,6 +331,7 @@ impl<'d> Item<'d> {
             }
         };
         let mut table = Table::new(self.value.at, self.pointer, fields, broken, self.report);
+        table.probe = probe;
         let value = read(&mut table);
         table.report_unknown_keys();
         value
@@ -282,6 +339,11 @@ impl<'d> Item<'d> {
 
     /// The members of a table whose keys are data.
     pub(crate) fn entries(&self) -> Option<Vec<(&'d str, Self)>> {
+        if let Some(probe) = &self.probe {
+            self.note(|| json!({ "type": "object" }));
+            let each = Item::probing(self.report, probe.each("additionalProperties"));
+            return Some(vec![("", each)]);
+        }
         let Kind::Table(fields) = &self.value.kind else {
             return self.expected("a table");
         };
@@ -302,6 +364,10 @@ impl<'d> Item<'d> {
 
     /// The members of an array.
     pub(crate) fn array(&self) -> Option<Vec<Self>> {
+        if let Some(probe) = &self.probe {
+            self.note(|| json!({ "type": "array" }));
+            return Some(vec![Item::probing(self.report, probe.each("items"))]);
+        }
         let Kind::Array(values) = &self.value.kind else {
             return self.expected("an array");
         };
@@ -310,8 +376,23 @@ impl<'d> Item<'d> {
             key_at: value.at,
             pointer: pointer_to(&self.pointer, &index.to_string()),
             report: self.report,
+            probe: None,
         };
         Some(values.iter().enumerate().map(item).collect())
+    }
+
+    /// The members of an array of so many things.
+    pub(crate) fn array_of(&self, count: RangeInclusive<usize>, what: &str) -> Option<Vec<Self>> {
+        let (min, max) = (*count.start(), *count.end());
+        self.note(|| json!({ "minItems": min, "maxItems": max }));
+        let items = self.array()?;
+        if self.probe.is_some() || count.contains(&items.len()) {
+            return Some(items);
+        }
+        self.expected(&match min {
+            0 => format!("at most {max} {what}"),
+            min => format!("{min} to {max} {what}"),
+        })
     }
 
     /// The members of an array as `read` reads them; those that it refuses are left out (and reported).
@@ -319,13 +400,25 @@ impl<'d> Item<'d> {
         Some(self.array()?.into_iter().filter_map(read).collect())
     }
 
-    /// Whether this is a table.
-    pub(crate) fn is_table(&self) -> bool {
-        matches!(self.value.kind, Kind::Table(_))
+    /// A table as the one reads it, or anything else as the other does.
+    pub(crate) fn table_or<T>(
+        self,
+        table: impl FnOnce(Self) -> Option<T>,
+        other: impl FnOnce(Self) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(probe) = &self.probe {
+            table(Item::probing(self.report, probe.or()));
+            return other(Item::probing(self.report, probe.or()));
+        }
+        match self.value.kind {
+            Kind::Table(_) => table(self),
+            _ => other(self),
+        }
     }
 
     /// A string.
     pub(crate) fn string(&self) -> Option<&'d str> {
+        self.note(|| json!({ "type": "string" }));
         match &self.value.kind {
             Kind::String(text) => Some(text),
             _ => self.expected("a string"),
@@ -346,8 +439,19 @@ impl<'d> Item<'d> {
         }
     }
 
+    /// A string that `parse` accepts, all of which look like this (ECMA-262).
+    pub(crate) fn parse_like<T, E: Display>(
+        &self,
+        pattern: &str,
+        parse: impl FnOnce(&'d str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.note(|| json!({ "pattern": pattern }));
+        self.parse(parse)
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(&self) -> Option<bool> {
+        self.note(|| json!({ "type": "boolean" }));
         match self.value.kind {
             Kind::Boolean(value) => Some(value),
             _ => self.expected("true or false"),
@@ -359,6 +463,12 @@ impl<'d> Item<'d> {
     where
         T: Copy + Display + PartialOrd + TryFrom<i128>,
     {
+        let number = |bound: &T| serde_json::from_str::<Json>(&bound.to_string()).ok();
+        self.note(|| {
+            json!({
+                "type": "integer", "minimum": number(range.start()), "maximum": number(range.end()),
+            })
+        });
         let what = format!("an integer from {} to {}", range.start(), range.end());
         let Kind::Integer(number) = self.value.kind else {
             return self.expected(&what);
@@ -371,6 +481,7 @@ impl<'d> Item<'d> {
 
     /// A number from 0.0 to 1.0; the integers 0 and 1 count.
     pub(crate) fn share(&self) -> Option<f64> {
+        self.note(|| json!({ "type": "number", "minimum": 0, "maximum": 1 }));
         match self.value.kind {
             Kind::Float(number) if (0.0..=1.0).contains(&number) => Some(number),
             Kind::Integer(0) => Some(0.0),
@@ -381,6 +492,7 @@ impl<'d> Item<'d> {
 
     /// A duration of this range.
     pub(crate) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        self.note(|| json!({ "type": "string", "pattern": units::DURATION_PATTERN }));
         let Kind::String(text) = &self.value.kind else {
             return self.expected("a duration such as \"10s\"");
         };
@@ -390,6 +502,7 @@ impl<'d> Item<'d> {
 
     /// A size in bytes of this range.
     pub(crate) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        self.note(|| json!({ "type": "string", "pattern": units::SIZE_PATTERN }));
         let Kind::String(text) = &self.value.kind else {
             return self.expected("a size such as \"64MiB\"");
         };
@@ -398,6 +511,8 @@ impl<'d> Item<'d> {
 
     /// One of these words, and what it stands for.
     pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let all = || -> Vec<&str> { words.iter().map(|(word, _)| *word).collect() };
+        self.note(|| json!({ "type": "string", "enum": all() }));
         let text = self.string()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);

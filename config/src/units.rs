@@ -13,6 +13,12 @@ pub const DURATION_MAX: Duration = Duration::from_secs(3650 * 86_400);
 /// The largest size that a document can say: 2^63 − 1 bytes, what file offsets can hold.
 pub const SIZE_MAX: u64 = i64::MAX.unsigned_abs();
 
+/// The grammar of a duration as a regular expression (ECMA-262), for the description of the admin API.
+pub(crate) const DURATION_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
+
+/// The grammar of a size likewise.
+pub(crate) const SIZE_PATTERN: &str = "^[0-9]+(B|KiB|MiB|GiB|TiB)$";
+
 /// A text that is not a duration or a size; says what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -385,7 +385,10 @@ fn refusal(status: StatusCode, body: &Value) -> Failure {
     }
     for error in body["errors"].as_array().into_iter().flatten() {
         let (pointer, detail) = (text(error, "pointer"), text(error, "detail"));
-        message += &format!("\n  {pointer}: {detail}");
+        message += &match pointer.is_empty() {
+            true => format!("\n  {detail}"),
+            false => format!("\n  {pointer}: {detail}"),
+        };
     }
     Failure::with(code_of(status), message)
 }

@@ -1,5 +1,7 @@
 //! docs/configuration.md and the code say the same: its examples are read, and what they say is the defaults.
 
+use serde_json::json;
+
 use super::tests::{NODE, SITE, read_node, read_site};
 use crate::limits::Limits;
 use crate::site::{Caching, Profile};
@@ -83,4 +85,64 @@ fn the_documented_profiles_are_the_defaults() {
 fn check_profile(section: &str, want: &Caching) {
     let site = read_site(&format!("{SITE}{section}")).expect("a good document");
     assert_eq!(&site.cache, want, "{section}");
+}
+
+#[test]
+fn the_schema_says_what_the_reader_takes() {
+    let schema = crate::check::site_schema();
+    let check = |pointer: &str, expected: serde_json::Value| {
+        assert_eq!(schema.pointer(pointer), Some(&expected), "{pointer}");
+    };
+    check("/required", json!(["id", "domains", "origin"]));
+    check("/additionalProperties", json!(false));
+    check("/properties/origin/required", json!(["cluster"]));
+    check(
+        "/properties/https/enum",
+        json!(["redirect", "both", "only"]),
+    );
+    let port = json!({"type": "integer", "minimum": 0, "maximum": 65535});
+    check("/properties/origin/properties/port", port);
+    check("/properties/domains/maxItems", json!(1000));
+    check("/properties/domains/items/type", json!("string"));
+    let lifetime = "/properties/cache/properties/default/additionalProperties/pattern";
+    check(lifetime, json!("^[0-9]+(ms|s|m|h|d)$"));
+    check(
+        "/properties/pages/properties/stub/anyOf/0/required",
+        json!(["html"]),
+    );
+    check(
+        "/properties/pages/properties/stub/anyOf/1/enum",
+        json!(["builtin"]),
+    );
+    check(
+        "/properties/route/items/properties/browser_max_age/not",
+        json!({}),
+    );
+    // Every key of the documented site, and no other.
+    let document: toml::Value = toml::from_str(&example("example: site.toml")).expect("TOML");
+    assert_keys(&document, &schema, "");
+}
+
+/// Each table of the example has in the schema exactly its own keys, but for those that say nothing by default.
+fn assert_keys(value: &toml::Value, schema: &serde_json::Value, at: &str) {
+    const ELSEWHERE: [&str; 2] = ["/origin/tls_name", "/cache/quota"];
+    let (Some(table), Some(known)) = (value.as_table(), schema["properties"].as_object()) else {
+        return;
+    };
+    for (key, value) in table {
+        let at = format!("{at}/{key}");
+        let known = known
+            .get(key)
+            .unwrap_or_else(|| panic!("{at} is not in the schema"));
+        match value.as_array().and_then(|values| values.first()) {
+            Some(first) => assert_keys(first, &known["items"], &at),
+            None => assert_keys(value, known, &at),
+        }
+    }
+    for (name, schema) in known {
+        let key = format!("{at}/{name}");
+        let is_later = schema.get("not").is_some();
+        let is_there = table.contains_key(name) || ELSEWHERE.contains(&key.as_str());
+        assert!(is_there || is_later, "{key} is not in the documented site");
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::node::network;
-use crate::names::{ClusterId, HostName, NameError, SiteId};
+use crate::names::{ClusterId, DOMAIN_PATTERN, HostName, ID_PATTERN, NameError, SiteId};
 use crate::reader::{Item, Table};
 use crate::site::{
     Admission, Caching, ClientReload, DOMAINS_MAX, Domain, Https, KeyRules, Languages, Origin,
@@ -29,7 +29,7 @@ const PROFILES: [(&str, Profile); 4] = [
 
 pub(super) fn read(table: &mut Table<'_>) -> Option<Site> {
     let id = table.require("id", "the name of the site, and of its file");
-    let id = id.and_then(|item| item.parse(SiteId::parse));
+    let id = id.and_then(|item| item.parse_like(ID_PATTERN, SiteId::parse));
     let domains = table.require("domains", "the names that the site answers to");
     let domains = domains.and_then(|item| self::domains(&item));
     let https = [
@@ -68,14 +68,11 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<Site> {
 }
 
 fn domains(item: &Item<'_>) -> Option<Vec<Domain>> {
-    let items = item.array()?;
-    if items.is_empty() || items.len() > DOMAINS_MAX {
-        return item.expected(&format!("1 to {DOMAINS_MAX} domains"));
-    }
+    let items = item.array_of(1..=DOMAINS_MAX, "domains")?;
     let mut seen = HashSet::new();
     let mut domains = Vec::with_capacity(items.len());
     for item in items {
-        if let Some(domain) = item.parse(domain) {
+        if let Some(domain) = item.parse_like(DOMAIN_PATTERN, domain) {
             if seen.insert(domain.clone()) {
                 domains.push(domain);
             } else {
@@ -102,7 +99,7 @@ fn domain(text: &str) -> Result<Domain, NameError> {
 
 fn origin(table: &mut Table<'_>) -> Option<Origin> {
     let cluster = table.require("cluster", "the cluster that the site lives on");
-    let cluster = cluster.and_then(|item| item.parse(ClusterId::parse));
+    let cluster = cluster.and_then(|item| item.parse_like(ID_PATTERN, ClusterId::parse));
     let scheme = scheme(table);
     let host = |item: Item<'_>| match item.string()? {
         "preserve" => Some(OriginHost::Preserve),
@@ -269,10 +266,7 @@ fn key(table: &mut Table<'_>, default: KeyRules) -> KeyRules {
 
 /// Names with an optional trailing `*`; `allowed` says which bytes a name may have.
 fn patterns(item: &Item<'_>, allowed: impl Fn(u8) -> bool) -> Option<Vec<String>> {
-    let items = item.array()?;
-    if items.len() > PATTERNS_MAX {
-        return item.expected(&format!("at most {PATTERNS_MAX} patterns"));
-    }
+    let items = item.array_of(0..=PATTERNS_MAX, "patterns")?;
     let pattern = |text: &str| {
         let name = text.strip_suffix('*').unwrap_or(text);
         match !text.is_empty() && name.bytes().all(&allowed) {
@@ -317,10 +311,7 @@ fn lifetimes(item: &Item<'_>) -> Option<Vec<(StatusCode, Duration)>> {
 }
 
 fn routes(item: &Item<'_>) -> Option<Vec<Route>> {
-    let items = item.array()?;
-    if items.len() > ROUTES_MAX {
-        return item.expected(&format!("at most {ROUTES_MAX} routes"));
-    }
+    let items = item.array_of(0..=ROUTES_MAX, "routes")?;
     let mut routes: Vec<Route> = Vec::with_capacity(items.len());
     for item in items {
         let Some(route) = item.clone().table(route) else {
@@ -383,11 +374,11 @@ fn route_path(text: &str) -> Result<String, String> {
 
 /// `"builtin"` or `{ html = "…" }`. No file: a document must mean the same by whatever way it comes, and be replaced whole.
 fn stub(item: &Item<'_>) -> Option<Option<String>> {
-    if !item.is_table() {
-        return item.word(&[("builtin", ())]).map(|()| None);
-    }
     let html = |table: &mut Table<'_>| table.require("html", "the page")?.parse(stub_text);
-    item.clone().table(html).map(Some)
+    item.clone().table_or(
+        |item| item.table(html).map(Some),
+        |item| item.word(&[("builtin", ())]).map(|()| None),
+    )
 }
 
 fn stub_text(text: &str) -> Result<String, String> {

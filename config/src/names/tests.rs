@@ -187,3 +187,28 @@ proptest! {
         prop_assert_eq!(SiteId::parse(&text).map(|id| id.to_string()), Ok(text));
     }
 }
+
+/// A pattern without its anchors, for generating.
+fn inside(pattern: &str) -> &str {
+    let pattern = pattern.strip_prefix('^').expect("anchored");
+    pattern.strip_suffix('$').expect("anchored")
+}
+
+#[test]
+fn what_the_described_grammar_makes_is_taken() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut check = |pattern: &str, is_taken: fn(&str) -> bool| {
+        let texts = proptest::string::string_regex(inside(pattern)).expect("a pattern");
+        let taken = runner.run(&texts, |text| {
+            prop_assert!(is_taken(&text), "{text:?}");
+            Ok(())
+        });
+        taken.expect(pattern);
+    };
+    check(ID_PATTERN, |text| SiteId::parse(text).is_ok());
+    let short = |pattern: &str| pattern.replace("[0-9]+", "[0-9]{1,6}");
+    let duration = short(crate::units::DURATION_PATTERN).replace("|d", "");
+    check(&duration, |text| crate::units::duration(text).is_ok());
+    let size = short(crate::units::SIZE_PATTERN);
+    check(&size, |text| crate::units::size(text).is_ok());
+}

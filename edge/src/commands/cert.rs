@@ -17,6 +17,7 @@ use crate::client::{Ask, Client, Target};
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the certificates in force
+    #[command(visible_alias = "list")]
     Ls {
         /// Which edge, and in which form.
         #[command(flatten)]

@@ -13,6 +13,7 @@ use crate::client::Ask;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the nodes
+    #[command(visible_alias = "list")]
     Ls {
         /// Which edge, and in which form.
         #[command(flatten)]

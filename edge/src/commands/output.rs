@@ -1,5 +1,7 @@
 //! What commands print: tables for eyes, JSON and YAML for programs.
 
+use std::io::IsTerminal;
+
 use serde_json::Value;
 
 use super::Failure;
@@ -16,15 +18,26 @@ pub enum Format {
     Yaml,
 }
 
+impl Format {
+    /// What suits who reads standard output: eyes, or a program.
+    fn for_stdout() -> &'static str {
+        match std::io::stdout().is_terminal() {
+            true => "table",
+            false => "json",
+        }
+    }
+}
+
 /// How results are printed; an argument of all commands that have some.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Output {
-    /// The form of the result
+    /// The form of the result; a table on a terminal, else JSON
     #[arg(
         short = 'o',
         long = "output",
         value_name = "FORM",
-        default_value = "table"
+        default_value = Format::for_stdout(),
+        hide_default_value = true
     )]
     pub format: Format,
 }

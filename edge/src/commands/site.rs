@@ -15,6 +15,7 @@ use crate::client::{Ask, Client, Target};
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the sites in force, and those whose documents are refused
+    #[command(visible_alias = "list")]
     Ls {
         /// Which edge, and in which form.
         #[command(flatten)]

@@ -15,6 +15,7 @@ use crate::client::{Ask, Client, Target};
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the tokens, without their secrets
+    #[command(visible_alias = "list")]
     Ls {
         /// Which edge, and in which form.
         #[command(flatten)]

@@ -38,6 +38,7 @@ mod explain;
 mod nodes;
 mod openapi;
 mod purges;
+mod schemas;
 mod shapes;
 mod sites;
 mod tokens;

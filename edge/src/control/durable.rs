@@ -36,7 +36,29 @@ pub(crate) fn replace(
     readers: Readers,
     durability: Durability,
 ) -> io::Result<()> {
-    let (directory, temporary) = beside(path)?;
+    prepare(path, content, readers, durability)?.commit()
+}
+
+/// A text on the disk that has not taken its name yet. Dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct Prepared<'p> {
+    path: &'p Path,
+    temporary: PathBuf,
+    durability: Durability,
+    is_there: bool,
+}
+
+/// Writes a text beside the file that it is to replace: all that takes long of [`replace`].
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn prepare<'p>(
+    path: &'p Path,
+    content: &[u8],
+    readers: Readers,
+    durability: Durability,
+) -> io::Result<Prepared<'p>> {
+    let (_, temporary) = beside(path)?;
     let mode = match readers {
         Readers::Umask => 0o666,
         Readers::Owner => 0o600,
@@ -52,14 +74,41 @@ pub(crate) fn replace(
         .create_new(true)
         .mode(mode)
         .open(&temporary)?;
+    let prepared = Prepared {
+        path,
+        temporary,
+        durability,
+        is_there: true,
+    };
     file.write_all(content)?;
     if durability == Durability::Now {
         file.sync_all()?;
     }
-    std::fs::rename(&temporary, path)?;
-    match durability {
-        Durability::Now => File::open(directory)?.sync_all(),
-        Durability::Later => Ok(()),
+    Ok(prepared)
+}
+
+impl Prepared<'_> {
+    /// Takes the name.
+    ///
+    /// # Errors
+    /// As [`replace`].
+    pub(crate) fn commit(mut self) -> io::Result<()> {
+        std::fs::rename(&self.temporary, self.path)?;
+        self.is_there = false;
+        let (directory, _) = beside(self.path)?;
+        match self.durability {
+            Durability::Now => File::open(directory)?.sync_all(),
+            Durability::Later => Ok(()),
+        }
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        if self.is_there {
+            // What is left is hidden, and overwritten by the next attempt.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
     }
 }
 
@@ -103,6 +152,9 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(place.path()).expect("there").count(), 1);
+        drop(prepare(&path, b"three", Readers::Owner, Durability::Now).expect("written"));
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "two");
         assert_eq!(std::fs::read_dir(place.path()).expect("there").count(), 1);
         remove(&path).expect("removed");
         remove(&path).expect("nothing to do");

@@ -23,6 +23,8 @@ pub struct Events {
     clock: WallClock,
     /// Readers that were cut because they were too slow.
     pub(crate) cut: IntCounter,
+    /// Calls of the admin API by nobody who is known.
+    pub(crate) strangers: IntCounter,
 }
 
 /// One thing that happened. Cheap to clone.
@@ -47,11 +49,17 @@ impl Events {
             "Readers of /v1/events that were cut because they were too slow.",
         )?;
         registry.register(Box::new(cut.clone()))?;
+        let strangers = IntCounter::new(
+            "jet9_edge_admin_strangers_total",
+            "Calls of the admin API whose caller is not known: no token, or none that opens anything.",
+        )?;
+        registry.register(Box::new(strangers.clone()))?;
         Ok(Self {
             sender: broadcast::Sender::new(EVENTS_KEPT),
             sequence: AtomicU64::new(0),
             clock,
             cut,
+            strangers,
         })
     }
 

@@ -326,7 +326,7 @@ fn the_command_tells_the_same() {
             )
         };
         edge.clear().ask(get("site.test", "/page"));
-        let (code, text) = run(&["explain", "http://site.test/page"]);
+        let (code, text) = run(&["explain", "-o", "table", "http://site.test/page"]);
         assert_eq!(code, Some(0));
         assert!(text.starts_with("decision        serve\n"), "{text}");
         let arguments = [

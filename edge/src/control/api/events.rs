@@ -20,6 +20,9 @@ use super::problem::Problem;
 use super::{Answer, Call, Content};
 use crate::control::events::{Event, Events};
 
+/// The media type of events.
+pub(super) const STREAM: &str = "text/event-stream";
+
 /// Readers at once.
 pub(super) const READERS_MAX: usize = 16;
 

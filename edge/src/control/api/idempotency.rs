@@ -28,7 +28,7 @@ const KEYS_MAX: usize = 10_000;
 const ANSWER_MAX: usize = 4 << 10;
 
 /// Bytes of a key.
-const KEY_MAX: usize = 255;
+pub(super) const KEY_MAX: usize = 255;
 
 /// The answers that are kept.
 #[derive(Debug, Default)]

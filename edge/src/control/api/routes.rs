@@ -25,8 +25,12 @@ pub(super) struct Route {
     pub(super) takes: Takes,
     /// Parameters of the query, by name.
     pub(super) query: &'static [&'static str],
+    /// What its content is, where that is JSON: a name in `schemas`.
+    pub(super) sends: Option<&'static str>,
     /// Statuses that its handler answers. Those that any call may be answered with are in [`ALWAYS`].
     pub(super) answers: &'static [u16],
+    /// What it answers when it did what was asked.
+    pub(super) gives: Gives,
     pub(super) handler: Handler,
 }
 
@@ -74,6 +78,17 @@ pub(super) enum Effect {
     Reveals,
 }
 
+/// What an answer carries that is no problem. Objects have their names in `schemas`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gives {
+    Nothing,
+    Json(&'static str),
+    /// The object, or a text of a media type for who asks for that.
+    JsonOr(&'static str, &'static str),
+    /// A text of a media type.
+    Text(&'static str),
+}
+
 /// What content a call takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Takes {
@@ -105,8 +120,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Known,
         effect: Effect::Writes,
         takes: JSON,
+        sends: Some("Purge"),
         query: &[],
         answers: &[200, 202, 404, 422],
+        gives: Gives::Json("PurgeDone"),
         handler: |call| Box::pin(purges::create(call)),
     },
     Route {
@@ -116,8 +133,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Known,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200, 404],
+        gives: Gives::Json("PurgeSeen"),
         handler: |call| Box::pin(purges::one(call)),
     },
     Route {
@@ -127,8 +146,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Purge,
         effect: Effect::Writes,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200, 404, 422],
+        gives: Gives::Json("FastlyDone"),
         handler: |call| Box::pin(shapes::fastly_all(call)),
     },
     Route {
@@ -138,8 +159,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Purge,
         effect: Effect::Writes,
         takes: JSON,
+        sends: Some("FastlyKeys"),
         query: &[],
         answers: &[200, 404, 422],
+        gives: Gives::Json("FastlyKeysDone"),
         handler: |call| Box::pin(shapes::fastly_keys(call)),
     },
     Route {
@@ -149,8 +172,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Purge,
         effect: Effect::Writes,
         takes: JSON,
+        sends: Some("Cloudflare"),
         query: &[],
         answers: &[200, 404, 422],
+        gives: Gives::Json("CloudflareDone"),
         handler: |call| Box::pin(shapes::cloudflare(call)),
     },
     Route {
@@ -160,8 +185,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Known,
         effect: Effect::Reads,
         takes: JSON,
+        sends: Some("Question"),
         query: &[],
         answers: &[200, 422],
+        gives: Gives::Json("Told"),
         handler: |call| Box::pin(explain::explain(call)),
     },
     Route {
@@ -171,8 +198,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Read,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200],
+        gives: Gives::Json("Sites"),
         handler: |call| Box::pin(sites::list(call)),
     },
     Route {
@@ -182,8 +211,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::ReadSite,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200, 404],
+        gives: Gives::JsonOr("Site", sites::TOML),
         handler: |call| Box::pin(sites::one(call)),
     },
     Route {
@@ -193,8 +224,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Write,
         effect: Effect::Writes,
         takes: Takes::OneOf(&["application/json", sites::TOML]),
+        sends: Some("SiteDocument"),
         query: &["dry_run"],
         answers: &[200, 201, 409, 412, 422],
+        gives: Gives::Json("SiteWritten"),
         handler: |call| Box::pin(sites::put(call)),
     },
     Route {
@@ -204,8 +237,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Write,
         effect: Effect::Writes,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[204, 404, 412],
+        gives: Gives::Nothing,
         handler: |call| Box::pin(sites::remove(call)),
     },
     Route {
@@ -215,8 +250,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::ReadSite,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200, 404],
+        gives: Gives::Json("Versions"),
         handler: |call| Box::pin(sites::versions(call)),
     },
     Route {
@@ -226,8 +263,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Write,
         effect: Effect::Writes,
         takes: JSON,
+        sends: Some("Version"),
         query: &[],
         answers: &[200, 201, 404, 409, 412, 422],
+        gives: Gives::Json("SiteWritten"),
         handler: |call| Box::pin(sites::rollback(call)),
     },
     Route {
@@ -237,8 +276,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Read,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200],
+        gives: Gives::Json("Clusters"),
         handler: |call| Box::pin(clusters::list(call)),
     },
     Route {
@@ -248,8 +289,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::ReadCluster,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200, 404],
+        gives: Gives::Json("Cluster"),
         handler: |call| Box::pin(clusters::one(call)),
     },
     Route {
@@ -259,8 +302,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Publish,
         effect: Effect::Writes,
         takes: JSON,
+        sends: Some("ClusterDocument"),
         query: &[],
         answers: &[200, 404, 409, 412, 422, 428],
+        gives: Gives::Json("Cluster"),
         handler: |call| Box::pin(clusters::publish(call)),
     },
     Route {
@@ -270,8 +315,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Admin,
         effect: Effect::Writes,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200, 404],
+        gives: Gives::Json("Forgotten"),
         handler: |call| Box::pin(clusters::forget(call)),
     },
     Route {
@@ -281,8 +328,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Read,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200],
+        gives: Gives::Json("Nodes"),
         handler: |call| Box::pin(nodes::list(call)),
     },
     Route {
@@ -292,8 +341,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Admin,
         effect: Effect::Writes,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200],
+        gives: Gives::Json("Node"),
         handler: |call| Box::pin(nodes::drain(call)),
     },
     Route {
@@ -303,8 +354,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Admin,
         effect: Effect::Writes,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200, 409],
+        gives: Gives::Json("Node"),
         handler: |call| Box::pin(nodes::undrain(call)),
     },
     Route {
@@ -314,8 +367,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Read,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200],
+        gives: Gives::Json("Certificates"),
         handler: |call| Box::pin(certificates::list(call)),
     },
     Route {
@@ -325,8 +380,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Admin,
         effect: Effect::Writes,
         takes: Takes::OneOf(&[certificates::PEM]),
+        sends: None,
         query: &[],
         answers: &[200, 422],
+        gives: Gives::Json("Certificate"),
         handler: |call| Box::pin(certificates::put(call)),
     },
     Route {
@@ -336,8 +393,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Admin,
         effect: Effect::Writes,
         takes: Takes::Nothing,
+        sends: None,
         query: &["force"],
         answers: &[204, 404, 409],
+        gives: Gives::Nothing,
         handler: |call| Box::pin(certificates::remove(call)),
     },
     Route {
@@ -347,8 +406,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Read,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200],
+        gives: Gives::Text(events::STREAM),
         handler: |call| Box::pin(events::listen(call)),
     },
     Route {
@@ -358,8 +419,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Admin,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200],
+        gives: Gives::Json("Tokens"),
         handler: |call| Box::pin(tokens::list(call)),
     },
     Route {
@@ -369,8 +432,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Admin,
         effect: Effect::Reveals,
         takes: JSON,
+        sends: Some("TokenWish"),
         query: &[],
         answers: &[201, 409, 422],
+        gives: Gives::Json("TokenMade"),
         handler: |call| Box::pin(tokens::make(call)),
     },
     Route {
@@ -380,8 +445,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Admin,
         effect: Effect::Writes,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[204, 404],
+        gives: Gives::Nothing,
         handler: |call| Box::pin(tokens::withdraw(call)),
     },
     Route {
@@ -391,8 +458,10 @@ pub(super) const ROUTES: &[Route] = &[
         needs: Needs::Known,
         effect: Effect::Reads,
         takes: Takes::Nothing,
+        sends: None,
         query: &[],
         answers: &[200],
+        gives: Gives::Json("OpenApi"),
         handler: |call| Box::pin(openapi::document(call)),
     },
 ];

@@ -235,7 +235,8 @@ async fn known(
     body: &mut Incoming,
     place: &Place,
 ) -> Result<Answer, Problem> {
-    let principal = access::authenticate(&api.edge.tokens, peer, &head.headers)?;
+    let known = access::authenticate(&api.edge.tokens, peer, &head.headers);
+    let principal = known.inspect_err(|_| api.events.strangers.inc())?;
     let _running = place.run(principal.name());
     let (route, [name, _]) = route(&head.method, head.uri.path())?;
     let outcome = match api.gate.enter(&principal, clock::monotonic()) {
@@ -390,7 +391,7 @@ fn answered(api: &Api, answer: Answer, place: Arc<Place>) -> Response<Body> {
         Content::Text(kind, text) => of_kind(text, kind).map(Either::Left),
         Content::Events(reader) => {
             let stream = events::stream(reader, Arc::clone(&api.events), place);
-            of_kind(String::new(), "text/event-stream").map(|_| Either::Right(stream))
+            of_kind(String::new(), events::STREAM).map(|_| Either::Right(stream))
         }
     };
     *response.status_mut() = answer.status;

@@ -191,9 +191,18 @@ impl Turn<'_> {
         }
         let file = self.file(id);
         let text = write.text.as_bytes();
+        let unwritten =
+            |error: io::Error| WriteError::Failed(format!("it could not be written: {error}"));
+        let prepared = durable::prepare(&file, text, Readers::Umask, Durability::Now);
+        let prepared = prepared.map_err(unwritten)?;
+        // That took as long as the disk takes. What a hand did meanwhile is taken in, so that it is in the history at least.
+        self.take_in(id, &BY_HAND.into(), Durability::Later);
+        let found = self.version(id);
+        if !write.expected.is_met(found) {
+            return Err(WriteError::moved(found));
+        }
         let before = std::fs::read(&file).ok();
-        durable::replace(&file, text, Readers::Umask, Durability::Now)
-            .map_err(|error| WriteError::Failed(format!("it could not be written: {error}")))?;
+        prepared.commit().map_err(unwritten)?;
         self.take_in(id, &write.by, Durability::Now);
         let table = self.published.table.load();
         if table.by_id(id).is_some_and(|new| new.site == write.site) {

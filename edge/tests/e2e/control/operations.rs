@@ -45,10 +45,10 @@ fn a_site_goes_through_its_life_by_commands() {
                 );
             }
         };
-        check(&["site", "diff", "-f", file], 0, &["+ : {"]);
+        check(&["site", "diff", "-f", file, "-o", "table"], 0, &["+ : {"]);
         check(&["site", "get", "s-2"], 3, &["no site `s-2`"]);
         check(
-            &["site", "apply", "-f", file],
+            &["site", "apply", "-f", file, "-o", "table"],
             0,
             &["version 1 is in force"],
         );
@@ -56,19 +56,27 @@ fn a_site_goes_through_its_life_by_commands() {
         check(&["site", "get", "s-2", "--toml"], 0, &[text]);
         fs::write(file, text.replace("two.test", "three.test")).expect("write");
         let domains = "+ /domains: [\"three.test\"]";
-        check(&["site", "diff", "-f", file], 0, &[domains]);
+        check(&["site", "diff", "-f", file, "-o", "table"], 0, &[domains]);
         check(
             &["site", "apply", "-f", file, "--expect", "7"],
             4,
             &["version 1"],
         );
         check(
-            &["site", "apply", "-f", file, "--expect", "1"],
+            &["site", "apply", "-f", file, "--expect", "1", "-o", "table"],
             0,
             &[domains],
         );
-        check(&["site", "history", "s-2"], 0, &["VERSION", "uid:"]);
-        check(&["site", "rollback", "s-2", "--to", "1"], 0, &["version 3"]);
+        check(
+            &["site", "history", "s-2", "-o", "table"],
+            0,
+            &["VERSION", "uid:"],
+        );
+        check(
+            &["site", "rollback", "s-2", "--to", "1", "-o", "table"],
+            0,
+            &["version 3"],
+        );
         assert_eq!(edge.get("two.test", "/").status, 200);
         fs::write(file, text.replace("two.test", "site.test")).expect("write");
         check(
@@ -78,6 +86,12 @@ fn a_site_goes_through_its_life_by_commands() {
         );
         fs::write(file, text.replace("cluster", "kluster")).expect("write");
         check(&["site", "apply", "-f", file], 1, &["/origin/kluster"]);
+        check(
+            &["site", "list"],
+            0,
+            &["\"id\": \"s-2\"", "\"status\": \"in-force\""],
+        );
+        check(&["site", "ls", "-o", "table"], 0, &["s-2  in-force"]);
         check(&["site", "ls", "-o", "yaml"], 0, &["\"id\": \"s-2\""]);
         check(&["site", "ls", "-o", "json"], 0, &["\"id\": \"s-2\""]);
         check(&["site", "rm", "s-2"], 0, &[]);
@@ -151,7 +165,7 @@ fn a_drained_node_is_not_ready_and_serves() {
         let back = edge.command(&["node", "undrain"]);
         assert!(back.status.success(), "{}", words(&back));
         assert_eq!(ready(&edge), 200);
-        let made = edge.command(&["token", "create", "panel", "--scope", "read"]);
+        let made = edge.command(&["token", "create", "panel", "--scope", "read", "-o", "table"]);
         assert_eq!(words(&made).trim().len(), 64, "{}", words(&made));
         let listed = edge.command(&["token", "ls"]);
         assert!(words(&listed).contains("panel"), "{}", words(&listed));

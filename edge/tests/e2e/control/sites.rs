@@ -285,7 +285,7 @@ fn a_hand_edit_with_an_error_is_told_and_what_was_good_is_served_over_a_restart_
                 (&json!("lagging"), &json!(1))
             );
             assert_eq!(shown["problems"][0]["pointer"], "/orijin");
-            let listed = edge.command(&["site", "ls"]);
+            let listed = edge.command(&["site", "ls", "-o", "table"]);
             let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
             assert!(listed.contains("s-1  lagging"), "{listed}");
             edge.process.kill();

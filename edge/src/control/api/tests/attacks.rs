@@ -103,6 +103,7 @@ async fn a_token_that_opens_nothing_opens_nothing_over_the_socket_either() {
     assert_eq!(ask("").await, "200");
     assert_eq!(ask("Authorization: Bearer withdrawn\r\n").await, "401");
     assert_eq!(ask("Fastly-Key: withdrawn\r\n").await, "401");
+    assert_eq!(served.events.strangers.get(), 2);
 }
 
 #[tokio::test]
