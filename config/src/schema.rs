@@ -15,12 +15,12 @@ use serde_json::{Map, Value as Json, json};
 pub(crate) struct Probe {
     /// Keywords that stand for themselves.
     keywords: RefCell<Map<String, Json>>,
-    members: RefCell<BTreeMap<&'static str, Rc<Probe>>>,
+    members: RefCell<BTreeMap<&'static str, Rc<Self>>>,
     required: RefCell<Vec<&'static str>>,
     /// Of each element of an array, or of each member whatever its name, by the keyword.
-    each: RefCell<Option<(&'static str, Rc<Probe>)>>,
+    each: RefCell<Option<(&'static str, Rc<Self>)>>,
     /// One of these.
-    either: RefCell<Vec<Rc<Probe>>>,
+    either: RefCell<Vec<Rc<Self>>>,
 }
 
 impl Probe {
