@@ -293,16 +293,18 @@ fn cloudflare() -> Value {
 
 fn question() -> Value {
     let field = json!({ "anyOf": [text(), texts()] });
+    let headers = json!({ "type": ["object", "null"], "additionalProperties": field });
+    let status = json!({ "type": ["integer", "null"], "minimum": 200, "maximum": 999 });
+    let answer = object(&[], &[("status", status), ("headers", headers.clone())]);
+    let none = json!({ "enum": ["none", null] });
     object(
         &["url"],
         &[
             ("method", perhaps("string")),
             ("url", text()),
-            (
-                "headers",
-                json!({ "type": ["object", "null"], "additionalProperties": field }),
-            ),
+            ("headers", headers),
             ("client", perhaps("string")),
+            ("answer", json!({ "anyOf": [answer, none] })),
         ],
     )
 }

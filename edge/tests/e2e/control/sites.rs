@@ -196,8 +196,15 @@ fn bad_input_of_every_kind_is_told_clearly_and_what_was_good_stays() {
             400,
             &["dryrun"],
         );
-        let large = vec![b' '; 2 << 20];
+        let large = vec![b' '; 100 << 20];
         check(put, json, &large, 413, &["limits.admin_body"]);
+        let tags: Vec<String> = (0..10_000).map(|tag| format!("t-{tag}")).collect();
+        let tags = json!({ "site": "s-1", "tags": tags }).to_string();
+        let told = ["10000 things to purge; at most 1000"];
+        check("POST /v1/purges", json, tags.as_bytes(), 422, &told);
+        let unknown = "Authorization: Bearer 0123456789abcdef\r\n";
+        let all = b"{\"site\": \"s-1\", \"all\": true}";
+        check("POST /v1/purges", unknown, all, 401, &["no such token"]);
         check(
             "POST /v1/sites/s-1/rollback",
             json,
