@@ -23,10 +23,10 @@ use super::variants::Filed;
 use super::volume::{Unread, Volume};
 
 /// What a reader asks for at once: whole blocks, a part of a piece.
-const PART_BYTES: usize = 512 << 10;
+const PART_BYTES: usize = 256 << 10;
 /// Parts that a reader has asked for, the one that it waits for among them. With the one that it has handed out, and the buffers' own
-/// waste, it keeps less than 2 MiB.
-const AHEAD: usize = 2;
+/// waste, it keeps less than 2 MiB. Few large parts would keep a device less busy: one of them is always being checked and sent.
+const AHEAD: usize = 5;
 
 /// Where the content of one stored response is.
 #[derive(Debug)]
@@ -238,6 +238,8 @@ impl DiskReader {
         let next = self.ahead.pop_front().ok_or(ReadError::Disk)?;
         let read = next.part.done(mount.volume()).await;
         let read = read.map_err(|why| self.content.note(mount.volume(), why))?;
+        // At once: the device is not to wait for whoever sends this part on.
+        self.read_ahead(mount.volume(), next.range.end, end);
         let skipped = usize::try_from(position - next.range.start);
         let skipped = skipped.map_err(|_| ReadError::Disk)?;
         Ok(Some(read.slice(skipped..)))
