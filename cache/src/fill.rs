@@ -5,6 +5,7 @@
 //! Invariant 3: readers see exactly the bytes written, in order.
 
 mod flow;
+mod missing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::collapse::Flight;
-use crate::disk::{DiskContent, DiskReader, Pinned};
+use crate::disk::{DiskContent, Pinned};
 use crate::store::Cache;
 use crate::stored::StoredResponse;
 use crate::variant::Content;
 
 use flow::{At, Place};
 pub(crate) use flow::{Fill, Keeping, PIECE, Subject};
+use missing::Mended;
+pub use missing::{Elsewhere, Fetched};
 
 /// How far the slowest reader of a fill that is not kept may lag, in bytes.
 pub(crate) const WINDOW_MAX: u64 = 8 << 20;
@@ -332,7 +335,7 @@ enum Source {
     /// All of it, in pieces of [`PIECE`] bytes.
     Memory(Arc<[Bytes]>),
     /// On disk; its segments stay while it is read.
-    Disk(DiskReader),
+    Disk(Mended),
     Fill {
         fill: Arc<Fill>,
         place: Place,
@@ -356,7 +359,19 @@ impl BodyReader {
 
     /// Reads content that is on disk.
     pub(crate) const fn of_disk(content: Pinned) -> Self {
-        Self::new(Source::Disk(DiskReader::new(content)))
+        Self::new(Source::Disk(Mended::new(content)))
+    }
+
+    /// Whether it reads from disk, which may fail it.
+    pub const fn is_on_disk(&self) -> bool {
+        matches!(self.source, Source::Disk(_))
+    }
+
+    /// Offers where to get what the disk does not give back. Without it, or when that fails, too, the transfer breaks.
+    pub fn offer(&mut self, elsewhere: Arc<dyn Elsewhere>) {
+        if let Source::Disk(content) = &mut self.source {
+            content.offer(elsewhere);
+        }
     }
 
     /// How many bytes there are in all, where known; what [`Self::restrict`] asked for does not change it.

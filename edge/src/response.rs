@@ -5,6 +5,7 @@ pub mod store;
 pub mod verdict;
 
 pub mod deliver;
+pub mod missing;
 pub mod multipart;
 
 pub mod by_head;

@@ -28,6 +28,7 @@ use crate::request::guard::Refusal;
 use crate::request::lookup::{self, Asking, Stored};
 use crate::response::deliver;
 use crate::response::fault::{self, ClientFault, EdgeFault, Fault};
+use crate::response::missing;
 use crate::response::store::{Fill, Outcome};
 
 pub(crate) mod course;
@@ -352,7 +353,9 @@ impl Story<'_> {
         self.deliver(asking, stored)
     }
 
-    fn deliver(&mut self, asking: &Asking<'_>, stored: Stored) -> Result<Answer, Fault> {
+    fn deliver(&mut self, asking: &Asking<'_>, mut stored: Stored) -> Result<Answer, Fault> {
+        let hit = &mut stored.hit;
+        missing::offer(self.edge, self.exchange, self.request, asking.site, hit);
         deliver::stored(
             self.edge,
             self.exchange,

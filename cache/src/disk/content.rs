@@ -1,8 +1,8 @@
 //! Content that is on disk in pieces: is it all still there, and what is in a piece?
 //!
 //! Held by variants in memory and by the readers of long content. A reader pins the segments that it reads from, which delays their reuse
-//! for a while; if that is not enough, or a part is not as it was written, its transfer breaks, and never goes on with other bytes
-//! (invariant 3). Then none of it is there any more: the next request fetches it anew, instead of breaking at the same place.
+//! for a while; if that is not enough, or a part is not as it was written, it is told so, and never given other bytes (invariant 3). Then
+//! none of it is there any more: the next request fetches it anew, instead of failing at the same place.
 
 use std::collections::VecDeque;
 use std::mem::size_of;

@@ -393,6 +393,89 @@ async fn long_content_with_rot_in_it_breaks_one_transfer_and_is_gone() {
     assert_eq!(version(&bench, "/rotten", LENGTH).await, Some(3));
 }
 
+/// Gives what it is asked for, or less, and remembers that.
+#[derive(Debug)]
+struct Side {
+    content: Bytes,
+    less: usize,
+    asked: parking_lot::Mutex<Vec<std::ops::Range<u64>>>,
+    told: tokio::sync::Notify,
+}
+
+impl crate::fill::Elsewhere for Side {
+    fn fetch(&self, range: std::ops::Range<u64>) -> crate::fill::Fetched {
+        let (start, end) = (range.start as usize, range.end as usize);
+        let given = self.content.slice(start..end - self.less);
+        self.asked.lock().push(range);
+        self.told.notify_one();
+        Box::pin(async move {
+            // Not at once, so that a reader can be cancelled meanwhile.
+            tokio::task::yield_now().await;
+            Some(given)
+        })
+    }
+}
+
+/// Reads a range of a content of 3,000,000 bytes whose second piece rots in its third block, `less` bytes too few of which can be had
+/// elsewhere; what was asked for there.
+async fn check_mended((start, length): (u64, u64), less: usize, expected: &[std::ops::Range<u64>]) {
+    const LENGTH: usize = 3_000_000;
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    store(&bench, "/", 1, LENGTH).await;
+    bench.flushed().await;
+    let volume = place.path().join("disk/jet9.volume");
+    let whole = content(1, LENGTH);
+    let second = places_of(&volume, &whole[1 << 20..][..64])[0];
+    let file = std::fs::OpenOptions::new().write(true).open(&volume);
+    file.unwrap()
+        .write_all_at(b"rot", second + (2 << 16) + 77)
+        .unwrap();
+    let side = Arc::new(Side {
+        content: whole.clone(),
+        less,
+        asked: parking_lot::Mutex::default(),
+        told: tokio::sync::Notify::new(),
+    });
+    let Body::Stream(mut reader) = bench.hit("/").await.unwrap().body else {
+        panic!("it is in memory");
+    };
+    reader.offer(Arc::clone(&side) as _);
+    reader.restrict(start, length);
+    let mut read = Vec::new();
+    let ended = loop {
+        // Cancelled while it waits for the side.
+        let piece = tokio::select! {
+            biased;
+            piece = reader.next() => piece,
+            () = side.told.notified() => reader.next().await,
+        };
+        match piece {
+            Ok(Some(piece)) => read.extend_from_slice(&piece),
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    assert_eq!(*side.asked.lock(), expected);
+    assert_eq!(ended, less == 0);
+    let (start, all) = (start as usize, read.len());
+    assert!(read == whole[start..start + all], "wrong bytes");
+    assert!(!ended || all as u64 == length.min((LENGTH - start) as u64));
+    // Who comes next fetches it anew, unless nobody met the rot.
+    assert_eq!(bench.hit("/").await.is_none(), !expected.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_missing_of_long_content_comes_from_elsewhere_and_the_rest_from_disk() {
+    const MIB: u64 = 1 << 20;
+    // Half of a piece is read at once: the rot is in the first half of the second.
+    check_mended((0, u64::MAX), 0, &[MIB..2 * MIB]).await;
+    check_mended((MIB + 5, 200_000), 0, &[MIB + 5..MIB + 200_005]).await;
+    check_mended((MIB + 200_000, 1_000), 0, &[]).await;
+    check_mended((0, MIB), 0, &[]).await;
+    check_mended((0, u64::MAX), 1, &[MIB..2 * MIB]).await;
+}
+
 #[tokio::test]
 async fn long_content_counts_for_its_partition_until_it_is_overwritten() {
     let place = directory();

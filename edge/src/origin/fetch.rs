@@ -240,7 +240,7 @@ impl Connection {
 
 /// What a fetch is for.
 pub struct Purpose<'a> {
-    /// Validators of the stored response that is revalidated.
+    /// Validators of the stored response that is revalidated, or of the one a part of which is missing, and which.
     pub conditional: &'a HeaderMap,
     /// Whether the answer may be stored for others: then GET is sent for HEAD, and the client's conditional and range fields stay behind.
     pub for_storing: bool,

@@ -5,6 +5,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use super::super::support::cluster::Cluster;
 use super::super::support::origin::Origin;
 use super::super::support::scene::{Scene, scene};
@@ -76,6 +78,89 @@ fn files_in(directory: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// A page of 3 MB, whose every line says where it is, and its parts.
+fn long_page() -> Origin {
+    Origin::start(|seen, wire| {
+        let content = long_content();
+        let fields = "Cache-Control: max-age=600\r\nETag: \"long\"\r\n";
+        let Some(range) = seen.field("range") else {
+            return wire.answer("200 OK", fields, &content);
+        };
+        assert_eq!(seen.field("if-range"), Some("\"long\""));
+        let (first, last) = range
+            .strip_prefix("bytes=")
+            .and_then(|range| range.split_once('-'))
+            .expect("one range");
+        let place = |text: &str| text.parse::<usize>().expect("a place");
+        let content_range = format!("Content-Range: bytes {range}/{}\r\n", content.len());
+        let content_range = content_range.replace("bytes=", "");
+        let part = &content[place(first)..=place(last)];
+        wire.answer(
+            "206 Partial Content",
+            &(fields.to_owned() + &content_range),
+            part,
+        )
+    })
+}
+
+fn long_content() -> Vec<u8> {
+    let lines = (0..LONG_LINES).map(|line| format!("this is the line number {line:06}\n"));
+    lines.collect::<String>().into_bytes()
+}
+
+const LONG_LINES: usize = 100_000;
+
+#[test]
+fn a_part_of_long_content_that_rots_is_fetched_again_in_mid_transfer() {
+    scene(LIMIT, |scene| {
+        let origin = long_page();
+        let edge = Setup::of(Cluster::of_one("c-1", origin.address))
+            .disk("64MiB")
+            .start(scene);
+        let whole = long_content();
+        let check = |requests: usize| {
+            let answer = edge.get("site.test", "/long");
+            assert_eq!(answer.status, 200);
+            assert!(answer.content == whole, "{requests}");
+            assert_eq!(origin.count("/long"), requests);
+        };
+        check(1);
+        until_true("it is on disk", || {
+            edge.metric_of("jet9_cache_stored_responses", "tier=\"disk\"") >= 1.0
+        });
+        check(1);
+        let report = |verb| {
+            let path = |name| edge.files.dir.join(name).display().to_string();
+            let (volume, node) = (path("data/cache"), path("node.toml"));
+            let told = edge.command(&["cache", verb, &volume, "--config", &node, "-o", "json"]);
+            let report: Value = serde_json::from_slice(&told.stdout).expect("a report");
+            (told.status.code(), report)
+        };
+        let (code, good) = report("verify");
+        assert_eq!((code, &good["unreadable"]), (Some(0), &json!(0)), "{good}");
+        assert_eq!(good["partitions"][0]["responses"], 1, "{good}");
+        assert!(good["partitions"][0]["site"].is_string(), "{good}");
+        let volume = files_in(&edge.files.dir.join("data/cache"));
+        let volume = volume.first().expect("a volume");
+        let content = fs::read(volume).expect("a volume");
+        let line = b"this is the line number 050000\n";
+        let found = content.windows(line.len()).position(|bytes| bytes == line);
+        let place = found.expect("the line is on disk") as u64;
+        let file = OpenOptions::new().write(true).open(volume);
+        let mut file = file.expect("a volume");
+        file.seek(SeekFrom::Start(place)).expect("a place");
+        file.write_all(b"That").expect("a byte");
+        drop(file);
+        assert_eq!(report("inspect").0, Some(0), "it looks at heads alone");
+        let (code, bad) = report("verify");
+        assert_eq!((code, &bad["unreadable"]), (Some(5), &json!(1)), "{bad}");
+        // The piece from the side, in the same transfer; then it is fetched anew, once.
+        check(2);
+        check(3);
+        check(3);
+    });
 }
 
 #[test]
