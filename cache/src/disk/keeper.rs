@@ -225,10 +225,22 @@ impl Work {
         loop {
             self.renew(|mount| mount.volume().outage() == Some(Outage::Unbelievable));
             self.sum_up();
-            match self.shared.bell.wait() {
+            let woken = self.shared.bell.wait();
+            self.expel();
+            match woken {
                 Woken::Closing => return,
                 Woken::Rung => {}
                 Woken::Minute => self.retry(),
+            }
+        }
+    }
+
+    /// Notes durably which volumes failed.
+    fn expel(&self) {
+        let list = self.mounts.list.read().clone();
+        for mount in list.iter().flatten() {
+            if mount.volume().outage().is_some() {
+                mount.volume().expel();
             }
         }
     }
@@ -252,6 +264,7 @@ impl Work {
             if !is_due(&old) {
                 continue;
             }
+            old.volume().expel();
             // What is still on its way to the device must not land on what it will hold next.
             if old.volume().file.close() == Closing::Owing {
                 warn!("{}: the device does not answer", config.path.display());

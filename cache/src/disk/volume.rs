@@ -325,7 +325,8 @@ impl Volume {
         self.retire(Outage::Unbelievable);
     }
 
-    /// Takes the volume out of service: what was written elsewhere meanwhile makes it worthless.
+    /// Takes the volume out of service: what was written elsewhere meanwhile makes it worthless. The keeper notes that durably, since who
+    /// finds out may be a request, and the journal may be on the same device.
     pub(super) fn retire(&self, why: Outage) {
         let state = match why {
             Outage::Failing => FAILING,
@@ -338,11 +339,10 @@ impl Volume {
             return;
         }
         error!("{}: out of service", self.path.display());
-        self.expel();
         self.shared.bell.ring();
     }
 
-    /// Notes durably that what is on this volume must not be believed after the next start.
+    /// Notes durably that what is on this volume must not be believed after the next start. Blocks.
     pub(super) fn expel(&self) {
         if self.expelled.swap(true, Ordering::AcqRel) {
             return;

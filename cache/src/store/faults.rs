@@ -342,6 +342,44 @@ async fn a_volume_that_failed_comes_back_empty_after_its_minute() {
     }
 }
 
+/// The volume and the journal are on a device that hangs: whoever finds out that the volume fails does not wait until that is noted.
+#[test]
+fn a_device_that_hangs_holds_no_request_up() {
+    let place = directory();
+    let config = config(place.path());
+    let files = FaultyFiles::new(Fault::Delay(Duration::MAX), u64::MAX, 0).with(impatient());
+    let files = Arc::new(files);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (bench, _) = runtime.block_on(open_on(&config, files.clone()));
+    let paths: Vec<String> = (0..10).map(path).collect();
+    runtime.block_on(async {
+        for path in &paths {
+            let head = response("1", &[], &[]);
+            let _ = bench.try_store(path, head, content(1, 1_000)).await;
+        }
+        bench.flushed().await;
+    });
+    bench.cache.forget_memory();
+    files.fail_next(u64::MAX);
+    let (told, ended) = std::sync::mpsc::channel();
+    let asking = std::thread::spawn(move || {
+        runtime.block_on(async {
+            for path in &paths {
+                assert!(bench.hit(path).await.is_none());
+            }
+        });
+        told.send(()).unwrap();
+        bench
+    });
+    let is_ended = ended.recv_timeout(Duration::from_secs(20)).is_ok();
+    files.end_delays();
+    drop(asking.join().unwrap());
+    assert!(is_ended);
+}
+
 #[tokio::test]
 async fn a_store_that_nobody_uses_leaves_its_disk_alone() {
     let place = directory();
