@@ -227,6 +227,7 @@ impl Drama {
         self.until_served_by(master);
         for round in 0..rounds {
             let nemesis = dice.nemesis();
+            let leases_over = self.leases_over();
             let began = (now(), unix_ms());
             self.begin(nemesis, master);
             let ended = match nemesis {
@@ -254,11 +255,24 @@ impl Drama {
             }
             master = master.other();
             self.until_served_by(master);
-            if nemesis == Nemesis::Nothing {
+            // An etcd that found no leader for as long as a lease lasts is more than a move, whoever held it up.
+            if nemesis == Nemesis::Nothing && self.leases_over() == leases_over {
                 told.clean.push((began.0, now()));
             }
         }
         told
+    }
+
+    /// How often the edges that run now said that a lease had run out.
+    fn leases_over(&self) -> usize {
+        let of = |edge: &Edge| {
+            let lines = edge.running.read().process.err.all();
+            let over = lines
+                .iter()
+                .filter(|line| line.contains("the lease is over"));
+            over.count()
+        };
+        self.edges.iter().map(of).sum()
     }
 
     fn begin(&self, nemesis: Nemesis, master: Side) {
