@@ -30,6 +30,8 @@ const KEYS: u64 = 40;
 const ROUNDS: u64 = 50;
 /// In one of so many rounds the child rests for a while.
 const RESTS: u64 = 12;
+/// More than there are in a round.
+const STEPS_MAX: u64 = 1_000_000;
 /// At this step.
 const REST_AT: u64 = 30;
 /// How long: the flush time is half a second, and a machine that is busy may be late.
@@ -189,10 +191,11 @@ async fn work(directory: PathBuf, seed: u64) {
         if rests(seed) && step == REST_AT {
             // The promise is about time: whatever was stored is on disk by then.
             tokio::time::sleep(REST).await;
-            log.write_all(b"flushed 0\n").unwrap();
+            log.write_all(format!("flushed {seed}\n").as_bytes())
+                .unwrap();
         }
         let n = random.next() % KEYS;
-        let version = seed * 1_000_000 + step;
+        let version = seed * STEPS_MAX + step;
         // One write a line: a kill must not tear it. What may be there from now on is said before, what is no more is said after.
         if random.next().is_multiple_of(4) {
             store.purge(n).await;
@@ -221,10 +224,13 @@ fn allowed(log: &Path) -> HashMap<u64, Vec<u64>> {
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         if words[0] == "flushed" {
-            // Newer ones may come to the disk at any time, older ones never.
+            // Newer ones may come to the disk at any time, older ones never. What an earlier round stored last may have been lost with it.
+            let seed: u64 = words[1].parse().unwrap();
             for versions in allowed.values_mut() {
                 let newest = versions.iter().max().copied();
-                versions.retain(|version| Some(*version) == newest);
+                if newest.is_some_and(|newest| newest / STEPS_MAX == seed) {
+                    versions.retain(|version| Some(*version) == newest);
+                }
             }
             continue;
         }
@@ -232,10 +238,10 @@ fn allowed(log: &Path) -> HashMap<u64, Vec<u64>> {
         let versions = allowed.entry(key).or_default();
         match words[0] {
             "purged" => versions.clear(),
-            // Whatever was found after a restart had been on disk: nothing older may come after it.
+            // Whatever was found after a restart had been on disk: nothing older may come after it. What is newer was lost at the kill.
             "found" => {
                 let found: u64 = words[2].parse().unwrap();
-                versions.retain(|version| *version >= found);
+                versions.retain(|version| *version == found);
             }
             _ => versions.push(words[2].parse().unwrap()),
         }
