@@ -461,7 +461,10 @@ mod tests {
         }
 
         fn peer(&self, epoch: u64) -> (HttpPeer, Arc<Group>) {
-            let addr = self.listener.local_addr().unwrap();
+            self.peer_at(epoch, self.listener.local_addr().unwrap())
+        }
+
+        fn peer_at(&self, epoch: u64, addr: SocketAddr) -> (HttpPeer, Arc<Group>) {
             self.connections
                 .peer(&route(epoch, addr), addr, &self.origin)
         }
@@ -555,17 +558,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_side_is_out_of_reach_when_it_takes_no_connection_three_times_in_a_row() {
-        let mut rig = Rig::new(4).await;
-        let port = rig.listener.local_addr().unwrap().port();
+        let rig = Rig::new(4).await;
+        let gone = testing::nowhere();
         let is_unreachable = |rig: &Rig| rig.connections.unreachable(&rig.cluster(), Epoch(1));
-        let peer = rig.peer(1).0;
-        assert_eq!(is_unreachable(&rig), None);
-        rig.listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = rig.peer_at(1, gone).0;
         for _ in 0..REFUSED_MAX {
             assert_eq!(is_unreachable(&rig), None);
             rig.transport.new_stream(&peer).await.unwrap_err();
         }
-        assert_eq!(is_unreachable(&rig), Some(port));
+        assert_eq!(is_unreachable(&rig), Some(gone.port()));
         let other = rig.peer(1).0;
         rig.transport.new_stream(&other).await.unwrap();
         assert_eq!(is_unreachable(&rig), None);

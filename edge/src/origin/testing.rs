@@ -14,6 +14,7 @@ use jet9_cache::{Cache, CacheConfig};
 use jet9_config::limits::Limits;
 use jet9_config::node::{AccessLogFormat, ClusterSource, Log};
 use prometheus::Registry;
+use socket2::{Socket, Type};
 use tempfile::TempDir;
 
 use jet9_config::site::{
@@ -92,6 +93,18 @@ pub(crate) enum Act {
     Hang,
     /// Reads the request, writes this and goes silent until the client leaves.
     Stall(&'static str),
+}
+
+/// An address where nobody listens. Its port stays taken until the tests end: free, it would be given to the side of another test, which
+/// would then be asked by mistake.
+pub(crate) fn nowhere() -> SocketAddr {
+    let socket = Socket::new(socket2::Domain::IPV4, Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    Box::leak(Box::new(socket));
+    addr
 }
 
 /// A side that plays its script: for each connection its acts; then it closes.

@@ -19,7 +19,7 @@ use crate::control::explain::{self, Question};
 use crate::exchange::Asked;
 use crate::interim::Interims;
 use crate::message::Content;
-use crate::origin::testing::{Act, ScriptedSide, TestNode, route};
+use crate::origin::testing::{Act, ScriptedSide, TestNode, nowhere, route};
 use crate::request::client::Client;
 use crate::request::guard;
 
@@ -103,20 +103,17 @@ async fn node(change: impl FnOnce(&mut Site), side: Side<'_>) -> TestNode {
     // Nothing gets older between a question and the request.
     let clock = ManualClock::starting_at(Timestamp::from_unix_seconds(1_800_000_000));
     Arc::get_mut(&mut node.edge).unwrap().clock = WallClock::Manual(clock);
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let away = nowhere();
     let addr: SocketAddr = match side {
         Side::Fields(_) | Side::Answers(_) | Side::Stalls(_) => ScriptedSide::play(script).addr,
-        Side::Passed | Side::Away | Side::Vacant => nowhere,
+        Side::Passed | Side::Away | Side::Vacant => away,
     };
     let state = if matches!(side, Side::Vacant) {
         VACANT
     } else {
         SERVING
     };
-    node.publish(1, state, addr, nowhere).await;
+    node.publish(1, state, addr, away).await;
     node
 }
 

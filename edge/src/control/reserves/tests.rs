@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::origin::testing::TestNode;
+use crate::origin::testing::{TestNode, nowhere};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,12 +51,6 @@ impl Speaker {
     }
 }
 
-/// An address where nobody listens.
-async fn nowhere() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
-}
-
 fn document(a: &str, b: &str) -> Document {
     let text = format!(
         r#"{{"v":1,"cluster":"c-1","epoch":42,"phase":"serving","master":"a","sides":{{"a":{a},"b":{b}}},"fencing":"confirmed"}}"#
@@ -90,7 +84,7 @@ async fn until_found(reserves: &Reserves, expected: Reserve) {
 
 #[tokio::test]
 async fn a_reserve_without_a_guard_is_connected_to_and_sent_nothing() {
-    let (side, away) = (Speaker::new("").await, nowhere().await);
+    let (side, away) = (Speaker::new("").await, nowhere());
     let at = |addr: SocketAddr| format!(r#"{{"addrs":["{addr}"]}}"#);
     let (_masters, reserves) = watch(document(&at(away), &at(side.addr)));
     until_found(&reserves, Reserve::Ready).await;
@@ -105,7 +99,7 @@ async fn a_reserve_without_a_guard_is_connected_to_and_sent_nothing() {
 async fn a_guard_of_a_reserve_has_to_refuse_what_is_for_the_master() {
     const REFUSES: &str = "HTTP/1.1 421 Misdirected Request\r\nJet9-Epoch: 0\r\nJet9-Not-Processed: ?1\r\n\
         Content-Length: 0\r\n\r\n";
-    let (guard, away) = (Speaker::new(REFUSES).await, nowhere().await);
+    let (guard, away) = (Speaker::new(REFUSES).await, nowhere());
     let a = format!(r#"{{"addrs":["{away}"]}}"#);
     let b = format!(r#"{{"addrs":["{away}"],"guard":"{}"}}"#, guard.addr);
     let (_masters, reserves) = watch(document(&a, &b));
@@ -129,7 +123,7 @@ async fn a_guard_of_a_reserve_has_to_refuse_what_is_for_the_master() {
 #[tokio::test]
 async fn a_lease_that_nobody_renews_on_the_way_is_asked_for_at_the_guard() {
     let guard = Speaker::new("HTTP/1.1 204 No Content\r\nJet9-Epoch: 42;ttl=800\r\n\r\n").await;
-    let away = nowhere().await;
+    let away = nowhere();
     let node = TestNode::new(|_| {});
     let text = format!(
         r#"{{"v":1,"cluster":"c-1","epoch":42,"phase":"serving","master":"a","fencing":"lease","edge_lease_ms":1000,

@@ -1,7 +1,5 @@
 //! Requests that pass through a whole node, from the client's bytes to a scripted side and back, over both protocols.
 
-use std::net::SocketAddr;
-
 use http::Method;
 use jet9_cache::semantics::vary::SelectingFields;
 use jet9_config::site::{Post, UnknownCoding};
@@ -11,18 +9,12 @@ use super::*;
 use crate::clock;
 use crate::exchange::Asked;
 use crate::interim::Interims;
-use crate::origin::testing::{Act, ScriptedSide, TestNode};
+use crate::origin::testing::{Act, ScriptedSide, TestNode, nowhere};
 use crate::request::client::Client;
 use crate::request::guard;
 use crate::story::{self, Answer};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Side: yes\r\nJet9-Epoch: 9\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\nok";
-
-/// Nobody listens there.
-fn nowhere() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
 
 fn serving(side: &str) -> String {
     format!(r#""phase":"serving","master":"{side}""#)

@@ -1,6 +1,6 @@
 //! Fetches against a side that says exactly what a test tells it to.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Method;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::origin::connect::Planned;
-use crate::origin::testing::{self, Act, ScriptedSide};
+use crate::origin::testing::{self, Act, ScriptedSide, nowhere};
 
 /// A node as far as an attempt knows it.
 struct Rig {
@@ -322,10 +322,7 @@ async fn an_answer_dropped_midway_closes_its_connection() {
 
 #[tokio::test]
 async fn the_next_address_of_the_same_side_is_tried_when_one_refuses() {
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let gone = nowhere();
     let side = ScriptedSide::play(vec![vec![Act::Answer(
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     )]]);
