@@ -350,6 +350,8 @@ fn the_command_tells_the_same() {
         );
         let given = [
             "explain",
+            "-o",
+            "table",
             "http://site.test/x",
             "--answer-status",
             "404",
@@ -360,7 +362,13 @@ fn the_command_tells_the_same() {
         assert_eq!(code, Some(0));
         assert!(text.contains("reason          private\n"), "{text}");
         assert!(text.contains("becomes=alone why=private\n"), "{text}");
-        let (code, text) = run(&["explain", "http://site.test/x", "--no-answer"]);
+        let (code, text) = run(&[
+            "explain",
+            "-o",
+            "table",
+            "http://site.test/x",
+            "--no-answer",
+        ]);
         assert_eq!(code, Some(0));
         assert!(text.contains("reason          origin-down\n"), "{text}");
         for wrong in [["--answer-status", "103"], ["--answer-header", "nonsense"]] {

@@ -95,7 +95,7 @@ fn what_is_published_without_an_edge_is_compared_and_swapped() {
 fn a_transaction_of_etcds_own_tool_publishes_too_and_every_change_is_watched() {
     scene(Duration::from_secs(90), |scene| {
         let etcd = Etcd::start(scene);
-        let watch = scene.spawn("watch", &mut jet9(&etcd, "watch c-1"));
+        let watch = scene.spawn("watch", &mut jet9(&etcd, "watch c-1 -o table"));
         let revision = || {
             let mut get = etcd.tool(0);
             let got = get.args(["get", "/jet9/clusters/c-1", "-w", "json"]);
