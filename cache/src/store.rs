@@ -415,6 +415,8 @@ impl Cache {
         let mut left = bytes_max;
         let mut cursor = Cursor::default();
         while let Some(some) = self.memory.some(&mut cursor) {
+            // Where little is to be written there is nothing else to wait at, and no limit would be noticed.
+            tokio::task::yield_now().await;
             for variant in some {
                 if self.purges.judge(&variant.facts(), variant.birth) == Verdict::Dead {
                     continue;

@@ -33,19 +33,21 @@ pub fn kept(request: &HeaderMap, ignored: &[String]) -> Option<Vec<u8>> {
     (!kept.is_empty()).then(|| kept.join(b"; ".as_slice()))
 }
 
-/// The cookies of a name, or of names that begin so where it ends with `*`, sorted: their order says nothing. Those that a pattern of
-/// `ignored` matches no side hears of, so they are as good as not there. `None` when there is none.
+/// The cookies of a name, or of names that begin so where it ends with `*`, and those that may pass for them. They are sorted by name; among
+/// those of one name the order stays, for the first one counts. Those that a pattern of `ignored` matches no side hears of, so they are as good
+/// as not there. `None` when there is none.
 pub(super) fn named(request: &HeaderMap, name: &str, ignored: &[String]) -> Option<Vec<u8>> {
     let mut named: Vec<_> = pairs(request)
-        .filter(|pair| matches(name, name_of(pair)) && !is_ignored(pair, ignored))
+        .filter(|pair| may_pass_for(name, name_of(pair)) && !is_ignored(pair, ignored))
         .collect();
-    named.sort_unstable();
+    named.sort_by_cached_key(|pair| heard(name_of(pair)));
     (!named.is_empty()).then(|| named.join(b"; ".as_slice()))
 }
 
 fn is_ignored(pair: &[u8], patterns: &[String]) -> bool {
     let name = name_of(pair);
-    patterns.iter().any(|pattern| matches(pattern, name))
+    let is_it = |pattern: &String| matches(pattern.as_bytes(), name);
+    patterns.iter().any(is_it)
 }
 
 fn name_of(pair: &[u8]) -> &[u8] {
@@ -53,9 +55,54 @@ fn name_of(pair: &[u8]) -> &[u8] {
 }
 
 /// A trailing `*` stands for anything; names are case-sensitive (RFC 6265 §5.3).
-fn matches(pattern: &str, name: &[u8]) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix.as_bytes()),
-        None => name == pattern.as_bytes(),
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern.strip_suffix(b"*") {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
     }
+}
+
+/// Whether an application may take a cookie for one that a pattern matches. PHP writes names anew before it shows them: whoever writes one so
+/// would be told apart by the page, and not here.
+fn may_pass_for(pattern: &str, name: &[u8]) -> bool {
+    let (pattern, name) = (heard(pattern.as_bytes()), heard(name));
+    let is_end = |byte: &u8| matches!(byte, b'[' | 0);
+    let end = name.iter().position(is_end).unwrap_or(name.len());
+    // A bracket that nothing closes does not begin an index.
+    let flat: Vec<_> = name
+        .iter()
+        .map(|byte| if *byte == b'[' { b'_' } else { *byte })
+        .collect();
+    matches(&pattern, &name[..end]) || matches(&pattern, &flat)
+}
+
+/// A name as PHP hears it, but for brackets: without spaces before it, others and dots as `_`. Versions before 7.2.34 decode it first.
+fn heard(name: &[u8]) -> Vec<u8> {
+    let decoded = decoded(name);
+    let begins = decoded.iter().position(|byte| *byte != b' ');
+    let rest = &decoded[begins.unwrap_or(decoded.len())..];
+    let as_heard = |byte: &u8| match byte {
+        b' ' | b'.' => b'_',
+        other => *other,
+    };
+    rest.iter().map(as_heard).collect()
+}
+
+fn decoded(mut name: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut decoded = Vec::with_capacity(name.len());
+    while let [first, rest @ ..] = name {
+        let escaped = match name {
+            [b'%', high, low, ..] => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        let escaped = escaped.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        decoded.push(match (escaped, first) {
+            (Some(byte), _) => byte,
+            (None, b'+') => b' ',
+            (None, other) => *other,
+        });
+        name = if escaped.is_some() { &name[3..] } else { rest };
+    }
+    decoded
 }

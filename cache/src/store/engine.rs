@@ -132,7 +132,13 @@ async fn a_clean_stop_writes_what_was_hit_in_memory_alone() {
         all.iter().filter(has).count()
     };
     assert_eq!(on_disk(), 0);
-    bench.cache.save_used(1).await;
+    let mut saving = std::pin::pin!(bench.cache.save_used(1));
+    tokio::select! {
+        biased;
+        () = &mut saving => panic!("nobody who limits it had a turn"),
+        () = std::future::ready(()) => {}
+    }
+    saving.await;
     bench.flushed().await;
     assert_eq!(
         on_disk(),

@@ -20,6 +20,7 @@ use jet9_cache::semantics::entity_tag::EntityTag;
 use jet9_cache::store::{Body, Hit};
 
 use crate::clock;
+use crate::control::purge;
 use crate::control::sites::SiteRuntime;
 use crate::exchange::Exchange;
 use crate::message::Request;
@@ -113,6 +114,7 @@ impl Side {
             purpose,
         );
         let answer = fetched.await.ok()?;
+        purge::by_response(&self.edge, &self.site, &self.request, &answer.fields).await;
         let content_range = format!("bytes {}-{last}/{}", range.start, self.complete);
         if !self.is_same(&answer, &content_range) {
             return None;
@@ -160,8 +162,8 @@ mod tests {
 
     const HEAD: &str = "HTTP/1.1 206 P\r\nConnection: close\r\n";
 
-    /// The bytes 2 to 4 of ten are missing; the side answers with this. What is taken, and what the side was asked.
-    async fn told(answer: String) -> (Option<Bytes>, String) {
+    /// A side that answers with this, and who asks it for the bytes 2 to 4 of ten.
+    async fn asker(answer: String) -> (ScriptedSide, TestNode, Missing) {
         let scripted = ScriptedSide::play(vec![vec![Act::Answer(answer.leak())]]);
         let node = TestNode::new(|_| {});
         let serving = r#""phase":"serving","master":"a""#;
@@ -179,7 +181,13 @@ mod tests {
             encoding: Some(HeaderValue::from_static("gzip")),
             complete: 10,
         };
-        let fetched = Missing(Arc::new(side)).fetch(2..5).await;
+        (scripted, node, Missing(Arc::new(side)))
+    }
+
+    /// What is taken of this answer, and what the side was asked.
+    async fn told(answer: String) -> (Option<Bytes>, String) {
+        let (scripted, _node, missing) = asker(answer).await;
+        let fetched = missing.fetch(2..5).await;
         (fetched, scripted.requests().remove(0).to_ascii_lowercase())
     }
 
@@ -260,5 +268,13 @@ mod tests {
         assert!(request.starts_with("get /a?b http/1.1\r\n"), "{request}");
         assert_eq!(lines("range:"), ["range: bytes=2-4"]);
         assert_eq!(lines("if-"), ["if-range: \"a\""]);
+    }
+
+    #[tokio::test]
+    async fn what_the_side_orders_with_a_part_is_purged() {
+        let orders = "X-LiteSpeed-Purge: *\r\nContent-Length: 0\r\n\r\n";
+        let (_scripted, node, missing) = asker(format!("{HEAD}{orders}")).await;
+        assert_eq!(missing.fetch(2..5).await, None);
+        assert_eq!(node.edge.cache.purge_sequence(), 1);
     }
 }

@@ -335,7 +335,7 @@ fn of_vary(response: &HeaderMap, languages: Languages) -> Result<Box<[Selector]>
 
 #[test]
 fn cookies_that_litespeed_varies_by_select_by_their_values_alone() {
-    let withheld = fields(&[("x-litespeed-vary", "cookie=money")]);
+    let withheld = fields(&[("x-litespeed-vary", "cookie=my_money")]);
     let vary = selectors(
         &HeaderMap::new(),
         &withheld,
@@ -360,15 +360,42 @@ fn cookies_that_litespeed_varies_by_select_by_their_values_alone() {
     let guest = hash(&[]);
     assert_eq!(hash(&["PHPSESSID=1; other=2"]), guest);
     assert_eq!(hash(&["ignored=1"]), guest);
-    let euro = hash(&["money=eur"]);
+    let euro = hash(&["my_money=eur"]);
     assert_ne!(euro, guest);
-    assert_eq!(hash(&["a=b; money=eur", "c=d"]), euro);
-    assert_ne!(hash(&["money=usd"]), euro);
+    assert_eq!(hash(&["a=b; my_money=eur", "c=d"]), euro);
+    assert_ne!(hash(&["my_money=usd"]), euro);
     let member = hash(&["_lscache_vary=x"]);
     assert!(member != guest && member != euro);
     assert_ne!(hash(&["_lscache_vary_shop=x"]), member);
     let both = hash(&["_lscache_vary=x; _lscache_vary_shop=y"]);
     assert_eq!(hash(&["_lscache_vary_shop=y", "_lscache_vary=x"]), both);
+    // The first of two of one name counts.
+    let first = hash(&["my_money=eur; my_money=usd"]);
+    assert_ne!(hash(&["my_money=usd; my_money=eur"]), first);
+    // What PHP takes for a cookie that selects is no guest's.
+    for alias in [
+        "my.money=usd",
+        "my money=usd",
+        "my[money=usd",
+        "my_money[a]=usd",
+        "my%5fmoney=usd",
+        "my_m%6Fney%00=usd",
+        "+my_money=usd",
+        ".lscache_vary=x",
+        "%20_lscache.vary.shop=x",
+    ] {
+        assert_ne!(hash(&[alias]), guest, "{alias}");
+    }
+    for other in [
+        "my-money=usd",
+        "mymoney=usd",
+        "my_money_=usd",
+        "my%5money=usd",
+        "%=1",
+        "=",
+    ] {
+        assert_eq!(hash(&[other]), guest, "{other}");
+    }
     // What is said to a LiteSpeed server means nothing where the site does not say so.
     let plain = selectors(
         &HeaderMap::new(),

@@ -1,8 +1,9 @@
 //! Purges that a side orders by its answers: the dialect of the LiteSpeed server, and `Cache-Group-Invalidation` (RFC 9875).
 //!
 //! Called with every final answer of a side, before it goes on to its client: by `response::store` for what is fetched for the store, by
-//! `framework::phases` for what passes through. A side speaks for the site that it was asked for and for no other. Nobody is told what became
-//! of such an order, so it is not refused: where it is too much, everything of the site is purged in its place.
+//! `response::missing` for parts of what is stored, by `framework::phases` for what passes through. A side speaks for the site that it was
+//! asked for and for no other. Nobody is told what became of such an order, so it is not refused: where it is too much, everything of the
+//! site is purged in its place.
 
 use http::{HeaderMap, HeaderName, Method};
 use jet9_cache::purge::{Mode, Purge, PurgeError, What};
