@@ -66,6 +66,8 @@ pub enum Source {
     CacheControl,
     /// A targeted field: it replaces `Cache-Control` and `Expires` (RFC 9213 §2.2).
     Targeted,
+    /// What a LiteSpeed server is told: it does the same.
+    LiteSpeed,
 }
 
 /// The directives of a response.
@@ -130,7 +132,7 @@ impl ResponseDirectives {
         let mut said = None;
         each(response, &litespeed::CACHE_CONTROL, |name, argument| {
             let directives = said.get_or_insert_with(|| Self {
-                source: Source::Targeted,
+                source: Source::LiteSpeed,
                 ..Self::default()
             });
             match name {
@@ -177,13 +179,15 @@ impl ResponseDirectives {
 
     /// Whether the origin says itself that others may have it: `public`, `s-maxage`, or a lifetime in a targeted field.
     pub fn is_for_sharing(&self) -> bool {
-        let targeted = self.source == Source::Targeted && self.max_age.is_some();
+        let targeted = self.source != Source::CacheControl && self.max_age.is_some();
         self.public || self.s_maxage.is_some() || targeted
     }
 
-    /// Whether a response to a request with `Authorization` may be stored and reused (RFC 9111 §3.5).
+    /// Whether a response to a request with `Authorization` may be stored and reused (RFC 9111 §3.5). A LiteSpeed server is
+    /// the one that asks for passwords, so that what it is told is no word about who may have it behind another.
     pub const fn allows_authorization(&self) -> bool {
-        self.public || self.must_revalidate || self.s_maxage.is_some()
+        let says_so = self.public || self.must_revalidate || self.s_maxage.is_some();
+        says_so && !matches!(self.source, Source::LiteSpeed)
     }
 
     /// Whether it must not be served stale (RFC 9111 §4.2.4). `s-maxage` implies `proxy-revalidate` (§5.2.2.10).

@@ -353,8 +353,11 @@ fn what_a_litespeed_server_is_told_goes_before_all_but_our_own() {
     let public = said("Public, max-age=3600");
     assert_eq!(
         (public.max_age, public.public, public.source),
-        (hour, true, Source::Targeted)
+        (hour, true, Source::LiteSpeed)
     );
+    for value in ["public", "s-maxage=9", "must-revalidate"] {
+        assert!(!said(value).allows_authorization(), "{value}");
+    }
     assert!(!public.no_store && public.no_cache == Scope::None && public.is_for_sharing());
     assert!(said("no-cache").no_store && said("no-store").no_store);
     assert!(said("public, max-age=3600, esi=on").no_store && said("esi").no_store);
