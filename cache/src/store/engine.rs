@@ -132,7 +132,7 @@ async fn a_clean_stop_writes_what_was_hit_in_memory_alone() {
         all.iter().filter(has).count()
     };
     assert_eq!(on_disk(), 0);
-    let mut saving = std::pin::pin!(bench.cache.save_used(1));
+    let mut saving = Box::pin(bench.cache.save_used(1));
     tokio::select! {
         biased;
         () = &mut saving => panic!("nobody who limits it had a turn"),
