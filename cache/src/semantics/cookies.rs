@@ -54,6 +54,11 @@ fn name_of(pair: &[u8]) -> &[u8] {
     fields::trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default())
 }
 
+/// Whether a line of `Set-Cookie` gives a cookie that an application may take for one of this name.
+pub(super) fn gives(line: &[u8], name: &str) -> bool {
+    may_pass_for(name, name_of(line))
+}
+
 /// A trailing `*` stands for anything; names are case-sensitive (RFC 6265 §5.3).
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     match pattern.strip_suffix(b"*") {

@@ -1,13 +1,13 @@
 //! What a response says to a LiteSpeed server in front of it, where a site wants this cache to listen.
 //!
-//! Called by `directives` (is it stored, and for how long?) and by `vary` (which cookies select?). Follows LiteSpeed's developer guide
+//! Called by `directives` and `storable` (is it stored, and for how long?) and by `vary` (which cookies select?). Follows LiteSpeed's developer guide
 //! (docs.litespeedtech.com/lscache/devguide, "Basic Controls" and "Advanced Concepts"; nobody standardised it), as far as a shared cache that
 //! runs no rewrite rules and no ESI can. Where it cannot, the response is not stored: it was made for more than this cache does.
 //! Invariant: two visitors whom a page tells apart by its vary cookies never get each other's.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 
-use super::fields;
+use super::{cookies, fields};
 use crate::reason::Reason;
 
 /// Goes before every other directive of caching but our own.
@@ -54,6 +54,18 @@ pub(super) fn cookies(response: &HeaderMap) -> Result<Vec<Box<str>>, Reason> {
     names.sort_unstable();
     names.dedup();
     Ok(names)
+}
+
+/// Whether a response gives its visitor a cookie that selects: then it was made for those who have it, and asked for by one who has not.
+pub(super) fn gives_selecting_cookie(response: &HeaderMap) -> bool {
+    let Ok(selecting) = cookies(response) else {
+        return false;
+    };
+    let mut lines = response.get_all(header::SET_COOKIE).iter();
+    lines.any(|line| {
+        let mut names = selecting.iter();
+        names.any(|name| cookies::gives(line.as_bytes(), name))
+    })
 }
 
 fn has_no_vary(response: &HeaderMap) -> bool {

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use super::directives::{JET9_CACHE_CONTROL, ResponseDirectives, Scope};
 use super::invalidation::{self, Target};
 use super::request::{ReadMethod, RequestPolicy};
-use super::rules::{Rules, SetCookie, Storing};
+use super::rules::{LiteSpeed, Rules, SetCookie, Storing};
 use super::{fields, litespeed, tags, validation};
 use crate::reason::Reason;
 use crate::stored::{Parts, Reuse, StoredResponse, Times};
@@ -199,6 +199,9 @@ fn cookies(
     directives: &ResponseDirectives,
     rules: &Rules,
 ) -> Result<Cookies, Reason> {
+    if rules.litespeed == LiteSpeed::Obey && litespeed::gives_selecting_cookie(response) {
+        return Err(Reason::SetCookie);
+    }
     let excluded = |name| is_excluded(name, directives);
     let sets = has_cookies(response) && !excluded(&header::SET_COOKIE);
     match rules.set_cookie {

@@ -335,6 +335,36 @@ fn cookies_are_stored_for_nobody_by_default() {
 }
 
 #[test]
+fn a_page_that_comes_with_the_cookie_that_selects_it_is_not_stored_for_those_without() {
+    let said = ("x-litespeed-cache-control", "public,max-age=60");
+    let no_vary = ("x-litespeed-cache-control", "public,max-age=60,no-vary");
+    let vary = ("x-litespeed-vary", "cookie=money");
+    let check = |response: Lines<'_>, is_stored: bool| {
+        for set_cookie in [SetCookie::Safe, SetCookie::Rfc] {
+            let obeying = Rules {
+                litespeed: LiteSpeed::Obey,
+                set_cookie,
+                ..rules()
+            };
+            let assessed = assessed(&obeying, &[], 200, response);
+            let why = assessed.err();
+            assert_eq!(
+                why,
+                (!is_stored).then_some(Reason::SetCookie),
+                "{response:?}"
+            );
+        }
+    };
+    let member = ("set-cookie", "_lscache_vary=member; Path=/");
+    let other = ("set-cookie", "seen=_lscache_vary; Path=/money=1");
+    check(&[said, member], false);
+    check(&[said, vary, other, ("set-cookie", "money=eur")], false);
+    check(&[said, vary, other], true);
+    check(&[said, ("set-cookie", "money=eur")], true);
+    check(&[no_vary, member], true);
+}
+
+#[test]
 fn fields_that_must_not_be_stored_are_not() {
     let stored = stored(&[
         ("date", NOW_DATE),
