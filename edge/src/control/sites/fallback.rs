@@ -31,12 +31,16 @@ pub(super) fn what_is_refused(loader: &mut Loader) {
     let refused: Vec<String> = loader.published.problems.read().keys().cloned().collect();
     let mut table = Table::clone(&loader.published.table.load());
     let generation = table.generation + 1;
+    let absent = refused
+        .into_iter()
+        .filter(|name| table.by_id(name).is_none());
+    let good = absent.filter_map(|name| Some((last_good(loader, &name)?, name)));
+    let mut good: Vec<(Good, String)> = good.collect();
+    // An older version may have names that its site gave up since: they are of whoever has them in a newest one.
+    good.sort_by_key(|(good, _)| good.number != good.newest);
     let mut placed = Vec::new();
-    for name in refused {
-        if table.by_id(&name).is_none()
-            && let Some(good) = last_good(loader, &name)
-            && let Some(number) = place(loader, &mut table, &name, good, generation)
-        {
+    for (good, name) in good {
+        if let Some(number) = place(loader, &mut table, &name, good, generation) {
             placed.push((name, number));
         }
     }

@@ -264,6 +264,7 @@ impl Loader {
     fn remove(&mut self, table: &mut Table, name: String, by: &Arc<str>) -> bool {
         let standing = self.standing.remove(&name);
         let Some(old) = table.remove(&name) else {
+            self.end(name, by);
             return false;
         };
         let version = standing.map_or(old.version, |standing| standing.version) + 1;
@@ -271,6 +272,16 @@ impl Loader {
         let by = Arc::clone(by);
         self.full.insert(name, Removed { version, by });
         true
+    }
+
+    /// Ends a site that has not been in force since the start, for its document was refused, and whose history goes on.
+    fn end(&mut self, name: String, by: &Arc<str>) {
+        if let Some((number, newest)) = self.history.newest(&name)
+            && newest.is_none_or(|newest| newest.text.is_some())
+        {
+            let (version, by) = (number + 1, Arc::clone(by));
+            self.full.entry(name).or_insert(Removed { version, by });
+        }
     }
 
     /// Brings into force what can be, until nothing more can; what cannot is refused and goes on waiting.

@@ -67,6 +67,45 @@ async fn what_stands_in_takes_nothing_from_another_and_nothing_comes_back_that_w
 }
 
 #[tokio::test]
+async fn a_site_that_is_removed_while_nothing_can_stand_in_for_it_is_gone_for_good() {
+    let place = Place::new();
+    let sites = place.start();
+    place.write("one", &document("one", &["one.test"]));
+    sites.reload().await;
+    drop(sites);
+    place.write("one", "garbage");
+    place.write("two", &document("two", &["one.test"]));
+    let sites = place.restart();
+    check(&sites, &[("one.test", Some("two"))]);
+    let partition = place.store.partitions.lock()["one"];
+    assert!(place.store.emptied.lock().is_empty());
+    fs::remove_file(place.file("one")).expect("remove");
+    sites.reload().await;
+    assert_eq!(*place.store.emptied.lock(), [partition]);
+    drop(sites);
+    place.write("one", "garbage");
+    fs::remove_file(place.file("two")).expect("remove");
+    check(&place.restart(), &[("one.test", None)]);
+}
+
+#[tokio::test]
+async fn what_a_site_gave_up_goes_to_who_has_it_now_and_not_back() {
+    let place = Place::new();
+    let sites = place.start();
+    for (id, domain) in [("a", "x.test"), ("a", "a.test"), ("b", "x.test")] {
+        place.write(id, &document(id, &[domain]));
+        sites.reload().await;
+    }
+    drop(sites);
+    let newest = place.directory.path().join("history/a/2.json");
+    fs::write(newest, "cannot be read").expect("write");
+    place.write("a", "garbage");
+    place.write("b", "garbage");
+    let sites = place.restart();
+    check(&sites, &[("x.test", Some("b")), ("a.test", None)]);
+}
+
+#[tokio::test]
 async fn a_version_that_cannot_be_read_lets_an_older_one_stand_in_and_no_number_comes_twice() {
     let place = Place::new();
     let sites = place.start();
