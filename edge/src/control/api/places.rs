@@ -3,7 +3,7 @@
 //! Asked by `api::server` for each connection that it accepts. A place costs a file descriptor and a task, so there are only so many; but if those
 //! who hold them could keep others out, anybody who can connect could shut the operator out. So a new connection always gets a place: when none is
 //! free, one that runs no call is cut, of those who hold the most, the oldest first. Who has not shown a token yet is known by where it comes from
-//! (the uid of a socket's peer, the address over TCP), who has is known by its name. Invariants 7 and 8. Knows nothing of HTTP.
+//! (the uid of a socket's peer, the address over TCP) and counts with all who have not, who has is known by its name. Invariants 7 and 8. Knows nothing of HTTP.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -33,6 +33,10 @@ impl Who {
             }
             address @ IpAddr::V4(_) => address,
         })
+    }
+
+    const fn is_stranger(&self) -> bool {
+        matches!(self, Self::Uid(_) | Self::Network(_))
     }
 }
 
@@ -104,16 +108,23 @@ impl Places {
 }
 
 impl State {
-    /// Who gives way.
+    /// Who gives way. Strangers are one crowd, from however many addresses they come: else those who showed who they are, and keep a few
+    /// connections, would give way to them.
     fn victim(&self) -> Option<u64> {
         let mut held: HashMap<&Who, usize> = HashMap::new();
+        let mut strangers = 0;
         for taken in self.taken.values() {
             *held.entry(&taken.who).or_default() += 1;
+            strangers += usize::from(taken.who.is_stranger());
         }
+        let crowd = |taken: &Taken| match taken.who.is_stranger() {
+            true => (strangers, held[&taken.who]),
+            false => (held[&taken.who], 0),
+        };
         let idle = self.taken.iter().filter(|(_, taken)| !taken.is_running);
-        let crowd = idle.clone().map(|(_, taken)| held[&taken.who]).max()?;
-        let mut of_crowd = idle.filter(|(_, taken)| held[&taken.who] == crowd);
-        of_crowd.next().map(|(number, _)| *number)
+        let largest = idle.clone().map(|(_, taken)| crowd(taken)).max()?;
+        let mut of_largest = idle.filter(|(_, taken)| crowd(taken) == largest);
+        of_largest.next().map(|(number, _)| *number)
     }
 }
 
@@ -188,6 +199,40 @@ mod tests {
         }
         drop(flood);
         assert_eq!(places.state.lock().taken.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn strangers_from_many_addresses_give_way_before_who_is_known() {
+        let places = Places::new(5);
+        let own: Vec<_> = (0..2).map(|_| places.enter(who("192.0.2.1"))).collect();
+        for place in &own {
+            drop(place.as_ref().expect("free").run("admin"));
+        }
+        let mut strangers = Vec::new();
+        for address in 2..40 {
+            let address = who(&format!("192.0.2.{address}"));
+            strangers.push(places.enter(address).expect("one gives way"));
+        }
+        for place in own.iter().flatten() {
+            assert!(!is_cut(place).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_known_and_holds_the_most_gives_way_to_strangers() {
+        let places = Places::new(4);
+        let known: Vec<_> = (0..4)
+            .filter_map(|_| places.enter(who("192.0.2.1")))
+            .collect();
+        for place in &known {
+            drop(place.run("token:shop"));
+        }
+        let stranger = places.enter(Who::Uid(Some(0))).expect("one gives way");
+        let another = places.enter(who("192.0.2.9")).expect("one gives way");
+        assert!(is_cut(&known[0]).await && is_cut(&known[1]).await);
+        for place in [&known[2], &known[3], &stranger, &another] {
+            assert!(!is_cut(place).await);
+        }
     }
 
     #[tokio::test]
