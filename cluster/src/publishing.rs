@@ -5,8 +5,12 @@
 //! Whether the epochs follow each other is the store's comparison, not looked at here.
 //! I2 in `docs/live-master.md`, the publisher's half: without a proof nobody is made master while an edge may still send to the one before.
 
+use jet9_config::Side;
+
 use crate::document::{Document, DocumentError, Ended, Fencing, Phase};
 use crate::lease;
+
+const MISNAMED: &str = "not the master of what is there: name that one, or none";
 
 /// What is there to be followed.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,12 @@ pub fn owed(there: There<'_>, next: &Document) -> Result<u64, DocumentError> {
     let proved = matches!(next.prev_ended, Some(Ended::Demoted | Ended::Fenced));
     let there = match there {
         There::Nothing => return Ok(0),
+        There::Unreadable if next.phase.master().is_none() && next.prev_master.is_some() => {
+            return wrong(
+                "/prev/master",
+                "what is there cannot be read, so nobody knows who was master: leave it out",
+            );
+        }
         There::Unreadable if next.phase.master().is_none() || proved => return Ok(0),
         There::Unreadable => {
             return wrong(
@@ -50,11 +60,20 @@ pub fn owed(there: There<'_>, next: &Document) -> Result<u64, DocumentError> {
             "edges that do not hear of it go by the lease that was: lower it with `serving`",
         );
     }
-    if !moves(there, next) || proved {
+    // Who publishes next goes by this word: a copy of an older `prev` would pass the other side off as the last master.
+    let last = last_master(there);
+    let is_misnamed = next.prev_master.is_some_and(|named| Some(named) != last);
+    if !serves && is_misnamed {
+        return wrong("/prev/master", MISNAMED);
+    }
+    if next.phase.master().is_none_or(|next| Some(next) == last) {
         return Ok(0);
     }
     match there.fencing {
         Fencing::None => Ok(0),
+        // Its end is not that of the master before.
+        _ if proved && is_misnamed && last.is_some() => wrong("/prev/master", MISNAMED),
+        _ if proved => Ok(0),
         Fencing::Lease if matches!(there.phase, Phase::Serving { .. }) => wrong(
             "/phase",
             "fencing is `lease`, and nothing proves that the old master is out: publish `switching` first",
@@ -67,16 +86,13 @@ pub fn owed(there: There<'_>, next: &Document) -> Result<u64, DocumentError> {
     }
 }
 
-/// Whether another side becomes master. Of a master before that nobody names, nothing is known: it may be any.
-fn moves(there: &Document, next: &Document) -> bool {
-    let last = there.phase.master().or(there.prev_master);
-    next.phase.master().is_some_and(|next| Some(next) != last)
+/// The side that is master, or was before. Where nobody names one, nothing is known: it may be any.
+fn last_master(there: &Document) -> Option<Side> {
+    there.phase.master().or(there.prev_master)
 }
 
 #[cfg(test)]
 mod tests {
-    use jet9_config::Side;
-
     use super::*;
 
     /// `a`, `b`, or `switching` after `a`, in a class, with a lease.
@@ -156,12 +172,42 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_an_older_prev_passes_nobody_off_as_the_last_master() {
+        // Side b took over from side a; whoever edits that document finds `prev.master` a, `prev.ended` demoted.
+        for fencing in ["confirmed", "lease"] {
+            let there = document("b", fencing, 3_000, Some("demoted"));
+            for phase in ["switching", "down", "drained"] {
+                let copied = document(phase, fencing, 3_000, None);
+                check(&there, &copied, Err("/prev/master"));
+                let nameless = Document {
+                    prev_master: None,
+                    ..copied.clone()
+                };
+                check(&there, &nameless, Ok(0));
+                check(&nameless, &copied, Err("/prev/master"));
+            }
+            let back = document("a", fencing, 3_000, Some("demoted"));
+            check(&there, &back, Err("/prev/master"));
+            let stays = document("b", fencing, 3_000, Some("demoted"));
+            check(&there, &stays, Ok(0));
+        }
+        let none = document("b", "none", 3_000, Some("demoted"));
+        check(&none, &document("a", "none", 3_000, Some("demoted")), Ok(0));
+    }
+
+    #[test]
     fn what_cannot_be_read_lets_nobody_become_master_without_a_proof() {
         let proof = |ended| document("b", "none", 3_000, ended);
         assert!(owed(There::Unreadable, &proof(None)).is_err());
         assert!(owed(There::Unreadable, &proof(Some("unconfirmed"))).is_err());
         assert_eq!(owed(There::Unreadable, &proof(Some("fenced"))), Ok(0));
         let down = document("down", "lease", 3_000, None);
+        let named = owed(There::Unreadable, &down).map_err(|error| error.pointer);
+        assert_eq!(named, Err("/prev/master".to_owned()));
+        let down = Document {
+            prev_master: None,
+            ..down
+        };
         assert_eq!(owed(There::Unreadable, &down), Ok(0));
         assert_eq!(owed(There::Nothing, &proof(None)), Ok(0));
     }

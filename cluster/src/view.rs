@@ -264,7 +264,7 @@ impl View {
     }
 
     /// Forgets all but the name of the cluster, so that a re-created one may begin at a low epoch. Only on an operator's word: it gives
-    /// up the protection against an old master until the next document.
+    /// up the protection against an old master until the next document. What stands beside the authority stands there still.
     pub fn forget(&mut self) {
         let flaps = Flaps::at_most(self.flaps.max());
         self.losses.forget();
@@ -272,6 +272,7 @@ impl View {
             cluster: self.cluster.take(),
             flaps,
             losses: self.losses,
+            beside: self.beside,
             ..Self::default()
         };
     }

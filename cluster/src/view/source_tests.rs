@@ -183,6 +183,16 @@ fn only_a_deletion_of_the_highest_epoch_lets_a_cluster_begin_anew() {
 }
 
 #[test]
+fn a_source_beside_the_store_stops_the_next_life_of_a_cluster_too() {
+    check(vec![
+        (0, Watch(doc(7, "a")), "a7"),
+        (1, Beside(doc(9, "drained")), "switching9 10000"),
+        (2, Deleted(7), "switching9 0"),
+        (3, Watch(doc(1, "b")), "switching9 10000"),
+    ]);
+}
+
+#[test]
 fn what_was_fetched_is_admitted_only_in_its_own_epoch() {
     let mut view = View::default();
     let mut watch = |document| word_of_change(&view.observe(document, Source::Watch, Instant(0)));
