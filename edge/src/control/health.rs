@@ -17,7 +17,7 @@ mod reach;
 mod share;
 
 pub use drain::{Drain, DrainWatch, UnderWay};
-pub use reach::reach_again;
+pub use reach::try_suspects;
 pub use share::{Bounds, Counted, Standing};
 
 /// How long readiness waits for the index of the disk volumes after the start. A node without its index serves, only with more misses.
@@ -172,8 +172,8 @@ impl State {
 }
 
 /// Counts the clusters that sites use, and those of them that this node can serve or no node can: a cluster that switches or is down is known
-/// to do so by all nodes alike, and no reason to send its visitors elsewhere. One whose state is in doubt, or whose master takes no connection
-/// of this node, may be served by another.
+/// to do so by all nodes alike, and no reason to send its visitors elsewhere. One whose state is in doubt, that a source beside the store stops
+/// here, or whose master takes no connection of this node, may be served by another.
 pub fn count_clusters(edge: &Edge, now: Instant) {
     let sites = edge.sites.all();
     let mut used: Vec<_> = sites.iter().map(|site| &site.site.origin.cluster).collect();
@@ -183,10 +183,8 @@ pub fn count_clusters(edge: &Edge, now: Instant) {
     for cluster in &used {
         let is_reached = match edge.masters.current(cluster) {
             Mastership::Doubtful(_) => continue,
-            Mastership::Live { epoch, .. } => {
-                let connections = &edge.side_connections;
-                connections.unreachable(cluster, epoch).is_none()
-            }
+            _ if edge.masters.is_contradicted(cluster) => continue,
+            Mastership::Live { epoch, .. } => !edge.side_connections.is_unreachable(cluster, epoch),
             Mastership::Switching { .. } | Mastership::Vacant { .. } => true,
         };
         known += 1;

@@ -272,6 +272,13 @@ impl Masters {
             .is_some_and(|cluster| cluster.known.load().view.admits(epoch))
     }
 
+    /// Whether a source beside the store stops what goes to this cluster: at this edge, whatever others know.
+    pub fn is_contradicted(&self, cluster: &ClusterId) -> bool {
+        let map = self.clusters.map.load();
+        map.get(cluster)
+            .is_some_and(|cluster| cluster.known.load().view.contradicted().is_some())
+    }
+
     /// Wakes whenever what [`Self::current`] or [`Self::admits`] says of this cluster may have changed; the value counts changes and has no
     /// meaning.
     pub fn changed(&self, cluster: &ClusterId) -> watch::Receiver<u64> {

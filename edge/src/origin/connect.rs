@@ -56,7 +56,7 @@ pub struct SideConnections {
     groups: Mutex<HashMap<ClusterId, Vec<Arc<Group>>>>,
 }
 
-/// After so many connections in a row that were not taken a side is out of reach.
+/// After so many connections in a row that were not taken a side may be out of reach.
 const REFUSED_MAX: u32 = 3;
 
 /// How an epoch ended, for the exchanges that are still under way in it.
@@ -112,18 +112,29 @@ impl SideConnections {
         }
     }
 
-    /// The port at which the side that is master in this epoch takes no connection of this node; `None`: it does, or nobody tried.
-    pub(crate) fn unreachable(&self, cluster: &ClusterId, epoch: Epoch) -> Option<u16> {
+    /// The port at which the side that is master in this epoch may take no connection of this node; `None`: it does, or nobody tried. A site
+    /// may go to a port of its own, and ways to other addresses may be open already: whether it is so is to be tried.
+    pub(crate) fn suspect(&self, cluster: &ClusterId, epoch: Epoch) -> Option<u16> {
         let group = self.known(cluster, epoch)?;
-        let (in_a_row, port) = *group.refused.lock();
-        (in_a_row >= REFUSED_MAX).then_some(port)
+        let refused = *group.refused.lock();
+        (refused.in_a_row >= REFUSED_MAX).then_some(refused.port)
     }
 
-    /// It took one.
-    pub(crate) fn reached(&self, cluster: &ClusterId, epoch: Epoch) {
+    /// It was tried, and took a connection at one of its addresses, or at none.
+    pub(crate) fn tried(&self, cluster: &ClusterId, epoch: Epoch, taken: bool) {
         if let Some(group) = self.known(cluster, epoch) {
-            *group.refused.lock() = (0, 0);
+            let mut refused = group.refused.lock();
+            if taken {
+                *refused = Refused::default();
+            }
+            refused.everywhere = refused.in_a_row >= REFUSED_MAX;
         }
+    }
+
+    /// Whether the side that is master in this epoch takes no connection of this node, as far as it was tried.
+    pub(crate) fn is_unreachable(&self, cluster: &ClusterId, epoch: Epoch) -> bool {
+        let group = self.known(cluster, epoch);
+        group.is_some_and(|group| group.refused.lock().everywhere)
     }
 
     fn known(&self, cluster: &ClusterId, epoch: Epoch) -> Option<Arc<Group>> {
@@ -218,9 +229,18 @@ pub(crate) struct Group {
     places: Arc<Semaphore>,
     per_site: usize,
     sites: Mutex<HashMap<SiteId, Arc<Semaphore>>>,
-    /// Connections in a row that nobody took, and the port of the last.
-    refused: Mutex<(u32, u16)>,
+    refused: Mutex<Refused>,
     sockets: Mutex<Sockets>,
+}
+
+/// Connections that nobody took.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    in_a_row: u32,
+    /// Where the last one went to.
+    port: u16,
+    /// Whether none was taken at any address after them.
+    everywhere: bool,
 }
 
 /// A site's place for one exchange with a side; free again when dropped.
@@ -260,8 +280,12 @@ impl Group {
     fn tried(&self, addr: SocketAddr, taken: &io::Result<TcpStream>) {
         let mut refused = self.refused.lock();
         *refused = match taken {
-            Ok(_) => (0, 0),
-            Err(_) => (refused.0.saturating_add(1), addr.port()),
+            Ok(_) => Refused::default(),
+            Err(_) => Refused {
+                in_a_row: refused.in_a_row.saturating_add(1),
+                port: addr.port(),
+                everywhere: refused.everywhere,
+            },
         };
     }
 
@@ -557,19 +581,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_side_is_out_of_reach_when_it_takes_no_connection_three_times_in_a_row() {
+    async fn a_side_is_out_of_reach_when_it_takes_no_connection_three_times_in_a_row_nor_then() {
         let rig = Rig::new(4).await;
         let gone = testing::nowhere();
-        let is_unreachable = |rig: &Rig| rig.connections.unreachable(&rig.cluster(), Epoch(1));
-        let peer = rig.peer_at(1, gone).0;
-        for _ in 0..REFUSED_MAX {
-            assert_eq!(is_unreachable(&rig), None);
-            rig.transport.new_stream(&peer).await.unwrap_err();
-        }
-        assert_eq!(is_unreachable(&rig), Some(gone.port()));
+        let (connections, cluster) = (&rig.connections, rig.cluster());
+        let suspect = || connections.suspect(&cluster, Epoch(1));
+        let is_unreachable = || connections.is_unreachable(&cluster, Epoch(1));
+        let refuse = async || {
+            let peer = rig.peer_at(1, gone).0;
+            for _ in 0..REFUSED_MAX {
+                rig.transport.new_stream(&peer).await.unwrap_err();
+            }
+        };
+        connections.tried(&cluster, Epoch(1), false);
+        assert_eq!((suspect(), is_unreachable()), (None, false));
+        refuse().await;
+        assert_eq!((suspect(), is_unreachable()), (Some(gone.port()), false));
+        connections.tried(&cluster, Epoch(1), true);
+        assert_eq!((suspect(), is_unreachable()), (None, false));
+        refuse().await;
+        connections.tried(&cluster, Epoch(1), false);
+        assert_eq!((suspect(), is_unreachable()), (Some(gone.port()), true));
         let other = rig.peer(1).0;
         rig.transport.new_stream(&other).await.unwrap();
-        assert_eq!(is_unreachable(&rig), None);
+        assert_eq!((suspect(), is_unreachable()), (None, false));
     }
 
     #[tokio::test]

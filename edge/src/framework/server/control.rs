@@ -56,6 +56,7 @@ impl ServiceWithDependents for Control {
         tokio::join!(
             watch_cache(edge),
             count_clusters(edge),
+            try_suspects(edge),
             mastership::purge_lost(edge),
             notify::keep_alive(),
         );
@@ -76,9 +77,16 @@ async fn watch_cache(edge: &Edge) {
 }
 
 /// Counts clusters even when nobody asks, so that hysteresis has what happened in between.
-async fn count_clusters(edge: &Arc<Edge>) {
+async fn count_clusters(edge: &Edge) {
     loop {
         health::count_clusters(edge, clock::monotonic());
-        tokio::join!(tokio::time::sleep(COUNT_EVERY), health::reach_again(edge));
+        tokio::time::sleep(COUNT_EVERY).await;
+    }
+}
+
+/// Beside the count, which goes on while many masters take their time.
+async fn try_suspects(edge: &Arc<Edge>) {
+    loop {
+        tokio::join!(tokio::time::sleep(COUNT_EVERY), health::try_suspects(edge));
     }
 }

@@ -42,7 +42,8 @@ fn a_directory_beside_the_store_stops_the_edge_until_both_agree() {
         let first = Cluster::of_two("c-1", a.address, b.address);
         etcd.publish(0, &first);
         let setup = Setup::new().site(Site::of("s-1", &["site.test"]));
-        let edge = setup.etcd(&etcd).beside().start(scene);
+        let setup = setup.etcd(&etcd).beside().limit("ready_fall = \"0s\"");
+        let edge = setup.start(scene);
         until_true("the store is followed", || is_served_by(&edge, Side::A));
 
         // It knows of a newer epoch: what comes is held, and goes where the store says then.
@@ -70,6 +71,10 @@ fn a_directory_beside_the_store_stops_the_edge_until_both_agree() {
         show(&edge, &other);
         until_live(&edge, 0.0);
         assert_eq!(a.count("/held"), 0);
+        until_true("routers hear of it", || {
+            let told = Client::clear(edge.bound.metrics).ask(get("localhost", "/readyz"));
+            told.text() == "clusters-doubtful\n"
+        });
         let told = edge.command(&["cluster", "get", "c-1", "-o", "json"]);
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
         assert!(
