@@ -146,10 +146,12 @@ fn next_document(there: &Value, wanted: &Publish, now_ms: u64) -> Result<Value, 
         (Phase::Serving, Some(_)) | (_, None) => {}
         (_, Some(_)) => return usage("--master goes with --phase serving only"),
     }
+    // A store that went back shows less than edges have seen: it does not say who was master.
+    let is_last = there["epoch"] == wanted.expect_epoch;
     let mut next = there.clone();
     next["prev"] = json!({
         "epoch": wanted.expect_epoch,
-        "master": last_master(there),
+        "master": is_last.then(|| last_master(there)),
         "ended": wanted.ended.map(Ended::as_str),
         "ended_unix_ms": now_ms,
         "data_loss_from_unix_ms": wanted.data_loss_from.or_else(|| told_loss(there)),
@@ -241,6 +243,12 @@ mod tests {
         assert_eq!(next["prev"]["master"], "a");
         let read = Document::parse(next.to_string().as_bytes()).expect("it is readable");
         assert!(read.is_planned());
+        let ahead = Publish {
+            expect_epoch: 42,
+            ..wanted
+        };
+        let next = next_document(&there, &ahead, 7).expect("a document");
+        assert_eq!(next["prev"]["master"], Value::Null, "nobody knows");
     }
 
     #[test]
