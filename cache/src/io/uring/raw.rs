@@ -22,7 +22,7 @@ use rustix::param::page_size;
 use crate::device::Device;
 
 use super::super::buffer::Buffer;
-use super::{Bell, Completion, Request, Ring};
+use super::{Bell, Completion, GATHERED_WITHIN, Request, Ring};
 
 /// What the kernel is asked to do; older ones know less.
 const OPERATIONS: [u8; 4] = [
@@ -106,11 +106,11 @@ impl Ring for KernelRing {
         token
     }
 
-    fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self, gathered: usize) -> io::Result<()> {
         if !self.refused.is_empty() {
             return Ok(());
         }
-        match self.ring.submit_and_wait(1) {
+        match self.gather(gathered) {
             Err(error) if !is_passing(&error) => Err(error),
             _ => Ok(()),
         }
@@ -145,6 +145,20 @@ impl KernelRing {
         // Moving the buffer does not move its memory.
         self.slots[token] = Slot::Transfer(buffer);
         (address, length)
+    }
+
+    /// Submits, and waits for so many completions within [`GATHERED_WITHIN`], or else for one.
+    fn gather(&mut self, completions: usize) -> io::Result<usize> {
+        if completions > 1 && self.ring.params().is_feature_ext_arg() {
+            let within = types::Timespec::from(GATHERED_WITHIN);
+            let until = types::SubmitArgs::new().timespec(&within);
+            let submitted = self.ring.submitter().submit_with_args(completions, &until);
+            let is_over = matches!(&submitted, Err(error) if Errno::from_io_error(error) == Some(Errno::TIME));
+            if !is_over || !self.ring.completion().is_empty() {
+                return if is_over { Ok(0) } else { submitted };
+            }
+        }
+        self.ring.submit_and_wait(1)
     }
 
     /// Puts an entry into the submission queue.
@@ -189,7 +203,7 @@ impl KernelRing {
 impl Drop for KernelRing {
     fn drop(&mut self) {
         while self.has_transfers() {
-            if let Err(error) = self.wait() {
+            if let Err(error) = self.wait(1) {
                 log::error!("a ring cannot be waited for, its buffers are given up: {error}");
                 std::mem::forget(std::mem::take(&mut self.slots));
                 return;
