@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         memory: 8 << 30,
         disk: Vec::new(),
         max_object: 1 << 20,
+        fill_unflushed: 8 << 20,
     };
     let registry = prometheus::Registry::new();
     let cache = Cache::open(config, &registry)?;

@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         memory: 64 << 30,
         disk: Vec::new(),
         max_object: 1 << 20,
+        fill_unflushed: 8 << 20,
     };
     let cache = Cache::open(config, &prometheus::Registry::new())?;
     let sites = cache.partitions(&["purged", "full"])?;

@@ -57,6 +57,7 @@ fn open(directory: &Path) -> Arc<Cache> {
             size: VOLUME_BYTES,
         }],
         max_object: 1 << 30,
+        fill_unflushed: 8 << 20,
     };
     Cache::open(config, &prometheus::Registry::new()).unwrap()
 }

@@ -29,8 +29,6 @@ pub use missing::{Elsewhere, Fetched};
 pub(crate) const WINDOW_MAX: u64 = 8 << 20;
 /// How long the writer of a fill that is not kept waits for a reader that does not move at all; then that reader is cut.
 pub(crate) const STALLED_READER_MAX: Duration = Duration::from_secs(30);
-/// Bytes of one fill that may wait for the disk; then its writer waits.
-pub(crate) const UNFLUSHED_MAX: u64 = 8 << 20;
 /// How long the writer of a fill that holds nobody up waits for the disk: longer than that takes to call a write late.
 const SLOW_DISK_MAX: Duration = Duration::from_secs(60);
 /// How long a fill may hold its readers up for the disk in all, ...
@@ -195,7 +193,7 @@ impl FillWriter {
         if self.while_bearable(put).await == Waited::InVain {
             self.fill.flushed(number, bytes, None);
         }
-        self.flushed_down_to(UNFLUSHED_MAX).await;
+        self.flushed_down_to(self.cache.fill_unflushed()).await;
     }
 
     /// Waits until no more than `limit` bytes are on their way to the disk; when it fails or is too slow, nothing will be stored.

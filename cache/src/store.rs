@@ -42,6 +42,8 @@ pub struct CacheConfig {
     pub disk: Vec<VolumeConfig>,
     /// The largest content that is stored, in bytes.
     pub max_object: u64,
+    /// Bytes of one fill that may be on their way to the disk; then its writer waits.
+    pub fill_unflushed: u64,
 }
 
 /// The store could not be opened at all. A volume that fails is not such an error: it is left out, logged and counted.
@@ -69,6 +71,7 @@ pub struct Cache {
     /// Grows by one with every commit.
     versions: AtomicU64,
     kept_max: u64,
+    fill_unflushed: u64,
     metrics: Metrics,
     /// Keeps other processes from the same directory; given back last.
     _lock: Arc<dyn Device>,
@@ -199,6 +202,7 @@ impl Cache {
             postings: Postings::default(),
             versions: AtomicU64::new(first_version),
             kept_max,
+            fill_unflushed: config.fill_unflushed,
             metrics,
             _lock: lock,
         }))
@@ -469,6 +473,10 @@ impl Cache {
             Some(newest) => newest.response.vary.as_ref().into(),
             None => self.predictions.vary_of(key).unwrap_or_default(),
         }
+    }
+
+    pub(crate) const fn fill_unflushed(&self) -> u64 {
+        self.fill_unflushed
     }
 
     /// The largest content that is kept now, in bytes: what memory holds, when no volume is in service.

@@ -188,6 +188,7 @@ pub(crate) fn memory_only(directory: &tempfile::TempDir) -> CacheConfig {
         memory: 64 << 20,
         disk: Vec::new(),
         max_object: 1 << 30,
+        fill_unflushed: 8 << 20,
     }
 }
 

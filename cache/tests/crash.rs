@@ -47,6 +47,7 @@ fn config(directory: &Path) -> CacheConfig {
         memory: 8 << 20,
         disk: vec![volume],
         max_object: 1 << 30,
+        fill_unflushed: 8 << 20,
     }
 }
 

@@ -119,6 +119,7 @@ impl Store {
             memory: 8 << 20,
             disk: vec![volume],
             max_object: 1 << 30,
+            fill_unflushed: 8 << 20,
         };
         let registry = prometheus::Registry::new();
         let cache = Cache::open(config, &registry).unwrap();

@@ -247,13 +247,14 @@ async fn the_writer_knows_its_readers() {
 }
 
 /// A store on a disk that stands still when it is told to, and moves again by [`FaultyFiles::end_delays`].
-async fn on_slow_disk(place: &tempfile::TempDir) -> (Arc<FaultyFiles>, Bench) {
+async fn on_slow_disk(place: &tempfile::TempDir, fill_unflushed: u64) -> (Arc<FaultyFiles>, Bench) {
     let volume = VolumeConfig {
         path: place.path().join("disk"),
         size: 80 << 20,
     };
     let config = CacheConfig {
         disk: vec![volume],
+        fill_unflushed,
         ..memory_only(place)
     };
     let files = Arc::new(FaultyFiles::new(Fault::Delay(Duration::MAX), u64::MAX, 0));
@@ -288,7 +289,7 @@ async fn write_long(mut writer: FillWriter) -> Result<(), FillError> {
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_stands_still_does_not_hold_readers_up_for_long() {
     let place = directory();
-    let (files, bench) = on_slow_disk(&place).await;
+    let (files, bench) = on_slow_disk(&place, 8 << 20).await;
     files.fail_next(u64::MAX);
     let began = Instant::now();
     let (writer, filling) = bench.begin("/", response("one", &[], &[]), Some(LONG as u64));
@@ -302,7 +303,7 @@ async fn a_disk_that_stands_still_does_not_hold_readers_up_for_long() {
 #[tokio::test(start_paused = true)]
 async fn a_fill_that_nobody_waits_for_has_patience_with_the_disk() {
     let place = directory();
-    let (files, bench) = on_slow_disk(&place).await;
+    let (files, bench) = on_slow_disk(&place, 8 << 20).await;
     files.fail_next(u64::MAX);
     let (writer, filling) = bench.begin("/", response("one", &[], &[]), Some(LONG as u64));
     drop(filling);
@@ -319,7 +320,7 @@ async fn a_fill_that_nobody_waits_for_has_patience_with_the_disk() {
 #[tokio::test(start_paused = true)]
 async fn a_fill_that_nobody_reads_ends_when_the_disk_stands_still_for_too_long() {
     let place = directory();
-    let (files, bench) = on_slow_disk(&place).await;
+    let (files, bench) = on_slow_disk(&place, 8 << 20).await;
     files.fail_next(u64::MAX);
     let (writer, filling) = bench.begin("/", response("one", &[], &[]), Some(LONG as u64));
     drop(filling);
@@ -327,4 +328,29 @@ async fn a_fill_that_nobody_reads_ends_when_the_disk_stands_still_for_too_long()
     assert_eq!(write_long(writer).await, Err(FillError::TooLarge));
     assert!(began.elapsed() >= SLOW_DISK_MAX);
     files.end_delays();
+}
+
+/// How many pieces a fill has taken after a while on a disk that stands still.
+async fn check_taken(fill_unflushed: u64, expected: usize) {
+    let place = directory();
+    let (files, bench) = on_slow_disk(&place, fill_unflushed).await;
+    files.fail_next(u64::MAX);
+    let (mut writer, filling) = bench.begin("/", response("one", &[], &[]), Some(LONG as u64));
+    drop(filling);
+    let taken = std::cell::Cell::new(0);
+    let writing = async {
+        for n in 0..LONG / PIECE {
+            writer.write(content(n as u64, PIECE)).await.unwrap();
+            taken.set(n + 1);
+        }
+    };
+    assert!(timeout(SLOW_DISK_MAX / 2, writing).await.is_err());
+    assert_eq!(taken.get(), expected);
+    files.end_delays();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_of_a_fill_waits_for_the_disk_than_is_allowed() {
+    check_taken(2 * PIECE as u64, 2).await;
+    check_taken(5 * PIECE as u64, 5).await;
 }

@@ -20,6 +20,7 @@ fn config(directory: &Path, volumes: &[&str]) -> CacheConfig {
         memory: 1 << 20,
         disk: volumes.iter().map(volume).collect(),
         max_object: 1 << 30,
+        fill_unflushed: 8 << 20,
     }
 }
 

@@ -26,6 +26,7 @@ fn config(directory: &Path) -> CacheConfig {
         memory: 4 << 20,
         disk: vec![volume],
         max_object: 1 << 30,
+        fill_unflushed: 8 << 20,
     }
 }
 

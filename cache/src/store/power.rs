@@ -35,6 +35,7 @@ pub(super) fn config(directory: &Path) -> CacheConfig {
         memory: 4 << 20,
         disk: vec![volume],
         max_object: 1 << 30,
+        fill_unflushed: 8 << 20,
     }
 }
 

@@ -39,6 +39,7 @@ impl Place {
             memory: self.memory,
             disk: vec![volume],
             max_object: 1 << 30,
+            fill_unflushed: 8 << 20,
         }
     }
 

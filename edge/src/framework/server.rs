@@ -241,6 +241,7 @@ fn cache_config(node: &Node) -> CacheConfig {
         memory: node.cache.memory,
         disk: node.cache.disk.iter().map(volume).collect(),
         max_object: node.cache.max_object,
+        fill_unflushed: node.limits.fill_unflushed,
     }
 }
 

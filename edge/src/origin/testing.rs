@@ -217,6 +217,7 @@ impl TestNode {
             memory: 16 << 20,
             disk: Vec::new(),
             max_object: 1 << 20,
+            fill_unflushed: 8 << 20,
         };
         change_store(&mut config);
         let cache = Cache::open(config, &registry).unwrap();

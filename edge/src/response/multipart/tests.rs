@@ -38,6 +38,7 @@ impl Bench {
             memory,
             disk: if with_disk { vec![volume] } else { Vec::new() },
             max_object: 32 * MIB,
+            fill_unflushed: 8 << 20,
         };
         let cache = Cache::open(config, &Registry::new()).unwrap();
         let partition = cache.partition("s-1").unwrap();
