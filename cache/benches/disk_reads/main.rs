@@ -22,6 +22,8 @@ mod support;
 const FILE_BYTES: u64 = 1 << 30;
 const HIT_BYTES: usize = 16 << 10;
 const PIECE_BYTES: usize = 1 << 20;
+/// Hits at once of a node with much to do: more than a ring has under way.
+const BUSY_DEPTH: usize = 96;
 /// Hits at once.
 const DEPTH: usize = 32;
 /// Hits at once while somebody writes: a disk at its limit has no latency worth the name.

@@ -20,8 +20,8 @@ use jet9_cache::{Cache, CacheConfig, Key, Lookup, Partition, Scheme};
 use tokio::runtime::Runtime;
 
 use super::{
-    AHEAD, CALM_DEPTH, DEPTH, HIT_BYTES, PIECE_BYTES, ROUNDS, WRITTEN_PER_SECOND, is_wanted,
-    median, quantiles, seconds,
+    AHEAD, BUSY_DEPTH, CALM_DEPTH, DEPTH, HIT_BYTES, PIECE_BYTES, ROUNDS, WRITTEN_PER_SECOND,
+    is_wanted, median, quantiles, seconds,
 };
 
 /// Responses of [`HIT_BYTES`].
@@ -49,7 +49,8 @@ pub(crate) fn measure(directory: &Path) {
     let volume = directory.join("disk/jet9.volume");
     println!("| the whole store | bare ring | store | store / bare |");
     println!("| --- | --: | --: | --: |");
-    for depth in [DEPTH, 1].into_iter().filter(|_| is_wanted("store-hits")) {
+    let depths = [BUSY_DEPTH, DEPTH, 1];
+    for depth in depths.into_iter().filter(|_| is_wanted("store-hits")) {
         let rounds = (0..ROUNDS as u64).map(|round| {
             let bare = super::bare_hits_in(&volume, depth, 7 + 1000 * round, HITS_END);
             (bare, hits(&store, depth, 9 + 1000 * round).1)
