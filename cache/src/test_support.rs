@@ -207,3 +207,15 @@ pub(crate) async fn read_all(mut reader: BodyReader) -> Result<Bytes, ReadError>
     }
     Ok(content.into())
 }
+
+/// Waits until so many volumes serve.
+pub(crate) async fn in_service(metrics: &crate::metrics::Metrics, volumes: i64) {
+    let gauge = metrics.volumes.with_label_values(&["in_service"]);
+    let reached = async {
+        while gauge.get() != volumes {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, reached).await.unwrap();
+}

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::purge::{Mode, What};
-use crate::test_support::{Bench, content, directory, name, read_body, response};
+use crate::test_support::{Bench, content, directory, in_service, name, read_body, response};
 
 fn config(directory: &Path, volumes: &[&str]) -> CacheConfig {
     let volume = |name: &&str| VolumeConfig {
@@ -641,19 +641,6 @@ async fn volumes_that_come_and_go_never_bring_back_an_older_version() {
     assert!(hits > 60, "{hits}");
 }
 
-/// Waits until so many volumes serve.
-async fn in_service(bench: &Bench, volumes: i64) {
-    let gauge = &bench.cache.metrics.volumes;
-    let gauge = gauge.with_label_values(&["in_service"]);
-    let reached = async {
-        while gauge.get() != volumes {
-            tokio::task::yield_now().await;
-        }
-    };
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, reached).await.unwrap();
-}
-
 /// The same within one session: while a volume is away its keys are on another, and what that had before is older.
 #[tokio::test]
 async fn a_volume_that_fails_twice_never_brings_back_what_was_elsewhere_meanwhile() {
@@ -676,9 +663,9 @@ async fn a_volume_that_fails_twice_never_brings_back_what_was_elsewhere_meanwhil
         newest += 1;
         store(&bench, "/", newest, 2_000).await;
         bench.flushed().await;
-        in_service(&bench, 1).await;
+        in_service(&bench.cache.metrics, 1).await;
         bench.cache.pass_minute();
-        in_service(&bench, 2).await;
+        in_service(&bench.cache.metrics, 2).await;
         bench.cache.loaded().await;
         bench.cache.forget_memory();
         let found = version(&bench, "/", 2_000).await;

@@ -12,7 +12,7 @@ use crate::device::faulty::{Fault, FaultyFiles};
 use crate::fill::FillError;
 use crate::io::{Backend, Limits, Options, Want};
 use crate::purge::{Mode, What};
-use crate::test_support::{Bench, content, directory, name, read_body, response};
+use crate::test_support::{Bench, content, directory, in_service, name, read_body, response};
 
 const LENGTHS: [usize; 4] = [10, 70_000, 300_000, (2 << 20) + 1];
 
@@ -293,18 +293,6 @@ async fn open_on(config: &CacheConfig, files: Arc<dyn Opener>) -> (Bench, Metric
         fields,
     };
     (bench, metrics)
-}
-
-/// Waits until so many volumes serve.
-async fn in_service(metrics: &Metrics, volumes: i64) {
-    let gauge = metrics.volumes.with_label_values(&["in_service"]);
-    let reached = async {
-        while gauge.get() != volumes {
-            tokio::task::yield_now().await;
-        }
-    };
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, reached).await.unwrap();
 }
 
 #[tokio::test]
