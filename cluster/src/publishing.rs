@@ -11,6 +11,7 @@ use crate::document::{Document, DocumentError, Ended, Fencing, Phase};
 use crate::lease;
 
 const MISNAMED: &str = "not the master of what is there: name that one, or none";
+const PROMISED: &str = "edges that do not hear of it go by what was promised before: lower it while one side is master, and stays it";
 
 /// What is there to be followed.
 #[derive(Clone, Copy, Debug)]
@@ -28,52 +29,79 @@ pub enum There<'a> {
 /// # Errors
 /// When `next` may not follow it at all; names the field that would have to be another.
 pub fn owed(there: There<'_>, next: &Document) -> Result<u64, DocumentError> {
-    let wrong = |pointer: &str, message: &str| {
-        Err(DocumentError {
-            pointer: pointer.to_owned(),
-            message: message.to_owned(),
-        })
-    };
-    let proved = matches!(next.prev_ended, Some(Ended::Demoted | Ended::Fenced));
-    let there = match there {
-        There::Nothing => return Ok(0),
-        There::Unreadable if next.phase.master().is_none() && next.prev_master.is_some() => {
-            return wrong(
-                "/prev/master",
-                "what is there cannot be read, so nobody knows who was master: leave it out",
-            );
+    match there {
+        There::Nothing => Ok(0),
+        There::Unreadable => owed_blindly(next),
+        There::Document(there) => {
+            check_promise(there, next)?;
+            check_named(there, next)?;
+            owed_after(there, next)
         }
-        There::Unreadable if next.phase.master().is_none() || proved => return Ok(0),
-        There::Unreadable => {
-            return wrong(
+    }
+}
+
+/// What the edges were promised may be anything: only the class that demands a proof covers it.
+fn owed_blindly(next: &Document) -> Result<u64, DocumentError> {
+    if next.phase.master().is_some() {
+        return if is_proved(next) {
+            Ok(0)
+        } else {
+            wrong(
                 "/prev/ended",
                 "what is there cannot be read, so nobody knows who was master: say that the old one is out with `demoted` or `fenced`",
-            );
-        }
-        There::Document(there) => there,
-    };
-    let is_leased = there.fencing == Fencing::Lease;
-    let serves = next.phase.master().is_some();
-    if is_leased && !serves && next.edge_lease_ms < there.edge_lease_ms {
+            )
+        };
+    }
+    if next.prev_master.is_some() {
         return wrong(
-            "/edge_lease_ms",
-            "edges that do not hear of it go by the lease that was: lower it with `serving`",
+            "/prev/master",
+            "what is there cannot be read, so nobody knows who was master: leave it out",
         );
     }
-    // Who publishes next goes by this word: a copy of an older `prev` would pass the other side off as the last master.
-    let last = last_master(there);
-    let is_misnamed = next.prev_master.is_some_and(|named| Some(named) != last);
-    if !serves && is_misnamed {
+    if next.fencing != Fencing::Confirmed {
+        return wrong(
+            "/fencing",
+            "what is there cannot be read, so nobody knows what the edges rely on: `confirmed`, or `serving` with a proof",
+        );
+    }
+    Ok(0)
+}
+
+/// Within a move the publisher keeps what edges rely on that have not heard of it yet. At rest they have time to hear of another promise.
+fn check_promise(there: &Document, next: &Document) -> Result<(), DocumentError> {
+    let master = there.phase.master();
+    if master.is_some() && next.phase.master() == master {
+        return Ok(());
+    }
+    match (there.fencing, next.fencing) {
+        // A proof is demanded from now on, which is good for whatever was promised.
+        (_, Fencing::Confirmed) | (Fencing::None, Fencing::None) => Ok(()),
+        (Fencing::Lease, Fencing::Lease) if next.edge_lease_ms >= there.edge_lease_ms => Ok(()),
+        (Fencing::Lease, Fencing::Lease) => wrong("/edge_lease_ms", PROMISED),
+        _ => wrong("/fencing", PROMISED),
+    }
+}
+
+/// Who publishes next goes by this word: a copy of an older `prev` would pass the other side off as the last master.
+fn check_named(there: &Document, next: &Document) -> Result<(), DocumentError> {
+    if next.phase.master().is_none() && is_misnamed(there, next) {
         return wrong("/prev/master", MISNAMED);
     }
+    Ok(())
+}
+
+fn owed_after(there: &Document, next: &Document) -> Result<u64, DocumentError> {
+    let last = last_master(there);
     if next.phase.master().is_none_or(|next| Some(next) == last) {
         return Ok(0);
     }
     match there.fencing {
         Fencing::None => Ok(0),
         // Its end is not that of the master before.
-        _ if proved && is_misnamed && last.is_some() => wrong("/prev/master", MISNAMED),
-        _ if proved => Ok(0),
+        _ if is_proved(next) && is_misnamed(there, next) && last.is_some() => {
+            wrong("/prev/master", MISNAMED)
+        }
+        _ if is_proved(next) => Ok(0),
         Fencing::Lease if matches!(there.phase, Phase::Serving { .. }) => wrong(
             "/phase",
             "fencing is `lease`, and nothing proves that the old master is out: publish `switching` first",
@@ -84,6 +112,22 @@ pub fn owed(there: There<'_>, next: &Document) -> Result<u64, DocumentError> {
             "fencing is `confirmed`: the edges rely on the old master being out; say so with `demoted` or `fenced`",
         ),
     }
+}
+
+fn is_proved(next: &Document) -> bool {
+    matches!(next.prev_ended, Some(Ended::Demoted | Ended::Fenced))
+}
+
+fn is_misnamed(there: &Document, next: &Document) -> bool {
+    next.prev_master
+        .is_some_and(|named| Some(named) != last_master(there))
+}
+
+fn wrong<T>(pointer: &str, message: &str) -> Result<T, DocumentError> {
+    Err(DocumentError {
+        pointer: pointer.to_owned(),
+        message: message.to_owned(),
+    })
 }
 
 /// The side that is master, or was before. Where nobody names one, nothing is known: it may be any.
@@ -149,11 +193,34 @@ mod tests {
         let switching = document("switching", "lease", 1_000, None);
         let next = document("b", "lease", 5_000, None);
         check(&switching, &next, Ok(5_012));
-        let before = document("a", "lease", 3_000, None);
-        let shorter = document("switching", "lease", 2_999, None);
-        check(&before, &shorter, Err("/edge_lease_ms"));
-        let same = document("a", "lease", 2_999, None);
-        check(&before, &same, Ok(0));
+        let shorter = |what, ended| document(what, "lease", 999, ended);
+        let proved = shorter("b", Some("fenced"));
+        for next in [shorter("b", None), shorter("a", None), proved] {
+            check(&switching, &next, Err("/edge_lease_ms"));
+        }
+        check(&switching, &shorter("down", None), Err("/edge_lease_ms"));
+        let before = document("a", "lease", 1_000, None);
+        check(&before, &shorter("switching", None), Err("/edge_lease_ms"));
+        check(&before, &shorter("a", None), Ok(0));
+    }
+
+    #[test]
+    fn a_class_is_lowered_only_while_one_side_is_master_and_stays_it() {
+        let classes = ["confirmed", "lease", "none"];
+        // What covers what was promised before: the same, and whatever demands a proof.
+        let covers = |before: &str, after: &str| before == after || after == "confirmed";
+        for (before, after) in classes.iter().flat_map(|b| classes.map(|a| (*b, a))) {
+            let refused = (!covers(before, after)).then_some("/fencing");
+            for there in ["a", "switching", "down", "drained"] {
+                let there = document(there, before, 3_000, None);
+                for next in ["switching", "down", "drained", "a", "b"] {
+                    let next = document(next, after, 3_000, Some("demoted"));
+                    let rests = there.phase == next.phase && there.phase.master().is_some();
+                    let pointer = refused.filter(|_| !rests);
+                    check(&there, &next, pointer.map_or(Ok(0), Err));
+                }
+            }
+        }
     }
 
     #[test]
@@ -201,14 +268,17 @@ mod tests {
         assert!(owed(There::Unreadable, &proof(None)).is_err());
         assert!(owed(There::Unreadable, &proof(Some("unconfirmed"))).is_err());
         assert_eq!(owed(There::Unreadable, &proof(Some("fenced"))), Ok(0));
-        let down = document("down", "lease", 3_000, None);
-        let named = owed(There::Unreadable, &down).map_err(|error| error.pointer);
-        assert_eq!(named, Err("/prev/master".to_owned()));
-        let down = Document {
-            prev_master: None,
-            ..down
+        let down = |fencing, prev_master| Document {
+            prev_master,
+            ..document("down", fencing, 3_000, None)
         };
-        assert_eq!(owed(There::Unreadable, &down), Ok(0));
+        let named = owed(There::Unreadable, &down("confirmed", Some(Side::A)));
+        assert_eq!(named.map_err(|e| e.pointer), Err("/prev/master".to_owned()));
+        for fencing in ["lease", "none"] {
+            let weaker = owed(There::Unreadable, &down(fencing, None));
+            assert_eq!(weaker.map_err(|e| e.pointer), Err("/fencing".to_owned()));
+        }
+        assert_eq!(owed(There::Unreadable, &down("confirmed", None)), Ok(0));
         assert_eq!(owed(There::Nothing, &proof(None)), Ok(0));
     }
 }

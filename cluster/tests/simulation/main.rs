@@ -159,6 +159,14 @@ fn each_rule_that_is_taken_away_is_missed() {
         },
         "I9",
     );
+    caught(
+        "keeping to the promise of the class within a move",
+        Rules {
+            promise_kept: false,
+            ..sound
+        },
+        "I2",
+    );
 }
 
 fn check(seed: u64, report: &Report) {

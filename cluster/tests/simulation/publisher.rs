@@ -5,6 +5,7 @@
 
 use jet9_cluster::document::{Document, Ended, Fencing, Phase};
 use jet9_cluster::lease;
+use jet9_cluster::publishing::{There, owed};
 use jet9_config::Side;
 
 use crate::world::{Event, MILLI, SECOND, World};
@@ -35,7 +36,12 @@ pub(crate) struct Proposal {
     pub(crate) ended: Option<Ended>,
     pub(crate) failover: Failover,
     pub(crate) reason: &'static str,
+    /// Whoever lacks a proof, or patience, tries to promise less.
+    pub(crate) promises_less: bool,
 }
+
+/// A lease for those who have no patience.
+const SHORT_LEASE_MS: u64 = 300;
 
 impl World {
     /// A failover begins, sometimes two at once.
@@ -62,6 +68,7 @@ impl World {
             ended: None,
             failover,
             reason,
+            promises_less: self.plan.promises_less && self.random.bool(),
         };
         self.after(detected, Event::Commit(switching.clone()));
         if self.plan.races && self.random.u8(0..3) == 0 {
@@ -82,7 +89,8 @@ impl World {
             Failover::FencedAlive,
             Failover::Down,
         ];
-        match self.plan.fencing {
+        let fencing = self.latest().fencing;
+        match fencing {
             Fencing::Confirmed => proved[self.random.usize(..proved.len())],
             Fencing::Lease | Fencing::None if self.random.bool() => Failover::Unproved,
             Fencing::Lease | Fencing::None => proved[self.random.usize(..proved.len())],
@@ -96,13 +104,7 @@ impl World {
             self.report.refused_commits += 1;
             return;
         }
-        let mut next = Document {
-            phase: proposal.phase,
-            prev_ended: proposal.ended,
-            reason: Some(proposal.reason.to_owned()),
-            ..base.clone()
-        };
-        next.epoch.0 += 1;
+        let (next, failover) = self.next_document(base, proposal);
         if self.store.iter().any(|known| known.epoch == next.epoch) {
             let what = format!("epoch {} was committed twice", next.epoch.0);
             self.report.breach("I5", &what);
@@ -113,7 +115,37 @@ impl World {
         self.store.push(next);
         self.committed_at.push(self.now);
         self.announce();
-        self.next_step(proposal, old);
+        let done = Proposal {
+            failover,
+            ..proposal.clone()
+        };
+        self.next_step(&done, old);
+    }
+
+    /// What is published, and how the failover goes on: whoever may not promise less does it by the promise that was made.
+    fn next_document(&self, base: &Document, proposal: &Proposal) -> (Document, Failover) {
+        let mut next = Document {
+            phase: proposal.phase,
+            prev_ended: proposal.ended,
+            reason: Some(proposal.reason.to_owned()),
+            ..base.clone()
+        };
+        next.epoch.0 += 1;
+        if !proposal.promises_less || base.fencing == Fencing::None {
+            return (next, proposal.failover);
+        }
+        let less = Document {
+            fencing: Fencing::Lease,
+            edge_lease_ms: match base.fencing {
+                Fencing::Lease => SHORT_LEASE_MS,
+                Fencing::Confirmed | Fencing::None => base.edge_lease_ms,
+            },
+            ..next.clone()
+        };
+        if self.rules.promise_kept && owed(There::Document(base), &less).is_err() {
+            return (next, proposal.failover);
+        }
+        (less, Failover::Unproved)
     }
 
     /// What follows a step that the store accepted.
@@ -125,6 +157,7 @@ impl World {
                 let down = Proposal {
                     base,
                     phase: Phase::Down,
+                    promises_less: false,
                     ..done.clone()
                 };
                 self.after(300 * MILLI, Event::Commit(down));
@@ -153,7 +186,8 @@ impl World {
             Failover::Fenced => 200 * MILLI,
             Failover::Down => SECOND,
             Failover::Unproved => {
-                let waits = self.rules.publisher_waits && self.plan.fencing == Fencing::Lease;
+                let leased = self.latest().fencing == Fencing::Lease;
+                let waits = self.rules.publisher_waits && leased;
                 let wait_ms = if waits {
                     lease::wait_ms(self.latest().edge_lease_ms)
                 } else {
@@ -183,6 +217,7 @@ impl World {
             base,
             phase: Phase::Serving { master: new },
             ended: Some(ended),
+            promises_less: false,
             ..done.clone()
         };
         let takes = self.random.u64(10..60) * MILLI;

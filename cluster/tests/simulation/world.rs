@@ -39,6 +39,8 @@ pub(crate) struct Rules {
     pub(crate) looks_again: bool,
     /// What was fetched is stored only in its own epoch.
     pub(crate) admits_by_epoch: bool,
+    /// Nothing less is promised within a move than edges may still go by.
+    pub(crate) promise_kept: bool,
 }
 
 impl Rules {
@@ -50,6 +52,7 @@ impl Rules {
         remembers_over_restarts: true,
         looks_again: true,
         admits_by_epoch: true,
+        promise_kept: true,
     };
 }
 
@@ -68,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) contradicted: bool,
     /// No failover; the store goes away after five seconds and stays away.
     pub(crate) store_away: bool,
+    /// Publishers try to promise less within a move: another fencing class, or a shorter lease.
+    pub(crate) promises_less: bool,
 }
 
 impl Plan {
@@ -88,6 +93,7 @@ impl Plan {
             faults: random.u8(0..10) > 0,
             contradicted: random.u8(0..4) == 0,
             store_away: false,
+            promises_less: random.u8(0..4) == 0,
         }
     }
 
@@ -98,6 +104,7 @@ impl Plan {
             races: false,
             faults: false,
             contradicted: false,
+            promises_less: false,
             fencing,
             ..Self::random(seed)
         }

@@ -281,6 +281,31 @@ mod tests {
     }
 
     #[test]
+    fn whoever_changes_phase_and_master_alone_is_never_refused_for_promising_less() {
+        let phases = [
+            (Phase::Serving, Some(Side::B)),
+            (Phase::Switching, None),
+            (Phase::Down, None),
+            (Phase::Drained, None),
+        ];
+        for fencing in ["confirmed", "lease", "none"] {
+            for (word, master) in [
+                ("serving", Some("a")),
+                ("switching", None),
+                ("drained", None),
+            ] {
+                let there = there(word, master, fencing);
+                for (phase, master) in phases {
+                    let wanted = wanted(phase, master, Some(Ended::Demoted));
+                    let next = next_document(&there, &wanted, 7).expect("a document");
+                    let wait = wait(&there, &next).map_err(|failure| failure.message);
+                    assert_eq!(wait, Ok(Duration::ZERO), "{there}\n{next}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_loss_is_told_of_until_the_next_master_is() {
         let first = there("serving", Some("a"), "confirmed");
         let mut switch = wanted(Phase::Switching, None, None);

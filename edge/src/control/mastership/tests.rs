@@ -394,6 +394,15 @@ async fn publishing_keeps_the_promise_of_the_fencing_class() {
     b_was_last["prev"]["master"] = "b".into();
     let before = clock::boottime();
     publish(b_was_last.to_string(), 2).await.expect("switching");
+    let mut less = b_was_last.clone();
+    less["epoch"] = 4.into();
+    for (field, value) in [("/fencing", "none".into()), ("/edge_lease_ms", 399.into())] {
+        let mut less = less.clone();
+        less[&field[1..]] = value;
+        let refused = publish(less.to_string(), 3).await;
+        let refused = refused.expect_err("edges go by what was promised");
+        assert!(refused.contains(field), "{refused}");
+    }
     publish(leased(4, Some("a"), None), 3)
         .await
         .expect("waited");
