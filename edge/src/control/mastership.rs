@@ -3,7 +3,8 @@
 //! Asked by `origin::master` before each attempt and again before the first byte; filled by one thread that watches a directory or an etcd and
 //! hands what it finds to the follower ([`follow`]). Rules are those of `jet9_cluster`; here are the file, the clock, and the order in which things become visible.
 //! Invariant 1: from the moment a higher epoch was read, nothing is sent under an older one; nothing is sent under the new one before it is
-//! written down ([`epochs`]), so that no restart forgets it. Mastership is never cached: every question is answered with the time of now.
+//! written down ([`epochs`]), so that no restart forgets it; unless the disk refuses, which stops no switch, and is told of and tried
+//! again. Mastership is never cached: every question is answered with the time of now.
 
 use std::collections::HashMap;
 use std::io;

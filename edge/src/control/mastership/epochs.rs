@@ -2,12 +2,13 @@
 //!
 //! Read at start, written by a thread of its own before a new epoch is acted on: a disk that hangs must not stop the follower. Written whole:
 //! temporary file, fsync, rename, fsync of the directory. Epochs only grow, and a cluster is left out only once it is forgotten.
+//! What the disk refused is tried again by whoever calls [`Epochs::retry`], which waits for nothing.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use jet9_cluster::Highest;
@@ -25,8 +26,12 @@ const WRITE_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Epochs {
     highest: BTreeMap<ClusterId, Highest>,
     jobs: SyncSender<Job>,
-    /// Whether the file lacks something.
-    dirty: bool,
+    /// Counts what was noted.
+    noted: u64,
+    /// How much of it the file has.
+    written: u64,
+    /// What the thread was given last: up to where, and what came of it.
+    under_way: Option<(u64, Receiver<io::Result<()>>)>,
 }
 
 #[derive(Debug)]
@@ -60,7 +65,9 @@ impl Epochs {
         Ok(Self {
             highest,
             jobs,
-            dirty: false,
+            noted: 0,
+            written: 0,
+            under_way: None,
         })
     }
 
@@ -72,35 +79,76 @@ impl Epochs {
     pub(super) fn note(&mut self, record: Highest) {
         if self.highest.get(&record.cluster) != Some(&record) {
             self.highest.insert(record.cluster.clone(), record);
-            self.dirty = true;
+            self.noted += 1;
         }
     }
 
     /// Leaves a cluster out from now on: its store proved that it was deleted, or the operator said so.
     pub(super) fn forget(&mut self, cluster: &ClusterId) {
-        self.dirty |= self.highest.remove(cluster).is_some();
+        self.noted += u64::from(self.highest.remove(cluster).is_some());
     }
 
     /// Writes down what was noted.
     ///
     /// # Errors
-    /// When the disk refuses or takes longer than [`WRITE_WAIT`]. What was noted is written by the next call.
+    /// When the disk refuses or takes longer than [`WRITE_WAIT`]. What was noted is written by a later call, of this or [`Self::retry`].
     pub(super) fn persist(&mut self) -> io::Result<()> {
-        if !self.dirty {
+        self.begin()?;
+        self.settle(WRITE_WAIT)
+    }
+
+    /// Tries again what was not written, without waiting for it: what comes of it is told by the next call.
+    ///
+    /// # Errors
+    /// As long as the file lacks something.
+    pub(super) fn retry(&mut self) -> io::Result<()> {
+        let told = self.settle(Duration::ZERO);
+        if told.is_err() {
+            self.begin()?;
+        }
+        told
+    }
+
+    /// Gives the thread what the file lacks, unless it has just that.
+    fn begin(&mut self) -> io::Result<()> {
+        let newest = self.under_way.as_ref().map(|(noted, _)| *noted);
+        if self.noted == self.written || newest == Some(self.noted) {
             return Ok(());
         }
-        let busy = |_| io::Error::new(io::ErrorKind::TimedOut, "the disk takes too long");
-        let (done, written) = sync_channel(1);
+        let (done, told) = sync_channel(1);
         let text = print(&self.highest);
-        self.jobs
-            .try_send(Job { text, done })
-            .map_err(|error| busy(error.to_string()))?;
-        written
-            .recv_timeout(WRITE_WAIT)
-            .map_err(|error| busy(error.to_string()))??;
-        self.dirty = false;
+        let given = self.jobs.try_send(Job { text, done });
+        given.map_err(|error| busy(&error))?;
+        self.under_way = Some((self.noted, told));
         Ok(())
     }
+
+    /// Waits for what is under way.
+    fn settle(&mut self, wait: Duration) -> io::Result<()> {
+        if self.noted == self.written {
+            return Ok(());
+        }
+        let Some((noted, told)) = self.under_way.take() else {
+            return Err(busy(&RecvTimeoutError::Disconnected));
+        };
+        match told.recv_timeout(wait) {
+            Ok(written) => written?,
+            Err(error) => {
+                self.under_way = Some((noted, told)).filter(|_| error == RecvTimeoutError::Timeout);
+                return Err(busy(&error));
+            }
+        }
+        self.written = noted;
+        if noted == self.noted {
+            return Ok(());
+        }
+        Err(busy(&RecvTimeoutError::Timeout))
+    }
+}
+
+fn busy(error: &dyn std::fmt::Display) -> io::Error {
+    let message = format!("the disk takes too long ({error})");
+    io::Error::new(io::ErrorKind::TimedOut, message)
 }
 
 fn write_all(path: &Path, jobs: &Receiver<Job>) {
@@ -203,5 +251,27 @@ mod tests {
         std::fs::create_dir(directory.path().join("data")).expect("create");
         epochs.persist().expect("a good disk");
         assert_eq!(Epochs::open(&path).expect("written").records().count(), 1);
+    }
+
+    #[test]
+    fn what_the_disk_refused_is_tried_again_without_waiting_for_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("data/epochs.json");
+        let mut epochs = Epochs::open(&path).expect("empty");
+        epochs.retry().expect("there is nothing to write");
+        std::fs::remove_dir(directory.path().join("data")).expect("remove");
+        epochs.note(record("c1", 1));
+        epochs.persist().expect_err("there is no directory");
+        let told = std::iter::repeat_with(|| epochs.retry().expect_err("still none"));
+        let refused = |told: &io::Error| told.kind() == io::ErrorKind::NotFound;
+        assert_eq!(told.into_iter().filter(refused).take(2).count(), 2);
+        std::fs::create_dir(directory.path().join("data")).expect("create");
+        epochs.note(record("c1", 2));
+        while epochs.retry().is_err() {
+            std::thread::yield_now();
+        }
+        let again = Epochs::open(&path).expect("written");
+        let read: Vec<_> = again.records().cloned().collect();
+        assert_eq!(read, [record("c1", 2)]);
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::thread::Thread;
+use std::time::Duration;
 
 use jet9_cache::Timestamp;
 use jet9_cluster::document::{Ended, Fencing};
@@ -26,6 +27,9 @@ use crate::control::events::Events;
 use crate::control::watch::{Change, Content};
 use crate::origin::connect::Planned;
 
+/// Before epochs that the disk refused are written again.
+pub(super) const EPOCHS_RETRY: Duration = Duration::from_secs(1);
+
 /// Ends the connections of an epoch and those before it.
 pub(super) type EndEpoch = Box<dyn Fn(&ClusterId, Epoch, Planned) + Send>;
 
@@ -39,8 +43,8 @@ pub(super) struct Follower {
     pub(super) metrics: Metrics,
     /// Runs what the ending of connections leaves behind (the grace of a planned switch).
     runtime: Runtime,
-    /// Whether the last writing of epochs failed, so that it is told once.
-    failing: bool,
+    /// When epochs that the disk refused are written again; `None`: all are written.
+    retry_at: Option<Instant>,
     /// When the right to send ends, of the clusters where it does.
     leases: HashMap<ClusterId, Instant>,
     /// Who ends them.
@@ -93,7 +97,7 @@ impl Follower {
             events,
             metrics,
             runtime: runtime.build()?,
-            failing: false,
+            retry_at: None,
             leases: HashMap::new(),
             leases_end: None,
         })
@@ -409,16 +413,35 @@ impl Follower {
         }
     }
 
+    /// Writes again what the disk refused, once [`EPOCHS_RETRY`] is over. Waits for no disk.
+    pub(super) fn retry_epochs(&mut self) {
+        if self.retry_at.is_some_and(|at| at <= clock::boottime()) {
+            let written = self.epochs.retry();
+            self.note_written(written);
+        }
+    }
+
     fn persist(&mut self) {
-        match self.epochs.persist() {
-            Ok(()) => self.failing = false,
+        let written = self.epochs.persist();
+        self.note_written(written);
+    }
+
+    fn note_written(&mut self, written: io::Result<()>) {
+        match written {
+            Ok(()) if self.retry_at.take().is_some() => {
+                log::info!("adopted epochs are written down again");
+            }
+            Ok(()) => {}
             Err(error) => {
-                if !self.failing {
+                if self.retry_at.is_none() {
                     log::error!("adopted epochs are not written down, and tried again: {error}");
                 }
-                self.failing = true;
+                let pause = u64::try_from(EPOCHS_RETRY.as_millis()).unwrap_or(u64::MAX);
+                self.retry_at = Some(Instant(clock::boottime().0.saturating_add(pause)));
             }
         }
+        let unwritten = i64::from(self.retry_at.is_some());
+        self.metrics.epochs_unwritten.set(unwritten);
     }
 }
 

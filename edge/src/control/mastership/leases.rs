@@ -1,7 +1,8 @@
 //! Until when may be sent? Leases that guards renew, and the end of those that nobody renewed.
 //!
 //! A thread of its own cuts what goes to a cluster when its lease is over, whichever source gave it: an etcd, or the guard of the live side in
-//! its answers, which `origin::master` passes on. What a lease is worth is `jet9_cluster::View`'s word.
+//! its answers, which `origin::master` passes on. What a lease is worth is `jet9_cluster::View`'s word. As it wakes every second at the latest, it
+//! also has the follower try again what could not be written down.
 //! Invariant 1 on exchanges under way: what was sent within a lease does not go on after it.
 
 use std::io;
@@ -15,12 +16,12 @@ use jet9_cluster::{Doubt, Epoch, Instant, Mastership};
 use jet9_config::{ClusterId, Side};
 use parking_lot::Mutex;
 
-use super::follow::Follower;
+use super::follow::{EPOCHS_RETRY, Follower};
 use super::{Known, Masters};
 use crate::clock;
 
-/// How long the thread rests at most: so long it may outlive the masters.
-const REST_MAX: Duration = Duration::from_secs(1);
+/// How long the thread rests at most: so long it may outlive the masters, and epochs wait to be written again.
+const REST_MAX: Duration = EPOCHS_RETRY;
 
 /// A renewal that adds less than such a part of its time is left out: a busy site brings thousands in a second.
 const WORTH: u64 = 8;
@@ -32,7 +33,11 @@ pub(super) fn watch(follower: &Arc<Mutex<Follower>>) -> io::Result<()> {
         .name("jet9-leases".into())
         .spawn(move || {
             while let Some(follower) = watched.upgrade() {
-                let next = follower.lock().end_leases();
+                let next = {
+                    let mut follower = follower.lock();
+                    follower.retry_epochs();
+                    follower.end_leases()
+                };
                 drop(follower);
                 thread::park_timeout(next.map_or(REST_MAX, rest));
             }

@@ -25,6 +25,8 @@ pub(super) struct Metrics {
     older: IntCounter,
     foreign: IntCounter,
     pub(super) loss_purges: IntCounter,
+    /// 1 while the disk refuses what a restart would have to know.
+    pub(super) epochs_unwritten: IntGauge,
     looked: Arc<AtomicU64>,
 }
 
@@ -56,12 +58,17 @@ impl Metrics {
                 "jet9_cluster_loss_purges_total",
                 "Soft purges of the sites of a cluster whose master lost its last writes.",
             )?,
+            epochs_unwritten: IntGauge::new(
+                "jet9_cluster_epochs_unwritten",
+                "1 while adopted epochs are not written down: a restart would not know them.",
+            )?,
             looked: Arc::new(AtomicU64::new(clock::boottime().0)),
         };
         registry.register(Box::new(refused))?;
         registry.register(Box::new(metrics.switches.clone()))?;
         registry.register(Box::new(metrics.contradictions.clone()))?;
         registry.register(Box::new(metrics.loss_purges.clone()))?;
+        registry.register(Box::new(metrics.epochs_unwritten.clone()))?;
         let gauges = Gauges::new(Arc::downgrade(clusters), Arc::clone(&metrics.looked))?;
         registry.register(Box::new(gauges))?;
         Ok(metrics)

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jet9_config::node::EtcdEndpoint;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -39,6 +40,10 @@ impl Place {
     }
 
     fn start(&mut self) -> Result<Arc<Masters>, StartError> {
+        self.start_from(&ClusterSource::Directory(self.clusters()))
+    }
+
+    fn start_from(&mut self, source: &ClusterSource) -> Result<Arc<Masters>, StartError> {
         let ended = Arc::clone(&self.ended);
         let end = move |id: &ClusterId, epoch: Epoch, planned| {
             ended.lock().push((id.to_string(), epoch.0, planned));
@@ -47,14 +52,7 @@ impl Place {
         let events = Events::new(clock::WallClock::System, &self.registry);
         let events = Arc::new(events.expect("free names"));
         let data = self.directory.path().join("data");
-        Masters::follow(
-            &ClusterSource::Directory(self.clusters()),
-            &data,
-            6,
-            Box::new(end),
-            &self.registry,
-            events,
-        )
+        Masters::follow(source, &data, 6, Box::new(end), &self.registry, events)
     }
 
     /// Ends the masters, once this is written down: a disk that is slow holds up no switch, and a test of what outlives a restart has to wait.
@@ -267,6 +265,50 @@ async fn a_broken_record_of_epochs_stops_the_start() {
     fs::write(place.directory.path().join("data/epochs.json"), "{}").expect("write");
     let error = place.start().expect_err("a decision for a human");
     assert!(error.to_string().contains("epochs.json: /v"), "{error}");
+}
+
+#[tokio::test]
+async fn epochs_that_the_disk_refused_are_written_without_another_document() {
+    let mut place = Place::new();
+    // An etcd that nobody can ask: no look at a directory tries again by itself.
+    let nobody = EtcdEndpoint::parse("http://127.0.0.1:1").expect("a URL");
+    let etcd = EtcdConfig {
+        endpoints: vec![nobody],
+        prefix: "/jet9".into(),
+        ca: None,
+        certificate: None,
+        login: None,
+    };
+    let source = ClusterSource::Etcd { etcd, beside: None };
+    let masters = place.start_from(&source).expect("start");
+    let [data, away] = ["data", "away"].map(|name| place.directory.path().join(name));
+    fs::rename(&data, &away).expect("the disk goes");
+    let text = serving("c1", 42, "a");
+    let found = follow::Found {
+        id: id("c1"),
+        place: "a test".into(),
+        source: Source::Watch,
+        document: Document::parse(text.as_bytes()),
+        text: None,
+    };
+    let follower = masters.follower.upgrade().expect("it follows");
+    follower.lock().take(vec![found]);
+    assert_eq!(
+        live(&masters, "c1"),
+        Some((Side::A, 42)),
+        "it follows all the same"
+    );
+    assert_eq!(place.count("jet9_cluster_epochs_unwritten"), 1.0);
+    fs::rename(&away, &data).expect("the disk comes back");
+    let written = async {
+        while place.count("jet9_cluster_epochs_unwritten") == 1.0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), written).await;
+    waited.expect("it is tried again");
+    let text = fs::read_to_string(data.join(EPOCHS_FILE)).expect("it is there");
+    assert!(text.contains("\"epoch\":42"), "{text}");
 }
 
 #[tokio::test]
