@@ -248,7 +248,7 @@ impl Story<'_> {
         let judged = freshness::assess(
             &filling.response,
             &asking.policy,
-            Purging::None,
+            lookup::purging(self.edge, asking, Purging::None),
             self.edge.clock.now(),
         );
         variant == filling.variant && matches!(judged, Freshness::Fresh { .. })

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -99,6 +100,8 @@ struct Clusters {
     flaps_max: usize,
     /// Counts the documents that told of lost writes.
     losses: watch::Sender<u64>,
+    /// Whether any cluster owes a purge for such a loss: else no hit needs to ask for its own. Set before the document that tells is visible.
+    owing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -397,6 +400,7 @@ impl Clusters {
             map: ArcSwap::default(),
             flaps_max,
             losses: watch::Sender::new(0),
+            owing: AtomicBool::new(false),
         }
     }
 
@@ -413,6 +417,7 @@ impl Clusters {
         let clusters = Self::new(flaps_max);
         let resumed: HashMap<_, _> = epochs.records().map(cluster).collect();
         clusters.map.store(Arc::new(resumed));
+        clusters.count_owing();
         clusters
     }
 
@@ -425,6 +430,14 @@ impl Clusters {
         let map = self.map.load();
         let added = map.get(id).cloned();
         added.unwrap_or_else(|| self.blank(id))
+    }
+
+    /// Sees again whether any of them owes a purge.
+    fn count_owing(&self) {
+        let map = self.map.load();
+        let mut known = map.values().map(|cluster| cluster.known.load());
+        let owing = known.any(|known| known.view.owed_purge().is_some());
+        self.owing.store(owing, Ordering::Release);
     }
 
     /// Adds those that are missing, in one copy of the map.

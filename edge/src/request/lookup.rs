@@ -13,6 +13,7 @@ use jet9_cache::semantics::request::{self as policy, RequestPolicy};
 use jet9_cache::semantics::rules::Rules;
 use jet9_cache::semantics::status::ForwardReason;
 use jet9_cache::semantics::vary::SelectingFields;
+use jet9_cache::store::Purging;
 use jet9_cache::{Hit, Key, Lookup, Reason, Timestamp};
 
 use crate::control::sites::{Named, SiteRuntime};
@@ -147,10 +148,22 @@ pub async fn consult(
         None => edge.cache.lookup(&asking.key, &asking.selecting).await,
     };
     match found {
-        Lookup::Hit(hit) => judge(exchange, asking, hit, now),
+        Lookup::Hit(mut hit) => {
+            hit.purging = purging(edge, asking, hit.purging);
+            judge(exchange, asking, hit, now)
+        }
         Lookup::Miss => nothing(exchange, ForwardReason::UriMiss),
         Lookup::VaryMiss => nothing(exchange, ForwardReason::VaryMiss),
     }
+}
+
+/// What purges have done to a response of this site. One that is owed because the master lost writes counts as done: from the moment in which
+/// the edge knows of the loss nothing of before it is fresh, however long the disk takes to write the purge down.
+pub fn purging(edge: &Edge, asking: &Asking<'_>, stored: Purging) -> Purging {
+    if stored == Purging::None && edge.masters.owes_purge(&asking.site.site.origin.cluster) {
+        return Purging::Soft;
+    }
+    stored
 }
 
 fn judge(exchange: &mut Exchange, asking: &Asking<'_>, hit: Hit, now: Timestamp) -> Found {

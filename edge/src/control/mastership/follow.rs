@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -199,6 +200,7 @@ impl Follower {
     pub(super) fn purged(&mut self, id: &ClusterId, loss: Loss) {
         let cluster = self.clusters.of(id);
         cluster.set_quietly(|known| known.view.purged(loss));
+        self.clusters.count_owing();
         if let Some(record) = cluster.known.load().view.record() {
             self.epochs.note(record);
         }
@@ -338,6 +340,9 @@ impl Follower {
             .map(|why| (why, now));
         if let Some(record) = after.view.record() {
             self.epochs.note(record);
+        }
+        if after.view.owed_purge().is_some() {
+            self.clusters.owing.store(true, Ordering::Release);
         }
         let is_new = matches!(change, Observed::Adopted(_) | Observed::Addresses);
         if let (Some(kept), Some(text), true) = (&self.kept, text, is_new) {

@@ -3,9 +3,13 @@
 //! Runs beside the admin API for as long as the node does. Which purges are owed, once for each epoch and over restarts, is the word of
 //! `jet9_cluster::losses`; it is written down with the epochs before anything is sent under the new one. Here the sites of the cluster are found,
 //! and purged one by one through the store's own journal, as any purge. All of a site is validated before it is served again, though only
-//! what was stored since the loss would have to be: a superset, because the clocks of others are not believed.
+//! what was stored since the loss would have to be: a superset, because the clocks of others are not believed. From the adoption until the
+//! purge is done nothing of the sites counts as fresh ([`Masters::owes_purge`]).
+//! One purge is under way at a time, and waited for as long as the disk takes: nothing piles up behind one that stands still.
 //! Invariant 4. What was fetched under the epoch before is not admitted any more ([`Masters::admits`]), so nothing comes after the purge.
 
+use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jet9_cache::Partition;
@@ -15,11 +19,13 @@ use jet9_config::ClusterId;
 use serde_json::json;
 
 use super::Masters;
-use crate::control::purge::{Performed, TIMEOUT_DEFAULT, perform};
 use crate::parts::Edge;
 
 /// Before what could not be purged is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// After which it is told that a purge still waits for the disk.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// Purges what is owed, from now on.
 pub async fn purge_lost(edge: &Edge) {
@@ -54,15 +60,23 @@ async fn purge(edge: &Edge, cluster: &ClusterId) -> Result<usize, PurgeError> {
             what: vec![What::All],
             mode: Mode::Soft,
         };
-        match perform(edge, purge, TIMEOUT_DEFAULT).await? {
-            Performed::Applied(_) => {}
-            Performed::Lagging => {
-                let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "the journal is late");
-                return Err(PurgeError::Journal(late));
-            }
-        }
+        let late =
+            || log::error!("cluster {cluster}: the purge for its lost writes waits for the disk");
+        patiently(edge.cache.purge(purge), late).await?;
     }
     Ok(partitions.len())
+}
+
+/// Waits as long as it takes, and tells once if that is long.
+async fn patiently<T>(purging: impl Future<Output = T>, late: impl FnOnce()) -> T {
+    let mut purging = pin!(purging);
+    match tokio::time::timeout(TOLD_AFTER, purging.as_mut()).await {
+        Ok(purged) => purged,
+        Err(_) => {
+            late();
+            purging.await
+        }
+    }
 }
 
 /// The shares of the cluster's sites in the store, and of those whose documents cannot be read: they may be its sites.
@@ -82,6 +96,16 @@ fn partitions(edge: &Edge, cluster: &ClusterId) -> Result<Vec<Partition>, PurgeE
 }
 
 impl Masters {
+    /// Whether what is stored of this cluster's sites is still to be purged because its master lost writes. Asked at every hit.
+    pub fn owes_purge(&self, cluster: &ClusterId) -> bool {
+        if !self.clusters.owing.load(Ordering::Acquire) {
+            return false;
+        }
+        let map = self.clusters.map.load();
+        let known = map.get(cluster).map(|cluster| cluster.known.load());
+        known.is_some_and(|known| known.view.owed_purge().is_some())
+    }
+
     /// The purges that are owed now.
     fn owed_purges(&self) -> Vec<(ClusterId, Loss)> {
         let map = self.clusters.map.load();

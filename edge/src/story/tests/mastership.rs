@@ -1,6 +1,9 @@
 //! What becomes of requests and fetches under way when the live master changes.
 
+use jet9_config::ClusterId;
+
 use super::*;
+use crate::control::mastership::purge_lost;
 use crate::origin::master::{self, NoRoute};
 
 const STEPS_DOWN: &str = r#""phase":"switching","master":null,"reason":"standby""#;
@@ -50,6 +53,49 @@ async fn what_is_still_coming_when_its_epoch_ends_is_for_its_readers_alone() {
     arrived.stream.write_all(b"half").await.unwrap();
     assert_eq!(text(content).await, "old-half");
     is_hit(&scene, "", "new").await;
+}
+
+#[tokio::test]
+async fn from_the_word_of_a_loss_on_nothing_is_fresh_however_long_its_purge_takes() {
+    let mut scene = Scene::new().await;
+    scene
+        .told("", "Cache-Control: max-age=60; ETag: \"1\" | stored")
+        .await;
+    is_hit(&scene, "", "stored").await;
+    // Nobody purges here: the disk takes for ever.
+    let loss =
+        r#""phase":"serving","master":"b","reason":"crash","prev":{"data_loss_from_unix_ms":17}"#;
+    scene.publish(2, loss).await;
+    let said = scene.explained(json!({})).await;
+    assert_eq!(said["stored"]["purged"], "soft", "{said}");
+    for _ in 0..2 {
+        let asking = scene.ask("").await;
+        let validating = scene.next().await;
+        let head = &validating.head;
+        assert!(head.contains("if-none-match: \"1\""), "{head}");
+        validating
+            .answer("304 Cache-Control: max-age=60; ETag: \"1\" | ")
+            .await;
+        let got = asking.await.unwrap();
+        assert_eq!(got.text, "stored");
+        assert!(got.cache.contains("detail=revalidated"), "{}", got.cache);
+    }
+    let cluster = ClusterId::parse("c-1").unwrap();
+    tokio::select! {
+        () = purge_lost(&scene.node.edge) => unreachable!("it goes on"),
+        () = async {
+            while scene.node.edge.masters.owes_purge(&cluster) {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    let asking = scene.ask("").await;
+    let validating = scene.next().await;
+    validating
+        .answer("304 Cache-Control: max-age=60; ETag: \"1\" | ")
+        .await;
+    assert_eq!(asking.await.unwrap().text, "stored");
+    is_hit(&scene, "", "stored").await;
 }
 
 #[tokio::test]

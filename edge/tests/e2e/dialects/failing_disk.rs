@@ -1,35 +1,13 @@
 //! A purge that the disk did not keep is never answered as done, whatever door it came through, and the same purge is done later.
 
-use std::process::Command;
-
-use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::json;
 
-use super::super::support::edge::{JET9, Jet9};
+use super::super::support::edge::Jet9;
 use super::super::support::http1::Client;
+use super::super::support::refusing_disk::{deaf, limit_files};
 use super::super::support::scene::scene;
-use super::super::support::setup::Files;
 use super::super::support::wait::until_true;
 use super::{LIMIT, Pages, SIDE, from, is_stored, request, setup, stored};
-
-/// `jet9`, deaf to the signal that comes with a write past a file's limit: as on a disk that is full, the write fails.
-fn deaf(files: &Files) -> Command {
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", JET9])
-        .args(["run", "--config"])
-        .arg(files.dir.join("node.toml"));
-    command
-}
-
-/// No file can be written any more; or again.
-fn limit_files(edge: &Jet9, bytes: Option<u64>) {
-    let limit = Rlimit {
-        current: bytes,
-        maximum: None,
-    };
-    prlimit(Some(edge.process.pid()), Resource::Fsize, limit).expect("our own child");
-}
 
 #[test]
 fn a_purge_that_cannot_be_kept_is_an_error_through_every_door() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::support::cluster::{Cluster, Side};
 use super::super::support::edge::Jet9;
 use super::super::support::origin::Origin;
+use super::super::support::refusing_disk::{deaf, limit_files};
 use super::super::support::scene::scene;
 use super::super::support::setup::{Setup, Site};
 use super::super::support::wait::{SOON, unix_ms, until_true};
@@ -104,5 +105,39 @@ fn what_was_stored_of_a_master_that_lost_writes_is_validated_once_and_over_resta
         restart(&mut edge, |_| ());
         check_version(&edge, 4);
         assert_eq!(edge.metric(PURGES), 0.0);
+    });
+}
+
+#[test]
+fn while_the_disk_refuses_what_a_loss_demands_nothing_is_fresh_and_it_is_done_afterwards() {
+    scene(Duration::from_secs(60), |scene| {
+        let origin = numbered();
+        let cluster = Cluster::of_two("c-1", origin.address, origin.address);
+        let files = Setup::new()
+            .site(Site::of("s-1", &["site.test"]).sections("[cache]\nadmission = \"all\"\n"))
+            .cluster(cluster.clone())
+            .disk("64MiB")
+            .write(scene.dir());
+        let mut edge = Jet9::start_as(deaf, scene, files);
+        check_version(&edge, 1);
+        limit_files(&edge, Some(0));
+        publish_loss(&edge, &cluster.serving(Side::B));
+        until_true("neither epoch nor purge can be written", || {
+            edge.metric("jet9_cluster_epochs_unwritten") == 1.0
+        });
+        for version in 2..4 {
+            let page = edge.get("site.test", "/page");
+            assert_eq!(page.text(), format!("version {version}"), "{page:?}");
+        }
+        assert_eq!(edge.metric(PURGES), 0.0);
+        limit_files(&edge, None);
+        until_purged(&edge, 1.0);
+        until_true("the epoch is written", || {
+            edge.metric("jet9_cluster_epochs_unwritten") == 0.0
+        });
+        check_version(&edge, 4);
+        restart(&mut edge, |_| ());
+        check_version(&edge, 4);
+        assert_eq!(edge.metric(PURGES), 0.0, "it was done before");
     });
 }

@@ -13,6 +13,7 @@ pub(crate) mod http2;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod process;
+pub(crate) mod refusing_disk;
 pub(crate) mod scene;
 pub(crate) mod setup;
 pub(crate) mod tls;
