@@ -136,8 +136,13 @@ fn while_the_disk_refuses_what_a_loss_demands_nothing_is_fresh_and_it_is_done_af
             edge.metric("jet9_cluster_epochs_unwritten") == 0.0
         });
         check_version(&edge, 4);
-        restart(&mut edge, |_| ());
-        check_version(&edge, 4);
+        // The volume that failed may be empty; what was done is done.
+        restart(&mut edge, |edge| {
+            edge.files.edit("data/epochs.json", |text| {
+                assert!(text.contains(r#""purge_owed":null"#), "{text}");
+                text.to_owned()
+            });
+        });
         assert_eq!(edge.metric(PURGES), 0.0, "it was done before");
     });
 }
