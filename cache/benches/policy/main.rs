@@ -2,13 +2,16 @@
 //!
 //! `cargo bench -p jet9-cache --bench policy -- <directory of traces>`: every `*.txt.gz` in it, one object number a line. The decisions
 //! are the store's own code, and so are the queues of memory. Objects weigh one each. Writes count after the ring has wrapped.
-//! Prints a table for `docs/performance.md`, asserts nothing.
+//! With `replay <microseconds>` after the directory the store itself is asked instead, on volumes in the build directory, by a visitor who
+//! pauses so long after each answer. Prints tables for `docs/performance.md`, asserts nothing.
 
+mod replay;
 mod s3fifo;
 mod tiers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use tiers::{Outcome, Settings};
 
@@ -21,25 +24,38 @@ const ALONE: [usize; 4] = [1, 5, 10, 20];
 
 fn main() -> ExitCode {
     // cargo itself adds `--bench`.
-    let Some(directory) = std::env::args()
+    let arguments: Vec<String> = std::env::args()
         .skip(1)
-        .find(|argument| !argument.starts_with("--"))
-    else {
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let Some(directory) = arguments.first() else {
         println!("no traces: cargo bench -p jet9-cache --bench policy -- <directory>");
         return ExitCode::SUCCESS;
     };
-    match traces(Path::new(&directory)) {
-        Ok(traces) if !traces.is_empty() => {
-            print(&traces);
-            ExitCode::SUCCESS
-        }
-        Ok(_) => fail("there is no *.txt.gz in it"),
+    match traces(Path::new(directory)) {
+        Ok(traces) if traces.is_empty() => fail("there is no *.txt.gz in it"),
+        Ok(traces) => run(&traces, &arguments[1..]),
         Err(error) => fail(&error.to_string()),
     }
 }
 
+fn run(traces: &[(String, Vec<u32>)], arguments: &[String]) -> ExitCode {
+    let done = match arguments {
+        [word, pause] if word == "replay" => match pause.parse() {
+            Ok(pause) => replay::print(traces, Duration::from_micros(pause)),
+            Err(_) => return fail("replay <microseconds>"),
+        },
+        [] => {
+            print(traces);
+            Ok(())
+        }
+        _ => return fail("there is only: replay <microseconds>"),
+    };
+    done.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
+}
+
 fn fail(why: &str) -> ExitCode {
-    eprintln!("the traces cannot be read: {why}");
+    eprintln!("no figures: {why}");
     ExitCode::FAILURE
 }
 
@@ -80,11 +96,7 @@ fn print(traces: &[(String, Vec<u32>)]) {
             let total = objects(trace) * percent / 100;
             let memory_objects = (total * memory / 100).max(1);
             let run = |all| {
-                let settings = Settings {
-                    memory: memory_objects,
-                    disk: total - memory_objects,
-                    all,
-                };
+                let settings = Settings::of(memory_objects, total - memory_objects, all);
                 tiers::run(trace, &settings)
             };
             let (all, used): (Outcome, Outcome) = (run(true), run(false));

@@ -20,7 +20,8 @@ const SEGMENT_MIN: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) memory: usize,
-    pub(crate) disk: usize,
+    pub(crate) segments: usize,
+    pub(crate) segment: usize,
     /// Everything fetched is written.
     pub(crate) all: bool,
 }
@@ -67,15 +68,26 @@ struct Ring {
     writes: u64,
 }
 
+impl Settings {
+    /// So many objects in memory, and on a disk of some [`SEGMENTS`]; what does not fill a segment is given to memory: the sum stays.
+    pub(crate) fn of(memory: usize, disk: usize, all: bool) -> Self {
+        let segment = disk.div_ceil(SEGMENTS).max(SEGMENT_MIN);
+        let segments = disk / segment;
+        Self {
+            memory: memory + disk - segments * segment,
+            segments,
+            segment,
+            all,
+        }
+    }
+}
+
 /// Requests a whole trace.
 pub(crate) fn run(trace: &[u32], settings: &Settings) -> Outcome {
-    let segment_max = settings.disk.div_ceil(SEGMENTS).max(SEGMENT_MIN);
-    let segments = settings.disk / segment_max;
-    // What does not fill a segment is given to memory: the sum stays.
-    let memory = settings.memory + settings.disk - segments * segment_max;
+    let (segments, segment_max) = (settings.segments, settings.segment);
     let records = (segments * segment_max) as u64;
     let mut tiers = Tiers {
-        memory: Memory::new(Rules::BEFORE_DISK, memory),
+        memory: Memory::new(Rules::BEFORE_DISK, settings.memory),
         disk: Ring {
             keys: KeyHasher::new([7; 16]),
             table: Table::new(records),
@@ -174,9 +186,7 @@ impl Tiers {
             return true;
         }
         if let Some(slot) = self.disk.find(object) {
-            self.disk
-                .table
-                .count_hit(self.disk.hash(object), slot.address);
+            self.disk.count_hit(object, &slot);
             self.memory.insert(object, Queue::Kept, |_, _| {});
             return true;
         }
@@ -197,10 +207,7 @@ impl Tiers {
             self.consider(object, moment);
         } else if is_first {
             match self.disk.find(object) {
-                Some(slot) => {
-                    let hash = self.disk.hash(object);
-                    self.disk.table.count_hit(hash, slot.address);
-                }
+                Some(slot) => self.disk.count_hit(object, &slot),
                 None => (held.is_on_disk, held.hits) = (false, 0),
             }
         }
@@ -244,6 +251,10 @@ impl Ring {
         let place = (address.offset() / 512 - 1) as usize;
         let segment = &self.segments[place / self.segment_max];
         segment.get(place % self.segment_max).copied()
+    }
+
+    fn count_hit(&self, object: u32, slot: &Slot) {
+        self.table.count_hit(self.hash(object), slot.address);
     }
 
     fn address(&self, segment: usize, place: usize) -> Address {
