@@ -53,9 +53,10 @@ use crate::semantics::vary::{Selecting, SelectingFields};
 use crate::variant::{Content, Variant};
 
 use admission::{Admission, MEMORY_HITS, Moment, Policy, WhyNot};
+use catalog::Candidate;
 pub(crate) use claim::{Claim, OnDisk};
 pub(crate) use content::{DiskContent, DiskReader, Pinned};
-use index::slot::Address;
+use index::slot::{Address, Slot};
 use keeper::{Bell, Keeper, Mounts};
 pub(crate) use mount::Mount;
 use mount::{Head, Shelf};
@@ -221,28 +222,22 @@ impl Disk {
         }
         let place = (key.primary(), key.partition());
         let keys = self.purges.keys();
-        let mut newest: Option<(Filed, Variant)> = None;
-        for (filed, slot) in catalog.candidates(place, selecting, keys) {
-            // Most of what was purged is known without a look at it. It stays until it is replaced.
-            let known = Variant::facts_of(key, &[]);
-            if self.purges.judge(&known, Tick(slot.birth.tick())) == Verdict::Dead
-                || !mount.volume().is_own(key.primary(), slot.address)
-            {
-                continue;
-            }
-            let read = match mount.read_head(filed, slot, &self.purges).await {
-                Head::Is(variant) => Some(variant),
-                Head::IsNot => None,
-                // It may be the newest.
-                Head::Unknown => return Found::Nothing,
+        let mut newest: Option<(Filed, Arc<Variant>)> = None;
+        for candidate in catalog.candidates(place, selecting, keys) {
+            let (filed, variant) = match candidate {
+                Candidate::OnItsWay(filed, variant) => (filed, variant),
+                Candidate::Record(filed, slot) => match self.read(&mount, key, filed, slot).await {
+                    Head::Is(variant) => (filed, Arc::new(variant)),
+                    Head::IsNot => continue,
+                    // It may be the newest.
+                    Head::Unknown => return Found::Nothing,
+                },
             };
             let mut selected = Selecting::new(*selecting, keys);
-            let is_it =
-                |variant: &Variant| variant.key.is_same(key) && variant.is_selected(&mut selected);
-            if let Some(variant) = read.filter(is_it)
-                && newest
-                    .as_ref()
-                    .is_none_or(|(_, other)| other.version < variant.version)
+            let is_newer = |other: &(_, Arc<Variant>)| other.1.version < variant.version;
+            if variant.key.is_same(key)
+                && variant.is_selected(&mut selected)
+                && newest.as_ref().is_none_or(is_newer)
             {
                 newest = Some((filed, variant));
             }
@@ -251,10 +246,8 @@ impl Disk {
             if let Some(address) = Address::of_offset(variant.on_disk.offset()) {
                 catalog.count_hit(filed, address);
             }
-            return match mount.fetch_whole(variant, whole_max).await {
-                Some(variant) => Found::Variant(Arc::new(variant)),
-                None => Found::Nothing,
-            };
+            let whole = mount.fetch_whole(variant, whole_max).await;
+            return whole.map_or(Found::Nothing, Found::Variant);
         }
         match catalog.family(key.primary()) {
             Family::Varies => Found::OtherVariants,
@@ -262,7 +255,19 @@ impl Disk {
         }
     }
 
-    /// Whether a disk hit may go into memory: it is still what is on disk, and hides nothing newer there.
+    /// Reads the record of a slot, if it can be worth it.
+    async fn read(&self, mount: &Arc<Mount>, key: &Key, filed: Filed, slot: Slot) -> Head {
+        // Most of what was purged is known without a look at it. It stays until it is replaced.
+        let known = Variant::facts_of(key, &[]);
+        if self.purges.judge(&known, Tick(slot.birth.tick())) == Verdict::Dead
+            || !mount.volume().is_own(key.primary(), slot.address)
+        {
+            return Head::IsNot;
+        }
+        mount.read_head(filed, slot, &self.purges).await
+    }
+
+    /// Whether a disk hit may go into memory: it is still what is on disk, or on its way there, and hides nothing newer.
     pub(crate) fn may_promote(&self, variant: &Variant) -> bool {
         let primary = variant.key.primary();
         let Some(mount) = self.mount_of(primary) else {
@@ -273,7 +278,9 @@ impl Disk {
             Family::Varies => !variant.response.vary.is_empty(),
             Family::Plain | Family::None => true,
         };
-        is_alone && self.holds(variant)
+        let address = Address::of_offset(variant.on_disk.offset());
+        let catalog = &mount.volume().catalog;
+        is_alone && catalog.has(self.filed(variant), variant.version, address)
     }
 
     /// Takes the place of a response that was committed for its newest version: from now on nothing older is found on disk. `None`
@@ -284,7 +291,14 @@ impl Disk {
         let partition = variant.key.partition();
         let catalog = &mount.volume().catalog;
         catalog.learn(partition, vary, &variant.response.vary);
-        Claim::of(mount.volume(), self.filed(variant), variant)
+        let claim = Claim::of(mount.volume(), self.filed(variant), variant);
+        claim.filter(|claim| self.is_still_on(claim, variant))
+    }
+
+    /// Whether a key has not moved to a volume that came into service while a claim was made: the claim would not know.
+    fn is_still_on(&self, claim: &Claim, variant: &Variant) -> bool {
+        let mount = self.mount_of(variant.key.primary());
+        mount.is_some_and(|mount| Arc::ptr_eq(mount.volume(), claim.volume()))
     }
 
     /// Sets what a partition may take of the disk from now on.
@@ -367,7 +381,8 @@ impl Disk {
         moment: Moment,
     ) -> bool {
         let (volume, filed) = (mount.volume(), self.filed(variant));
-        let Some(claim) = Claim::late(volume, filed, variant, || variant.is_held()) else {
+        let claim = Claim::late(volume, filed, variant, || variant.is_held());
+        let Some(claim) = claim.filter(|claim| self.is_still_on(claim, variant)) else {
             return false;
         };
         let decided = self.decide(variant, &claim, moment);

@@ -93,7 +93,7 @@ pub enum Lookup {
 pub enum Tier {
     /// From memory.
     Memory,
-    /// From disk.
+    /// From disk, or from what is on its way there.
     Disk,
 }
 
@@ -603,8 +603,13 @@ impl Cache {
             disk::Found::Nothing => return None,
         };
         if variant.content.is_on_disk() || variant.content.length() <= self.held_max() {
-            self.memory
+            let is_in = self
+                .memory
                 .insert(&variant, || self.disk.may_promote(&variant));
+            if is_in && !variant.is_on_disk() {
+                // Soon it is.
+                self.memory.keep(&variant);
+            }
         }
         let hit = self.hit(variant, Tier::Disk)?;
         self.metrics.hits_disk.inc();

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use crate::key::{KeyHasher, Partition};
 use crate::purge::Tick;
 use crate::semantics::vary::{SelectingFields, Selector};
-use crate::variant::Version;
+use crate::variant::{Variant, Version};
 
 use super::forgotten::Forgotten;
 use super::ghost::Ghost;
 use super::index::slot::{Address, Slot};
 use super::index::table::{Put, Table};
 use super::pending::{Overtakes, Pending};
-use super::shares::Shares;
+use super::shares::Ledger;
 use super::variants::{Family, Filed, Lists, family};
 
 /// The catalog of one volume.
@@ -29,12 +29,13 @@ pub(super) struct Catalog {
     pending: Pending,
     forgotten: Forgotten,
     ghost: Ghost,
-    shares: Arc<Shares>,
+    /// What the records that are found take.
+    ledger: Arc<Ledger>,
 }
 
 impl Catalog {
     /// A catalog for about this many records, of a volume that loads.
-    pub(super) fn new(records: u64, shares: Arc<Shares>) -> Self {
+    pub(super) fn new(records: u64, ledger: Arc<Ledger>) -> Self {
         let table = Table::new(records);
         let forgotten = Forgotten::new(table.buckets());
         Self {
@@ -43,7 +44,7 @@ impl Catalog {
             pending: Pending::new(),
             forgotten,
             ghost: Ghost::of_records(records),
-            shares,
+            ledger,
         }
     }
 
@@ -57,20 +58,22 @@ impl Catalog {
         self.table.len()
     }
 
-    /// The records that may answer: mostly one, or none.
+    /// What may answer: mostly one, or none. Of a response that is on its way only that.
     pub(super) fn candidates(
         &self,
         place: (u128, Partition),
         selecting: &SelectingFields<'_>,
         keys: &KeyHasher,
-    ) -> Vec<(Filed, Slot)> {
-        let filed = self.lists.candidates(place, selecting, keys);
-        let unclaimed = filed
-            .into_iter()
-            .filter(|filed| !self.pending.is_claimed(*filed));
-        unclaimed
-            .flat_map(|filed| self.table.find(filed.hash()).map(move |slot| (filed, slot)))
-            .collect()
+    ) -> Vec<Candidate> {
+        let filed = self.lists.candidates(place, selecting, keys).into_iter();
+        let known = |filed: Filed| match self.pending.on_its_way(filed) {
+            Some(variant) => variant.map(|variant| Candidate::OnItsWay(filed, variant)),
+            None => {
+                let slot = self.table.find(filed.hash());
+                slot.map(|slot| Candidate::Record(filed, slot))
+            }
+        };
+        filed.filter_map(known).collect()
     }
 
     /// What is known of a key in all its variants.
@@ -102,6 +105,13 @@ impl Catalog {
             .filter(|_| !is_claimed)
     }
 
+    /// Whether exactly this version is on its way, or the record that is found.
+    pub(super) fn has(&self, filed: Filed, version: Version, address: Option<Address>) -> bool {
+        // In the order in which it gets there, so that it is not missed on the way.
+        self.pending.is_current(filed, version)
+            || address.is_some_and(|address| self.holds(filed, address))
+    }
+
     /// Counts a hit of a record.
     pub(super) fn count_hit(&self, filed: Filed, address: Address) {
         self.table.count_hit(filed.hash(), address);
@@ -117,18 +127,19 @@ impl Catalog {
     }
 
     /// A version is committed: nothing older is found any more. `None` when a newer one was; else whether an older one may be on disk.
-    pub(super) fn claim(&self, filed: Filed, version: Version) -> Option<Replaces> {
-        self.claim_late(filed, version, || true)
+    pub(super) fn claim(&self, filed: Filed, variant: &Arc<Variant>) -> Option<Replaces> {
+        self.claim_late(filed, variant, || true)
     }
 
     /// The same for a version that was committed a while ago: only while it `is_newest`, asked under the lock.
     pub(super) fn claim_late(
         &self,
         filed: Filed,
-        version: Version,
+        variant: &Arc<Variant>,
         is_newest: impl FnOnce() -> bool,
     ) -> Option<Replaces> {
-        let overtakes = self.pending.claim_if(filed, version, is_newest)?;
+        let (version, variant) = (variant.version, Arc::downgrade(variant));
+        let overtakes = self.pending.claim_if(filed, version, variant, is_newest)?;
         // Afterwards: what was on its way until just now is there.
         Some(match overtakes {
             Overtakes::Nothing if !self.may_be_on_disk(filed.primary) => Replaces::Nothing,
@@ -150,7 +161,7 @@ impl Catalog {
     pub(super) fn abandon(&self, filed: Filed, version: Version) {
         self.pending.end(filed, version, || {
             if let Some(stale) = self.table.take(filed.hash()) {
-                self.shares.subtract(&stale);
+                self.ledger.subtract(&stale);
                 self.mark(filed.hash());
             }
         });
@@ -182,8 +193,8 @@ impl Catalog {
         self.pending.unless_claimed(filed, || {
             let replaced = self.table.replace(filed.hash(), from, slot);
             if let Some(replaced) = replaced {
-                self.shares.subtract(&replaced);
-                self.shares.add(slot);
+                self.ledger.subtract(&replaced);
+                self.ledger.add(slot);
                 moved = true;
             }
         });
@@ -204,7 +215,7 @@ impl Catalog {
     pub(super) fn drop_record(&self, filed: Filed, address: Address) -> bool {
         let removed = self.table.remove(filed.hash(), address);
         if let Some(slot) = &removed {
-            self.shares.subtract(slot);
+            self.ledger.subtract(slot);
         }
         removed.is_some()
     }
@@ -214,7 +225,7 @@ impl Catalog {
         self.table.retain(|slot| {
             let is_kept = !range.contains(&slot.address.offset());
             if !is_kept {
-                self.shares.subtract(slot);
+                self.ledger.subtract(slot);
             }
             is_kept
         });
@@ -255,19 +266,28 @@ impl Catalog {
         let hash = filed.hash();
         match self.table.put(hash, slot) {
             Put::Free => {}
-            Put::Replacing(old) => self.shares.subtract(&old),
+            Put::Replacing(old) => self.ledger.subtract(&old),
             Put::Displacing(other) => {
-                self.shares.subtract(&other);
+                self.ledger.subtract(&other);
                 self.mark(hash);
             }
             Put::Not => return self.mark(hash),
         }
-        self.shares.add(slot);
+        self.ledger.add(slot);
     }
 
     fn mark(&self, hash: u128) {
         self.forgotten.mark(self.table.buckets_of(hash));
     }
+}
+
+/// What may answer a look-up.
+#[derive(Debug)]
+pub(super) enum Candidate {
+    /// A record, to be read.
+    Record(Filed, Slot),
+    /// What is not written yet.
+    OnItsWay(Filed, Arc<Variant>),
 }
 
 /// Whether a commit has an older version on disk.

@@ -71,13 +71,15 @@ pub(crate) struct Claim {
     filed: Filed,
     variant: Arc<Variant>,
     replaces: Replaces,
+    /// How often the volume had given way to others.
+    arrivals: u64,
     settled: bool,
 }
 
 impl Claim {
     /// Claims the place of a response; `None` when a newer version has it.
     pub(super) fn of(volume: &Arc<Volume>, filed: Filed, variant: &Arc<Variant>) -> Option<Self> {
-        let replaces = volume.catalog.claim(filed, variant.version)?;
+        let replaces = volume.catalog.claim(filed, variant)?;
         Some(Self::new(volume, filed, variant, replaces))
     }
 
@@ -88,9 +90,7 @@ impl Claim {
         variant: &Arc<Variant>,
         is_newest: impl FnOnce() -> bool,
     ) -> Option<Self> {
-        let replaces = volume
-            .catalog
-            .claim_late(filed, variant.version, is_newest)?;
+        let replaces = volume.catalog.claim_late(filed, variant, is_newest)?;
         Some(Self::new(volume, filed, variant, replaces))
     }
 
@@ -102,6 +102,7 @@ impl Claim {
             Replaces::Perhaps
         };
         Self {
+            arrivals: volume.arrivals(),
             volume: Arc::clone(volume),
             filed,
             variant: Arc::clone(variant),
@@ -119,11 +120,11 @@ impl Claim {
         &self.volume
     }
 
-    /// Whether no newer version was committed meanwhile.
+    /// Whether no newer version was committed meanwhile, here or on a volume that the key has moved to.
     pub(super) fn is_current(&self) -> bool {
-        self.volume
-            .catalog
-            .is_current(self.filed, self.variant.version)
+        let volume = &self.volume;
+        volume.catalog.is_current(self.filed, self.variant.version)
+            && !volume.has_lost(self.filed.primary, self.arrivals)
     }
 
     /// The record is written: it can be found.

@@ -272,7 +272,6 @@ impl Work {
             }
             let device = Arc::clone(old.volume().file.device());
             self.set(number, None);
-            old.volume().give_back_all();
             // Its threads end first.
             drop(old);
             let shared = self.shared.clone();
@@ -300,12 +299,6 @@ impl Work {
         let started = opened.and_then(|volume| {
             let names: Vec<u64> = self.names().filter(|name| *name != volume.name).collect();
             volume.meet(&names)?;
-            for mount in self.mounts.online() {
-                // One that cannot note what it loses must lose all.
-                if mount.volume().meet(&[volume.name]).is_err() {
-                    mount.volume().retire(Outage::Unbelievable);
-                }
-            }
             Mount::start(volume)
         });
         match started {
@@ -314,13 +307,34 @@ impl Work {
                     "{}: in service again, empty",
                     mount.volume().path().display()
                 );
-                self.set(number, Some(Arc::new(mount)));
+                self.put_into_service(number, mount);
             }
             Err(error) => {
                 metrics.disk_errors.with_label_values(&["open"]).inc();
                 error!("volume {number} cannot be put back into service: {error}");
             }
         }
+    }
+
+    /// Gives a volume its keys. The others note durably that they lose them, and no lap of theirs begins until it serves: what they hold of
+    /// those keys, and what they may still write of them before they know, is all in laps that are not believed any more.
+    fn put_into_service(&self, number: usize, mount: Mount) {
+        let joining = [mount.volume().name];
+        let others = self.mounts.online();
+        let held: Vec<_> = (others.iter())
+            .map(|other| other.volume().hold_reuse())
+            .collect();
+        for other in &others {
+            // One that cannot note what it loses must lose all.
+            if other.volume().meet(&joining).is_err() {
+                other.volume().retire(Outage::Unbelievable);
+            }
+        }
+        self.set(number, Some(Arc::new(mount)));
+        for other in &others {
+            other.volume().give_way(&joining);
+        }
+        drop(held);
     }
 
     fn names(&self) -> impl Iterator<Item = u64> {

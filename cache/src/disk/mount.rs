@@ -159,14 +159,17 @@ impl Mount {
     /// Adds content that is short enough to be held.
     pub(super) async fn fetch_whole(
         &self,
-        mut variant: Variant,
+        mut variant: Arc<Variant>,
         whole_max: u64,
-    ) -> Option<Variant> {
+    ) -> Option<Arc<Variant>> {
         if let Content::OnDisk(content) = &variant.content
             && content.length() <= whole_max.min(PIECE as u64)
         {
             let whole = content.piece(0).await.ok()?;
-            variant.content = Content::Whole(whole);
+            // What is on its way is shared, and stays as it is.
+            if let Some(variant) = Arc::get_mut(&mut variant) {
+                variant.content = Content::Whole(whole);
+            }
         }
         Some(variant)
     }

@@ -5,6 +5,10 @@
 //! what is stored from then on, and must not be found when it goes a second time. Pure. Invariant: of two versions on two volumes the
 //! older is never found once the newer was committed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
 use super::superblock::Peer;
 
 /// Rendezvous: when a volume comes or goes, only its own keys move.
@@ -23,9 +27,63 @@ pub(super) fn is_own(name: u64, peers: &[Peer], primary: u128, lap: u64) -> bool
     later.all(|peer| score(primary, peer.name) <= own)
 }
 
+/// The volumes that came into service beside one in this session, in their order.
+///
+/// A version that was committed while a key lived here must not be written once the key has moved: what it would be written to is a lap
+/// that began after the other joined, whose records are believed.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    names: RwLock<Vec<u64>>,
+    count: AtomicU64,
+}
+
+impl Arrivals {
+    pub(super) fn add(&self, names: &[u64]) {
+        let mut all = self.names.write();
+        all.extend(names);
+        self.count.store(all.len() as u64, Ordering::Release);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Whether any that came after the first `since` scores higher for a key than the volume `name`.
+    pub(super) fn has_better(&self, name: u64, primary: u128, since: u64) -> bool {
+        if self.count() == since {
+            return false;
+        }
+        let own = score(primary, name);
+        let since = usize::try_from(since).unwrap_or(usize::MAX);
+        let names = self.names.read();
+        let mut later = names.iter().skip(since);
+        later.any(|name| score(primary, *name) > own)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_lost_to_a_better_volume_that_came_since() {
+        let primary = 5_u128 << 70;
+        let mut names = [11, 12, 13];
+        names.sort_by_key(|name| score(primary, *name));
+        let [worse, own, better] = names;
+        let arrivals = Arrivals::default();
+        let check = |since, expected| {
+            assert_eq!(arrivals.has_better(own, primary, since), expected);
+        };
+        check(0, false);
+        arrivals.add(&[worse]);
+        check(0, false);
+        arrivals.add(&[better]);
+        check(0, true);
+        check(1, true);
+        check(2, false);
+        assert_eq!(arrivals.count(), 2);
+    }
 
     #[test]
     fn what_was_written_before_a_better_volume_joined_is_not_believed() {

@@ -2,14 +2,16 @@
 //!
 //! A commit claims the place of its response; the claim goes with the record through the writer's queue and is settled when the record is
 //! written. A version that was overtaken is not written any more, so that of one response the later record is always the newer version:
-//! recovery relies on it. While a volume loads, a claim that has ended still keeps older records of its response out.
+//! recovery relies on it. While a volume loads, a claim that has ended still keeps older records of its response out. Until it ends, who
+//! looks for the response is given what is on its way: it may have left memory by then, and nothing else of it may be found.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::variant::Version;
+use crate::variant::{Variant, Version};
 
 use super::variants::Filed;
 
@@ -23,9 +25,11 @@ pub(super) struct Pending {
     loading: AtomicBool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Claimed {
     version: Version,
+    /// Held by whoever has claimed.
+    variant: Weak<Variant>,
     ended: bool,
 }
 
@@ -40,7 +44,7 @@ impl Pending {
     /// Claims the place of a response for a version. `None`: a newer version has it.
     #[cfg(test)]
     pub(super) fn claim(&self, filed: Filed, version: Version) -> Option<Overtakes> {
-        self.claim_if(filed, version, || true)
+        self.claim_if(filed, version, Weak::new(), || true)
     }
 
     /// The same, and only if `is_newest`, asked under the lock: a commit is in memory before it claims.
@@ -48,6 +52,7 @@ impl Pending {
         &self,
         filed: Filed,
         version: Version,
+        variant: Weak<Variant>,
         is_newest: impl FnOnce() -> bool,
     ) -> Option<Overtakes> {
         let mut claims = self.shard(filed.primary).lock();
@@ -58,6 +63,7 @@ impl Pending {
         }
         let claimed = Claimed {
             version,
+            variant,
             ended: false,
         };
         Some(match claims.insert(filed, claimed) {
@@ -79,6 +85,13 @@ impl Pending {
         claims.get(&filed).is_some_and(|claim| !claim.ended)
     }
 
+    /// What is on its way, if anything is; within that `None` when it is given up just now.
+    pub(super) fn on_its_way(&self, filed: Filed) -> Option<Option<Arc<Variant>>> {
+        let claims = self.shard(filed.primary).lock();
+        let claim = claims.get(&filed).filter(|claim| !claim.ended)?;
+        Some(claim.variant.upgrade())
+    }
+
     /// Whether a version has its place still.
     pub(super) fn is_current(&self, filed: Filed, version: Version) -> bool {
         let claims = self.shard(filed.primary).lock();
@@ -90,7 +103,9 @@ impl Pending {
     pub(super) fn end(&self, filed: Filed, version: Version, then: impl FnOnce()) {
         let mut claims = self.shard(filed.primary).lock();
         match claims.get_mut(&filed) {
-            Some(claim) if claim.version == version && !claim.ended => claim.ended = true,
+            Some(claim) if claim.version == version && !claim.ended => {
+                (claim.ended, claim.variant) = (true, Weak::new());
+            }
             _ => return,
         }
         then();

@@ -2,10 +2,12 @@
 //!
 //! Told of every record that the index gains or loses, and of the pieces of long content that a volume does; asked by admission and by
 //! reinsertion. Of heads it counts what the index knows, not what lies on the disk: superseded ones are nobody's and go with their lap.
-//! Pieces count until their segment is reused, superseded or not: nothing tells whose they are by then. Partitions are spread over locks that are held for a moment; no
-//! scan, no I/O. Knows no site: what a share is, in bytes, its caller says.
+//! Pieces count until their segment is reused, superseded or not: nothing tells whose they are by then. Each volume keeps a [`Ledger`] of its
+//! own, which counts while the volume serves: what is still written to one that failed, or loaded from it, is nobody's. Partitions are spread
+//! over locks that are held for a moment; no scan, no I/O. Knows no site: what a share is, in bytes, its caller says.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
@@ -14,7 +16,7 @@ use crate::key::Partition;
 
 use super::index::slot::Slot;
 
-/// Locks that partitions are spread over.
+/// Locks that the partitions of a volume are spread over.
 const SHARDS: usize = 64;
 
 /// What a partition may take of the disk, in bytes over all volumes.
@@ -54,21 +56,23 @@ pub enum Standing {
     Capped,
 }
 
-/// What all partitions take.
-#[derive(Debug)]
+/// What all partitions may take, and what they do.
+#[derive(Debug, Default)]
 pub struct Shares {
-    shards: [RwLock<HashMap<Partition, Account>>; SHARDS],
+    quotas: RwLock<HashMap<Partition, Quota>>,
+    /// Of the volumes that serve: few.
+    volumes: RwLock<Vec<Arc<Taken>>>,
+}
+
+/// What partitions take of one volume.
+#[derive(Debug)]
+struct Taken {
+    shards: [RwLock<HashMap<Partition, AtomicU64>>; SHARDS],
     /// What all of them take.
     all: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Account {
-    live: AtomicU64,
-    quota: Quota,
-}
-
-impl Default for Shares {
+impl Default for Taken {
     fn default() -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
@@ -80,13 +84,49 @@ impl Default for Shares {
 impl Shares {
     /// Sets what a partition may take from now on; nothing is thrown away for it.
     pub fn set_quota(&self, partition: Partition, quota: Quota) {
-        self.shard(partition)
-            .write()
-            .entry(partition)
-            .or_default()
-            .quota = quota;
+        self.quotas.write().insert(partition, quota);
     }
 
+    /// The account of a volume that is to serve.
+    pub fn open(self: &Arc<Self>) -> Ledger {
+        let taken = Arc::new(Taken::default());
+        self.volumes.write().push(Arc::clone(&taken));
+        Ledger {
+            shares: Arc::clone(self),
+            taken,
+        }
+    }
+
+    /// Bytes that the records of all partitions take.
+    pub fn all(&self) -> u64 {
+        let volumes = self.volumes.read();
+        let of_volumes = volumes.iter().map(|of| of.all.load(Ordering::Relaxed));
+        of_volumes.sum()
+    }
+
+    /// Bytes that the records of a partition take.
+    pub fn live(&self, partition: Partition) -> u64 {
+        let volumes = self.volumes.read();
+        volumes.iter().map(|of| of.live(partition)).sum()
+    }
+
+    /// How a partition would stand with `more` bytes.
+    pub fn standing(&self, partition: Partition, more: u64) -> Standing {
+        let quota = self.quotas.read().get(&partition).copied();
+        quota.map_or(Standing::Within, |quota| {
+            stand(&quota, self.live(partition).saturating_add(more))
+        })
+    }
+}
+
+/// The account of one volume: it counts until it is closed, or dropped.
+#[derive(Debug)]
+pub struct Ledger {
+    shares: Arc<Shares>,
+    taken: Arc<Taken>,
+}
+
+impl Ledger {
     /// A record came into the index.
     pub fn add(&self, slot: &Slot) {
         self.add_bytes(slot.partition, slot.size.bytes());
@@ -99,13 +139,13 @@ impl Shares {
 
     /// A partition takes this much more.
     pub fn add_bytes(&self, partition: Partition, bytes: u64) {
-        self.all.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(account) = self.shard(partition).read().get(&partition) {
-            account.live.fetch_add(bytes, Ordering::Relaxed);
+        self.taken.all.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(live) = self.taken.shard(partition).read().get(&partition) {
+            live.fetch_add(bytes, Ordering::Relaxed);
             return;
         }
-        let mut shard = self.shard(partition).write();
-        *shard.entry(partition).or_default().live.get_mut() += bytes;
+        let mut shard = self.taken.shard(partition).write();
+        *shard.entry(partition).or_default().get_mut() += bytes;
     }
 
     /// A partition takes this much less.
@@ -114,35 +154,33 @@ impl Shares {
             let less = |live: u64| Some(live.saturating_sub(bytes));
             let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         };
-        less(&self.all);
-        if let Some(account) = self.shard(partition).read().get(&partition) {
-            less(&account.live);
+        less(&self.taken.all);
+        if let Some(live) = self.taken.shard(partition).read().get(&partition) {
+            less(live);
         }
     }
 
-    /// Bytes that the records of all partitions take.
-    pub fn all(&self) -> u64 {
-        self.all.load(Ordering::Relaxed)
+    /// The volume is out of service: what is on it, and whatever is still told of it, takes nobody's share any more.
+    pub fn close(&self) {
+        let mut volumes = self.shares.volumes.write();
+        volumes.retain(|of| !Arc::ptr_eq(of, &self.taken));
     }
+}
 
-    /// Bytes that the records of a partition take.
-    pub fn live(&self, partition: Partition) -> u64 {
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Taken {
+    fn live(&self, partition: Partition) -> u64 {
         let shard = self.shard(partition).read();
-        shard
-            .get(&partition)
-            .map_or(0, |account| account.live.load(Ordering::Relaxed))
+        let live = shard.get(&partition);
+        live.map_or(0, |live| live.load(Ordering::Relaxed))
     }
 
-    /// How a partition would stand with `more` bytes.
-    pub fn standing(&self, partition: Partition, more: u64) -> Standing {
-        let shard = self.shard(partition).read();
-        shard.get(&partition).map_or(Standing::Within, |account| {
-            let usage = account.live.load(Ordering::Relaxed).saturating_add(more);
-            stand(&account.quota, usage)
-        })
-    }
-
-    fn shard(&self, partition: Partition) -> &RwLock<HashMap<Partition, Account>> {
+    fn shard(&self, partition: Partition) -> &RwLock<HashMap<Partition, AtomicU64>> {
         &self.shards[partition.0 as usize % SHARDS]
     }
 }
@@ -220,13 +258,14 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_is_counted_as_it_takes() {
-        let shares = Shares::default();
+        let shares = Arc::new(Shares::default());
         assert_eq!(shares.standing(SITE, 0), Standing::Within);
-        shares.add(&slot(10));
-        shares.add(&slot(33));
+        let ledger = shares.open();
+        ledger.add(&slot(10));
+        ledger.add(&slot(33));
         // 33 units take 34: what is subtracted is what was added.
         assert_eq!((shares.live(SITE), shares.all()), (44 * 512, 44 * 512));
-        shares.subtract(&slot(10));
+        ledger.subtract(&slot(10));
         assert_eq!(shares.live(SITE), 34 * 512);
         shares.set_quota(
             SITE,
@@ -237,8 +276,23 @@ mod tests {
         );
         assert_eq!(shares.standing(SITE, 6 * 512), Standing::Within);
         assert_eq!(shares.standing(SITE, 7 * 512), Standing::Capped);
-        shares.subtract(&slot(1000));
+        ledger.subtract(&slot(1000));
         assert_eq!((shares.live(SITE), shares.all()), (0, 0));
         assert_eq!(shares.live(Partition(8)), 0);
+    }
+
+    #[test]
+    fn what_a_volume_takes_after_it_failed_is_nobodys() {
+        let shares = Arc::new(Shares::default());
+        let [failed, good] = [shares.open(), shares.open()];
+        failed.add(&slot(10));
+        good.add(&slot(2));
+        assert_eq!((shares.live(SITE), shares.all()), (12 * 512, 12 * 512));
+        failed.close();
+        failed.add(&slot(10));
+        assert_eq!((shares.live(SITE), shares.all()), (2 * 512, 2 * 512));
+        drop(failed);
+        drop(good);
+        assert_eq!((shares.live(SITE), shares.all()), (0, 0));
     }
 }

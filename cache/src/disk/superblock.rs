@@ -85,9 +85,8 @@ impl Superblock {
         })
     }
 
-    /// Notes that another volume has joined now; `false` when there are too many.
-    pub(super) fn see(&mut self, name: u64) -> bool {
-        let joined = self.last_lap;
+    /// Notes that another volume has joined in a lap; `false` when there are too many.
+    pub(super) fn see(&mut self, name: u64, joined: u64) -> bool {
         match self.peers.iter_mut().find(|peer| peer.name == name) {
             Some(peer) => peer.joined = joined,
             None => self.peers.push(Peer { name, joined }),

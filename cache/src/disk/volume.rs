@@ -26,10 +26,10 @@ use super::catalog::Catalog;
 use super::index::slot::{Address, Birth, SizeClass, Slot};
 use super::keeper::Bell;
 use super::lap::{Held, Segment};
-use super::peers;
+use super::peers::{self, Arrivals};
 use super::record::Location;
 use super::segment::{Geometry, SegmentHeader};
-use super::shares::Shares;
+use super::shares::{Ledger, Shares};
 use super::superblock::{Emptied, Peer, Superblock};
 
 mod reading;
@@ -74,8 +74,12 @@ pub(crate) struct Volume {
     pub(super) catalog: Catalog,
     pub(super) shared: Shared,
     superblock: Mutex<Superblock>,
-    /// As the superblock has them; read while that is being written.
+    /// The lap that had begun, as the superblock has it; read while that is being written.
+    last_lap: AtomicU64,
+    /// The same of the other volumes.
     peers: RwLock<Vec<Peer>>,
+    /// Which of them came into service in this session.
+    arrivals: Arrivals,
     loaded: AtomicBool,
     /// The segment whose records are moved within it just now; [`u32::MAX`] for none.
     turning: AtomicU32,
@@ -94,6 +98,8 @@ pub(crate) struct Volume {
     unpinned: (Mutex<()>, Condvar),
     /// Bytes of the pieces of long content in each segment's present lap, by whose they are.
     pieces: Box<[Mutex<HashMap<Partition, u64>>]>,
+    /// What its records and pieces take.
+    ledger: Arc<Ledger>,
 }
 
 /// Why a volume is out of service.
@@ -163,6 +169,7 @@ impl Volume {
         // Both copies: no older identity can come back.
         write_superblock(&file, &mut superblock)?;
         write_superblock(&file, &mut superblock)?;
+        let ledger = Arc::new(shared.shares.open());
         Ok(Self {
             number,
             name: name_of(&config.path),
@@ -172,11 +179,11 @@ impl Volume {
             geometry,
             segments: (0..geometry.segments).map(|_| Segment::default()).collect(),
             pieces: (0..geometry.segments).map(|_| Mutex::default()).collect(),
-            catalog: Catalog::new(
-                geometry.bytes() / RECORD_BYTES_MEAN,
-                Arc::clone(&shared.shares),
-            ),
+            catalog: Catalog::new(geometry.bytes() / RECORD_BYTES_MEAN, Arc::clone(&ledger)),
+            ledger,
             shared,
+            last_lap: AtomicU64::new(superblock.last_lap),
+            arrivals: Arrivals::default(),
             peers: RwLock::new(superblock.peers.clone()),
             superblock: Mutex::new(superblock),
             loaded: AtomicBool::new(false),
@@ -226,16 +233,21 @@ impl Volume {
 
     /// The lap that had begun, durably, when the superblock was written last.
     pub(super) fn last_lap(&self) -> u64 {
-        self.superblock.lock().last_lap
+        self.last_lap.load(Ordering::Acquire)
     }
 
-    /// Notes durably that other volumes join now, which take some of the keys that were here.
+    /// Notes durably that other volumes join now, which take some of the keys that were here. Whoever calls keeps segments from being reused
+    /// until they serve.
     ///
     /// # Errors
     /// When it could not be written.
     pub(super) fn meet(&self, names: &[u64]) -> io::Result<()> {
+        // A lap that begins just now is not in the superblock yet.
+        let laps = self.segments.iter().map(Segment::lap);
+        let lap = laps.max().unwrap_or(0);
         let mut superblock = self.superblock.lock();
-        let fits = names.iter().all(|name| superblock.see(*name));
+        let joined = lap.max(superblock.last_lap);
+        let fits = names.iter().all(|name| superblock.see(*name, joined));
         self.peers.write().clone_from(&superblock.peers);
         if !fits {
             return Err(io::Error::other("too many volumes were beside it"));
@@ -247,6 +259,21 @@ impl Volume {
     /// The other volumes that were in service beside this one, and the laps that had begun when they joined.
     pub(super) fn peers(&self) -> Vec<Peer> {
         self.peers.read().clone()
+    }
+
+    /// Other volumes serve from now on.
+    pub(super) fn give_way(&self, names: &[u64]) {
+        self.arrivals.add(names);
+    }
+
+    /// How often it has given way.
+    pub(super) fn arrivals(&self) -> u64 {
+        self.arrivals.count()
+    }
+
+    /// Whether a key was another volume's since it had given way so often.
+    pub(super) fn has_lost(&self, primary: u128, since: u64) -> bool {
+        self.arrivals.has_better(self.name, primary, since)
     }
 
     /// Whether the record of a key at an address is not older than what another volume may have.
@@ -339,6 +366,9 @@ impl Volume {
             return;
         }
         error!("{}: out of service", self.path.display());
+        // It comes back empty, if ever: nobody pays for what it held.
+        self.ledger.close();
+        self.measure();
         self.shared.bell.ring();
     }
 
@@ -383,10 +413,13 @@ impl Volume {
     }
 
     pub(super) fn measure(&self) {
+        let records = if self.is_online() {
+            self.catalog.len()
+        } else {
+            0
+        };
         let bytes = self.shared.shares.all();
-        self.shared
-            .bell
-            .measure(self.number, self.catalog.len(), bytes);
+        self.shared.bell.measure(self.number, records, bytes);
     }
 
     /// Keeps segments from being reused.
@@ -416,7 +449,7 @@ impl Volume {
     pub(super) fn take_piece(&self, segment: u32, partition: Partition, bytes: u64) {
         if let Some(pieces) = self.pieces.get(segment as usize) {
             *pieces.lock().entry(partition).or_default() += bytes;
-            self.shared.shares.add_bytes(partition, bytes);
+            self.ledger.add_bytes(partition, bytes);
         }
     }
 
@@ -425,15 +458,7 @@ impl Volume {
             return;
         };
         for (partition, bytes) in std::mem::take(&mut *pieces.lock()) {
-            self.shared.shares.subtract_bytes(partition, bytes);
-        }
-    }
-
-    /// Nothing of what it holds counts any more: it goes.
-    pub(super) fn give_back_all(&self) {
-        self.catalog.drop_range(0..u64::MAX);
-        for segment in 0..self.geometry.segments {
-            self.give_back_pieces(segment);
+            self.ledger.subtract_bytes(partition, bytes);
         }
     }
 
@@ -467,6 +492,7 @@ impl Volume {
         // Only now: a superblock must not promise a lap that a crash can undo.
         let mut superblock = self.superblock.lock();
         superblock.last_lap = lap;
+        self.last_lap.store(lap, Ordering::Release);
         self.noted(write_superblock(&self.file, &mut superblock))
     }
 

@@ -214,7 +214,8 @@ impl Log {
     fn put(&mut self, draft: &Draft, ticket: Ticket) {
         let bytes = padded(draft.length()) as u64;
         let is_writable = draft.length() <= RECORD_BYTES_MAX && !ticket.is_overtaken();
-        if !is_writable || !self.make_room(bytes) {
+        // Asked again in the lap that it would be written in: one that began meanwhile may be believed beside another volume's.
+        if !is_writable || !self.make_room(bytes) || ticket.is_overtaken() {
             return ticket.lost();
         }
         self.append(draft, ticket);
