@@ -65,9 +65,9 @@ pub struct Limits {
     pub admin_body: u64,
     /// Open connections of one listener of the control plane; more than `admin_calls`. Then one without a call gives way. Default 256.
     pub admin_connections: usize,
-    /// Calls of the admin API that run at once (503); the last quarter is for who has `admin`. Default 128.
+    /// Calls of the admin API that run at once, their content being there (503); the last quarter is for who has `admin`. Default 128.
     pub admin_calls: usize,
-    /// Of those, calls of one token without `admin` (429). Default 16.
+    /// Calls of one token without `admin`, running or still coming (429). Default 16.
     pub admin_calls_of_one: usize,
     /// Calls a second of one token without `admin`, in the long run, and ten times as many after a pause (429). Default 50.
     pub admin_rate: u32,

@@ -13,7 +13,6 @@ use http::header::ETAG;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use prometheus::Registry;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use crate::control::events::Events;
 use crate::control::tokens::{Principal, Right};
@@ -28,6 +27,7 @@ mod gate;
 mod idempotency;
 mod patient;
 mod places;
+mod refusals;
 mod routes;
 mod server;
 
@@ -46,9 +46,11 @@ mod tokens;
 mod metrics;
 mod problem;
 
+use events::Readers;
 use gate::Gate;
 use idempotency::Answers;
 use problem::Problem;
+use refusals::Refusals;
 
 /// What the API works on.
 #[derive(Debug)]
@@ -65,8 +67,9 @@ pub struct Api {
     pub tls: Acceptor,
     gate: Gate,
     answers: Answers,
+    refusals: Refusals,
     /// Places for those who listen to events.
-    readers: Arc<Semaphore>,
+    readers: Arc<Readers>,
 }
 
 impl Api {
@@ -86,7 +89,8 @@ impl Api {
             events,
             tls: tls.without_http2(),
             answers: Answers::default(),
-            readers: Arc::new(Semaphore::new(events::READERS_MAX)),
+            refusals: Refusals::default(),
+            readers: Arc::default(),
         }
     }
 }

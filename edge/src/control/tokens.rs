@@ -17,6 +17,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::control::durable::{self, Durability, Readers};
 
@@ -47,6 +48,8 @@ pub struct Tokens {
     named: RwLock<Named>,
     /// Held while they change and are written, which those who ask who somebody is do not wait for.
     changing: Mutex<()>,
+    /// Told of each token that is withdrawn.
+    withdrawn: watch::Sender<()>,
     /// `None`: they are not kept, so none can be made.
     file: Option<kept::File>,
 }
@@ -111,6 +114,7 @@ impl Tokens {
             admin: digest(admin),
             named: RwLock::default(),
             changing: Mutex::default(),
+            withdrawn: watch::Sender::default(),
             file: None,
         }
     }
@@ -155,7 +159,20 @@ impl Tokens {
         self.write(named.tokens().filter(|token| token.digest != found))?;
         drop(named);
         self.named.write().0.remove(&found);
+        self.withdrawn.send_replace(());
         Ok(())
+    }
+
+    /// Tells of each token that is withdrawn, for what goes on after its call was answered; [`Self::stand`] says whose it was.
+    pub fn withdrawals(&self) -> watch::Receiver<()> {
+        self.withdrawn.subscribe()
+    }
+
+    /// Whether what opened to this one would still open: not where its token is withdrawn, even if another has got its name since.
+    pub fn stand(&self, principal: &Principal) -> bool {
+        let named = self.named.read();
+        let mut principals = named.0.values().map(|(_, principal)| principal);
+        !principal.has_token() || principals.any(|other| other.is(principal))
     }
 
     /// All tokens but the admin's, by name.
@@ -353,6 +370,18 @@ mod tests {
         assert!(!kept.contains(&secret));
         let reopened = Tokens::open(place.path()).expect("open");
         check(&reopened, true);
+        let mut fields = HeaderMap::new();
+        let value = HeaderValue::try_from(format!("Bearer {secret}"));
+        fields.insert(AUTHORIZATION, value.expect("a value"));
+        let shop = reopened.principal(&fields).expect("known");
+        let withdrawals = reopened.withdrawals();
+        reopened.make("other", scopes(), 5).expect("made");
+        assert!(reopened.stand(&shop) && reopened.stand(&Principal::admin("admin")));
+        assert!(!withdrawals.has_changed().expect("open"));
+        reopened.withdraw("shop").expect("withdrawn");
+        assert!(withdrawals.has_changed().expect("open"));
+        reopened.make("shop", scopes(), 5).expect("made");
+        assert!(!reopened.stand(&shop), "it is another's name now");
         reopened.withdraw("shop").expect("withdrawn");
         check(&reopened, false);
         let again = reopened.withdraw("shop");

@@ -1,13 +1,13 @@
 //! How much may be called at once, and how often?
 //!
-//! Asked by `api::server` for each call, once it is known who calls and before its content is read. Invariants 7 and 8: whoever has the token of
-//! a site cannot keep the operator, or another site's owner, from calling. Pure but for its counters; the time is an argument.
+//! Asked by `api::server` for each call twice: once it is known who calls ([`Gate::enter`]: how often, and how many of one), and again when all of its
+//! content is there ([`Inside::run`]: how many of all), so that whoever sends slowly takes no place from those who have something to do. Invariants 7
+//! and 8: whoever has the token of a site cannot keep the operator, or another site's owner, from calling. Pure but for its counters; the time is an argument.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use http::header::RETRY_AFTER;
 use jet9_config::limits::Limits;
 use parking_lot::Mutex;
 
@@ -48,16 +48,25 @@ struct State {
 
 #[derive(Debug)]
 struct One {
-    running: usize,
+    /// Calls that are inside, running or not.
+    inside: usize,
     left: f64,
     since: Instant,
 }
 
-/// A call that runs; leaves when dropped.
+/// A call that was let in; leaves when dropped.
 #[derive(Debug)]
 pub(super) struct Inside<'g> {
     gate: &'g Gate,
+    /// Whose it is, unless that one may everything.
     name: Option<String>,
+}
+
+/// A call that runs; over when dropped.
+#[derive(Debug)]
+pub(super) struct Running<'i> {
+    gate: &'i Gate,
+    is_counted: bool,
 }
 
 impl Gate {
@@ -74,26 +83,30 @@ impl Gate {
         }
     }
 
-    /// Lets a call in.
+    /// Lets a call in, of which only the head is there.
     pub(super) fn enter(&self, who: &Principal, now: Instant) -> Result<Inside<'_>, Problem> {
-        let mut state = self.state.lock();
         let name = (!who.is_admin()).then(|| who.name().to_owned());
-        let Bounds { calls, .. } = self.bounds;
-        let is_full = match &name {
-            Some(_) => state.counted >= calls - calls / RESERVED,
-            None => false,
-        };
-        if is_full || state.running >= calls {
-            let detail = "limits.admin_calls are running";
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-            return Err(problem.with(RETRY_AFTER, 1.into()));
-        }
         if let Some(name) = &name {
-            state.count(self.bounds, name, now)?;
-            state.counted += 1;
+            self.state.lock().count(self.bounds, name, now)?;
+        }
+        Ok(Inside { gate: self, name })
+    }
+}
+
+impl Inside<'_> {
+    /// Lets it run; all of it is there.
+    pub(super) fn run(&self) -> Result<Running<'_>, Problem> {
+        let calls = self.gate.bounds.calls;
+        let mut state = self.gate.state.lock();
+        let is_counted = self.name.is_some();
+        if state.running >= calls || (is_counted && state.counted >= calls - calls / RESERVED) {
+            let detail = "limits.admin_calls are running";
+            return Err(Problem::crowded(StatusCode::SERVICE_UNAVAILABLE, detail));
         }
         state.running += 1;
-        Ok(Inside { gate: self, name })
+        state.counted += usize::from(is_counted);
+        let gate = self.gate;
+        Ok(Running { gate, is_counted })
     }
 }
 
@@ -103,19 +116,19 @@ impl State {
         if self.of.len() >= PRINCIPALS_MAX && !self.of.contains_key(name) {
             self.of.retain(|_, one| {
                 one.refill(bounds, now);
-                one.running > 0 || one.left < burst
+                one.inside > 0 || one.left < burst
             });
         }
         if self.of.len() >= PRINCIPALS_MAX && !self.of.contains_key(name) {
             return Err(too_many("too many callers at once"));
         }
         let one = self.of.entry(name.to_owned()).or_insert(One {
-            running: 0,
+            inside: 0,
             left: burst,
             since: now,
         });
         one.refill(bounds, now);
-        if one.running >= bounds.of_one {
+        if one.inside >= bounds.of_one {
             return Err(too_many(
                 "limits.admin_calls_of_one are running with this token",
             ));
@@ -126,7 +139,7 @@ impl State {
             ));
         }
         one.left -= 1.0;
-        one.running += 1;
+        one.inside += 1;
         Ok(())
     }
 }
@@ -148,20 +161,26 @@ impl One {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        let mut state = self.gate.state.lock();
-        state.running = state.running.saturating_sub(1);
-        if self.name.is_some() {
-            state.counted = state.counted.saturating_sub(1);
-        }
-        let one = self.name.as_ref().and_then(|name| state.of.get_mut(name));
-        if let Some(one) = one {
-            one.running = one.running.saturating_sub(1);
+        let Some(name) = &self.name else {
+            return;
+        };
+        if let Some(one) = self.gate.state.lock().of.get_mut(name) {
+            one.inside = one.inside.saturating_sub(1);
         }
     }
 }
 
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.state.lock();
+        state.running = state.running.saturating_sub(1);
+        let counted = usize::from(self.is_counted);
+        state.counted = state.counted.saturating_sub(counted);
+    }
+}
+
 fn too_many(detail: &str) -> Problem {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(RETRY_AFTER, 1.into())
+    Problem::crowded(StatusCode::TOO_MANY_REQUESTS, detail)
 }
 
 #[cfg(test)]
@@ -195,29 +214,42 @@ mod tests {
     fn so_many_run_at_once_of_one_and_of_all() {
         let gate = Gate::new(&Limits::default());
         let now = clock::monotonic();
+        let enter = |who: &Principal| gate.enter(who, now).expect("a place");
         let shop = Principal::new("shop", []);
-        let mut running = Vec::new();
-        for _ in 0..16 {
-            running.push(gate.enter(&shop, now).expect("a place"));
-        }
+        let mut inside: Vec<_> = (0..16).map(|_| enter(&shop)).collect();
         let refused = gate.enter(&shop, now).expect_err("too many of one");
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        while running.len() < 96 {
-            let another = Principal::new(format!("shop-{}", running.len()), []);
-            running.push(gate.enter(&another, now).expect("a place"));
+        for number in 0..80 {
+            inside.push(enter(&Principal::new(format!("shop-{number}"), [])));
         }
-        let another = Principal::new("another", []);
-        let refused = gate.enter(&another, now).expect_err("the rest is reserved");
+        let running: Vec<_> = inside
+            .iter()
+            .map(|one| one.run().expect("a place"))
+            .collect();
+        let another = enter(&Principal::new("another", []));
+        let refused = another.run().expect_err("the rest is reserved");
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let admin = Principal::admin("admin");
-        while running.len() < 128 {
-            running.push(gate.enter(&admin, now).expect("a place"));
+        let admin = enter(&Principal::admin("admin"));
+        let of_admin: Vec<_> = (0..32).map(|_| admin.run().expect("a place")).collect();
+        let refused = admin.run().expect_err("too many of all");
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop((running, of_admin));
+        assert!(another.run().is_ok());
+        let state = gate.state.lock();
+        assert_eq!((state.counted, state.running), (0, 0));
+    }
+
+    #[test]
+    fn who_has_not_sent_all_of_a_call_takes_no_place_of_those_that_run() {
+        let gate = Gate::new(&Limits::default());
+        let now = clock::monotonic();
+        let mut sending = Vec::new();
+        for number in 0..200 {
+            let slow = Principal::new(format!("slow-{}", number / 16), []);
+            sending.push(gate.enter(&slow, now).expect("a place of its own"));
         }
-        let refused = gate.enter(&admin, now).expect_err("too many of all");
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        running.clear();
-        assert!(gate.enter(&shop, now).is_ok());
-        assert_eq!(gate.state.lock().counted, 0);
+        let shop = gate.enter(&Principal::new("shop", []), now);
+        assert!(shop.expect("a place").run().is_ok());
     }
 
     #[test]

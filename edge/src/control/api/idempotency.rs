@@ -2,6 +2,7 @@
 //!
 //! Asked by `api::server` around the handler. A key belongs to its caller and names one call: method, path, parameters and content. What was done is
 //! kept in memory for [`KEPT_FOR`]; what failed is not, so that it can be tried again. Invariant 7: keys, answers and their time have limits.
+//! Invariant 8: where there is no room for a key more, whoever keeps the most gives up its oldest answer, and is refused before others are.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::control::tokens::Principal;
 /// How long an answer is kept.
 const KEPT_FOR: Duration = Duration::from_secs(3600);
 
-/// Keys that are kept of one caller. More are refused until older ones are forgotten; others' are not touched by it.
+/// Keys that are kept of one caller. More are refused until older ones are forgotten.
 const KEYS_OF_ONE_MAX: usize = 1_000;
 
 /// Keys that are kept, of all callers but those who may everything.
@@ -36,8 +37,13 @@ pub(super) struct Answers {
     kept: Mutex<HashMap<String, OfOne>>,
 }
 
-/// What is kept for one caller, by the key that it chose.
-type OfOne = HashMap<Vec<u8>, Kept>;
+/// What is kept for one caller.
+#[derive(Debug, Default)]
+struct OfOne {
+    is_admin: bool,
+    /// By the key that it chose.
+    keys: HashMap<Vec<u8>, Kept>,
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -96,7 +102,9 @@ impl Answers {
         }
         let digest = call.digest();
         let mut kept = self.kept.lock();
-        if let Some(found) = kept.get(who.name()).and_then(|of| of.get(key.as_bytes()))
+        if let Some(found) = kept
+            .get(who.name())
+            .and_then(|of| of.keys.get(key.as_bytes()))
             && found.until > now
         {
             return found.again(digest).map(Begun::Done);
@@ -108,7 +116,8 @@ impl Answers {
             answer: None,
         };
         let of_one = kept.entry(who.name().to_owned()).or_default();
-        of_one.insert(key.as_bytes().to_vec(), running);
+        of_one.is_admin = who.is_admin();
+        of_one.keys.insert(key.as_bytes().to_vec(), running);
         Ok(Begun::Keep(Running {
             answers: self,
             who: who.name().to_owned(),
@@ -123,29 +132,49 @@ impl Answers {
     }
 }
 
-/// Refuses a key more where there is no place for it, once what is too old is forgotten.
+/// Makes room for a key more: by forgetting what is too old, and if that is not enough, of others who keep more, the oldest answer of who keeps the
+/// most. Refuses who keeps the most itself.
 fn make_room(
     kept: &mut HashMap<String, OfOne>,
     who: &Principal,
     now: Instant,
 ) -> Result<(), Problem> {
-    let own = |kept: &HashMap<String, OfOne>| kept.get(who.name()).map_or(0, HashMap::len);
-    let all = |kept: &HashMap<String, OfOne>| kept.values().map(HashMap::len).sum::<usize>();
+    let own = |kept: &HashMap<String, OfOne>| kept.get(who.name()).map_or(0, |of| of.keys.len());
     let is_full = |kept: &HashMap<String, OfOne>| {
-        own(kept) >= KEYS_OF_ONE_MAX || (!who.is_admin() && all(kept) >= KEYS_MAX)
+        let counted = kept.values().filter(|of| !of.is_admin);
+        let all = || counted.map(|of| of.keys.len()).sum::<usize>();
+        own(kept) >= KEYS_OF_ONE_MAX || (!who.is_admin() && all() >= KEYS_MAX)
     };
     if !is_full(kept) {
         return Ok(());
     }
     kept.retain(|_, of_one| {
-        of_one.retain(|_, kept| kept.until > now);
-        !of_one.is_empty()
+        of_one.keys.retain(|_, kept| kept.until > now);
+        !of_one.keys.is_empty()
     });
-    if is_full(kept) {
+    let own = own(kept);
+    if is_full(kept) && (own >= KEYS_OF_ONE_MAX || !give_up_one(kept, own)) {
         let detail = "too many calls with an Idempotency-Key in the last hour";
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        return Err(Problem::crowded(status, detail));
     }
     Ok(())
+}
+
+/// Forgets the oldest answer of who keeps the most, if that is more than this many.
+fn give_up_one(kept: &mut HashMap<String, OfOne>, own: usize) -> bool {
+    let counted = kept.values_mut().filter(|of| !of.is_admin);
+    let largest = counted.max_by_key(|of| of.keys.len());
+    let Some(largest) = largest.filter(|of| of.keys.len() > own) else {
+        return false;
+    };
+    let answered = largest
+        .keys
+        .iter()
+        .filter(|(_, kept)| kept.answer.is_some());
+    let oldest = answered.min_by_key(|(_, kept)| kept.until);
+    let oldest = oldest.map(|(key, _)| key.clone());
+    oldest.is_some_and(|key| largest.keys.remove(&key).is_some())
 }
 
 impl Named<'_> {
@@ -191,7 +220,7 @@ impl Running<'_> {
         }
         let mut kept = self.answers.kept.lock();
         let of_one = kept.get_mut(&self.who);
-        if let Some(kept) = of_one.and_then(|of_one| of_one.get_mut(&self.key)) {
+        if let Some(kept) = of_one.and_then(|of_one| of_one.keys.get_mut(&self.key)) {
             kept.answer = Some((answer.status, answer.fields.clone(), body.clone()));
             self.is_kept = true;
         }
@@ -205,8 +234,8 @@ impl Drop for Running<'_> {
         }
         let mut kept = self.answers.kept.lock();
         if let Some(of_one) = kept.get_mut(&self.who) {
-            of_one.remove(&self.key);
-            if of_one.is_empty() {
+            of_one.keys.remove(&self.key);
+            if of_one.keys.is_empty() {
                 kept.remove(&self.who);
             }
         }
@@ -291,7 +320,19 @@ mod tests {
         for shop in &shops[1..10] {
             (0..KEYS_OF_ONE_MAX).for_each(|key| done(shop, key));
         }
-        assert!(is_refused(&shops[10], 0));
+        assert!(is_refused(&shops[9], KEYS_OF_ONE_MAX), "its own share");
+        // Who keeps none finds room, with one that keeps the most; and so until they all keep as many.
+        let share = KEYS_MAX / shops.len();
+        (0..=share).for_each(|key| done(&shops[10], key));
+        assert!(matches!(begin(&shops[10], 0, now), Ok(Begun::Done(_))));
+        assert!(is_refused(&shops[10], KEYS_MAX), "no more than others");
+        let kept_of = |who: &Principal| answers.kept.lock()[who.name()].keys.len();
+        let of_shops: Vec<usize> = shops.iter().map(kept_of).collect();
+        assert_eq!(of_shops.iter().sum::<usize>(), KEYS_MAX);
+        assert!(
+            of_shops.iter().all(|of| (share..=share + 1).contains(of)),
+            "{of_shops:?}"
+        );
         let admin = Principal::admin("admin");
         done(&admin, 0);
         assert!(matches!(begin(&admin, 0, now), Ok(Begun::Done(_))));

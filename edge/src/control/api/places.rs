@@ -2,15 +2,30 @@
 //!
 //! Asked by `api::server` for each connection that it accepts. A place costs a file descriptor and a task, so there are only so many; but if those
 //! who hold them could keep others out, anybody who can connect could shut the operator out. So a new connection always gets a place: when none is
-//! free, one that runs no call is cut, of those who hold the most, the oldest first. Who has not shown a token yet is known by where it comes from
-//! (the uid of a socket's peer, the address over TCP) and counts with all who have not, who has is known by its name. Invariants 7 and 8. Knows nothing of HTTP.
+//! free, one that runs no call is cut, of the crowd that holds the most. Who has shown a token is a crowd of its own, by its name. Who has not is known
+//! by where it comes from (the uid of a socket's peer, the address over TCP): where somebody showed a token lately it is one of that one's guests, else a
+//! stranger, and all strangers are one crowd. Of those who have shown nothing, chance says who goes: if it were the oldest, a flood would cut
+//! everybody between connecting and showing. Invariants 7 and 8. Knows nothing of HTTP; the time is an argument.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::control::tokens::Principal;
+
+/// How long it is remembered where somebody showed a token.
+const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Networks that are remembered. When there are more, those that were seen longest ago are forgotten, of who has `admin` last.
+const REMEMBERED_MAX: usize = 1024;
+
+/// Of those, networks of one principal: whoever has a token and many addresses makes nobody forgotten but itself.
+const REMEMBERED_OF_ONE: usize = 16;
 
 /// Whom a connection counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,8 +34,18 @@ pub(super) enum Who {
     Uid(Option<u32>),
     /// An IPv4 address, or an IPv6 network of 64 bits: so much one machine may have to itself.
     Network(IpAddr),
+    /// The same, where this one showed a token lately.
+    Guest(Arc<str>, IpAddr),
     /// Someone who showed who it is.
     Principal(Arc<str>),
+}
+
+/// Connections that give way for each other.
+#[derive(PartialEq, Eq, Hash)]
+enum Crowd<'w> {
+    Strangers,
+    GuestsOf(&'w str),
+    Of(&'w str),
 }
 
 impl Who {
@@ -35,8 +60,16 @@ impl Who {
         })
     }
 
-    const fn is_stranger(&self) -> bool {
-        matches!(self, Self::Uid(_) | Self::Network(_))
+    fn crowd(&self) -> Crowd<'_> {
+        match self {
+            Self::Uid(_) | Self::Network(_) => Crowd::Strangers,
+            Self::Guest(of, _) => Crowd::GuestsOf(of),
+            Self::Principal(name) => Crowd::Of(name),
+        }
+    }
+
+    const fn has_shown(&self) -> bool {
+        matches!(self, Self::Principal(_))
     }
 }
 
@@ -44,6 +77,8 @@ impl Who {
 #[derive(Debug)]
 pub(super) struct Places {
     max: usize,
+    /// Says who goes where chance does.
+    chance: RandomState,
     state: Mutex<State>,
 }
 
@@ -52,13 +87,24 @@ struct State {
     next: u64,
     /// By number: the oldest first.
     taken: BTreeMap<u64, Taken>,
+    remembered: HashMap<IpAddr, Remembered>,
 }
 
 #[derive(Debug)]
 struct Taken {
     who: Who,
+    /// Where it comes from, over TCP.
+    network: Option<IpAddr>,
     is_running: bool,
     cut: Arc<Notify>,
+}
+
+/// Who showed a token at a network.
+#[derive(Debug)]
+struct Remembered {
+    name: Arc<str>,
+    is_admin: bool,
+    last: Instant,
 }
 
 /// A place; free again when it is dropped.
@@ -77,24 +123,33 @@ impl Places {
     pub(super) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
+            chance: RandomState::new(),
             state: Mutex::default(),
         })
     }
 
     /// A place for a new connection; `None` when a call runs on every one.
-    pub(super) fn enter(self: &Arc<Self>, who: Who) -> Option<Place> {
+    pub(super) fn enter(self: &Arc<Self>, who: Who, now: Instant) -> Option<Place> {
         let mut state = self.state.lock();
+        let network = match who {
+            Who::Network(network) => Some(network),
+            Who::Uid(_) | Who::Guest(..) | Who::Principal(_) => None,
+        };
+        let who = network
+            .and_then(|network| state.guest(network, now))
+            .unwrap_or(who);
+        let number = state.next;
         if state.taken.len() >= self.max {
-            let victim = state.victim()?;
+            let victim = state.victim(self.chance.hash_one(number))?;
             let victim = state.taken.remove(&victim)?;
             log::debug!("control plane: {:?} gives way to {who:?}", victim.who);
             victim.cut.notify_one();
         }
-        let number = state.next;
         state.next += 1;
         let cut = Arc::new(Notify::new());
         let taken = Taken {
             who,
+            network,
             is_running: false,
             cut: Arc::clone(&cut),
         };
@@ -108,33 +163,105 @@ impl Places {
 }
 
 impl State {
+    /// Whose guest somebody is who comes from this network.
+    fn guest(&self, network: IpAddr, now: Instant) -> Option<Who> {
+        let remembered = self.remembered.get(&network)?;
+        (!remembered.is_over(now)).then(|| Who::Guest(Arc::clone(&remembered.name), network))
+    }
+
     /// Who gives way. Strangers are one crowd, from however many addresses they come: else those who showed who they are, and keep a few
-    /// connections, would give way to them.
-    fn victim(&self) -> Option<u64> {
+    /// connections, would give way to them; and so are the guests of one principal. In a crowd it is one from where the most come.
+    fn victim(&self, chance: u64) -> Option<u64> {
+        let mut crowds: HashMap<Crowd<'_>, usize> = HashMap::new();
         let mut held: HashMap<&Who, usize> = HashMap::new();
-        let mut strangers = 0;
         for taken in self.taken.values() {
+            *crowds.entry(taken.who.crowd()).or_default() += 1;
             *held.entry(&taken.who).or_default() += 1;
-            strangers += usize::from(taken.who.is_stranger());
         }
-        let crowd = |taken: &Taken| match taken.who.is_stranger() {
-            true => (strangers, held[&taken.who]),
-            false => (held[&taken.who], 0),
+        let size = |taken: &Taken| {
+            let of_crowd = crowds[&taken.who.crowd()];
+            // As many of each: who has shown nothing goes first.
+            let of_place = match taken.who.has_shown() {
+                true => 0,
+                false => held[&taken.who],
+            };
+            (of_crowd, of_place)
         };
         let idle = self.taken.iter().filter(|(_, taken)| !taken.is_running);
-        let largest = idle.clone().map(|(_, taken)| crowd(taken)).max()?;
-        let mut of_largest = idle.filter(|(_, taken)| crowd(taken) == largest);
-        of_largest.next().map(|(number, _)| *number)
+        let largest = idle.clone().map(|(_, taken)| size(taken)).max()?;
+        let of_largest: Vec<(&u64, &Taken)> =
+            idle.filter(|(_, taken)| size(taken) == largest).collect();
+        let (oldest, taken) = of_largest.first()?;
+        if taken.who.has_shown() {
+            return Some(**oldest);
+        }
+        let index = chance % u64::try_from(of_largest.len()).ok()?;
+        let (number, _) = of_largest.get(usize::try_from(index).ok()?)?;
+        Some(**number)
+    }
+
+    /// Remembers where somebody showed who it is.
+    fn remember(&mut self, network: IpAddr, principal: &Principal, now: Instant) {
+        let is_admin = principal.is_admin();
+        if let Some(found) = self.remembered.get_mut(&network) {
+            if *found.name == *principal.name() {
+                found.last = now;
+                return;
+            }
+            // Behind one address there may be several: who has `admin` is the one that must get through.
+            if !is_admin && found.is_admin && !found.is_over(now) {
+                return;
+            }
+        }
+        let remembered = Remembered {
+            name: principal.name().into(),
+            is_admin,
+            last: now,
+        };
+        self.remembered.insert(network, remembered);
+        let of_one = |of: &Remembered| *of.name == *principal.name();
+        if self.remembered.values().filter(|of| of_one(of)).count() > REMEMBERED_OF_ONE {
+            self.forget_oldest(of_one);
+        }
+        if self.remembered.len() > REMEMBERED_MAX {
+            self.remembered.retain(|_, of| !of.is_over(now));
+        }
+        if self.remembered.len() > REMEMBERED_MAX {
+            self.forget_oldest(|_| true);
+        }
+    }
+
+    fn forget_oldest(&mut self, among: impl Fn(&Remembered) -> bool) {
+        let found = self.remembered.iter().filter(|(_, of)| among(of));
+        let oldest = found.min_by_key(|(_, of)| (of.is_admin, of.last));
+        if let Some(network) = oldest.map(|(network, _)| *network) {
+            self.remembered.remove(&network);
+        }
+    }
+}
+
+impl Remembered {
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) >= REMEMBERED_FOR
     }
 }
 
 impl Place {
-    /// A call begins, of someone who showed who it is. A connection runs one call at a time.
-    pub(super) fn run(&self, name: &str) -> Running<'_> {
-        self.set(|taken| {
-            taken.who = Who::Principal(name.into());
-            taken.is_running = true;
-        });
+    /// Somebody shows who it is.
+    pub(super) fn shown(&self, principal: &Principal, now: Instant) {
+        let mut state = self.places.state.lock();
+        let Some(taken) = state.taken.get_mut(&self.number) else {
+            return;
+        };
+        taken.who = Who::Principal(principal.name().into());
+        if let Some(network) = taken.network {
+            state.remember(network, principal, now);
+        }
+    }
+
+    /// A call runs, all of which is there. A connection runs one at a time.
+    pub(super) fn run(&self) -> Running<'_> {
+        self.set(|taken| taken.is_running = true);
         Running(self)
     }
 
@@ -169,92 +296,4 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn who(address: &str) -> Who {
-        Who::at(address.parse().expect("an address"))
-    }
-
-    async fn is_cut(place: &Place) -> bool {
-        let cut = tokio::time::timeout(Duration::from_millis(1), place.is_cut());
-        cut.await.is_ok()
-    }
-
-    #[tokio::test]
-    async fn who_holds_the_most_gives_way_the_oldest_first() {
-        let places = Places::new(4);
-        let own = places.enter(who("192.0.2.1")).expect("free");
-        let flood: Vec<_> = (0..3).map(|_| places.enter(who("192.0.2.9"))).collect();
-        let flood: Vec<_> = flood
-            .into_iter()
-            .map(|place| place.expect("free"))
-            .collect();
-        let more = places.enter(who("192.0.2.9")).expect("one gives way");
-        assert!(is_cut(&flood[0]).await);
-        for place in [&own, &flood[1], &flood[2], &more] {
-            assert!(!is_cut(place).await);
-        }
-        drop(flood);
-        assert_eq!(places.state.lock().taken.len(), 2);
-    }
-
-    #[tokio::test]
-    async fn strangers_from_many_addresses_give_way_before_who_is_known() {
-        let places = Places::new(5);
-        let own: Vec<_> = (0..2).map(|_| places.enter(who("192.0.2.1"))).collect();
-        for place in &own {
-            drop(place.as_ref().expect("free").run("admin"));
-        }
-        let mut strangers = Vec::new();
-        for address in 2..40 {
-            let address = who(&format!("192.0.2.{address}"));
-            strangers.push(places.enter(address).expect("one gives way"));
-        }
-        for place in own.iter().flatten() {
-            assert!(!is_cut(place).await);
-        }
-    }
-
-    #[tokio::test]
-    async fn who_is_known_and_holds_the_most_gives_way_to_strangers() {
-        let places = Places::new(4);
-        let known: Vec<_> = (0..4)
-            .filter_map(|_| places.enter(who("192.0.2.1")))
-            .collect();
-        for place in &known {
-            drop(place.run("token:shop"));
-        }
-        let stranger = places.enter(Who::Uid(Some(0))).expect("one gives way");
-        let another = places.enter(who("192.0.2.9")).expect("one gives way");
-        assert!(is_cut(&known[0]).await && is_cut(&known[1]).await);
-        for place in [&known[2], &known[3], &stranger, &another] {
-            assert!(!is_cut(place).await);
-        }
-    }
-
-    #[tokio::test]
-    async fn who_runs_a_call_keeps_its_place() {
-        let places = Places::new(2);
-        let busy = places.enter(who("192.0.2.9")).expect("free");
-        let running = busy.run("token:shop");
-        let idle = places.enter(Who::Uid(Some(0))).expect("free");
-        let next = places.enter(who("192.0.2.9")).expect("one gives way");
-        assert!(is_cut(&idle).await && !is_cut(&busy).await);
-        let _other = next.run("token:other");
-        assert!(places.enter(who("192.0.2.9")).is_none());
-        drop(running);
-        assert!(places.enter(who("192.0.2.9")).is_some());
-        assert!(is_cut(&busy).await);
-    }
-
-    #[test]
-    fn a_machine_counts_once_however_many_addresses_it_has() {
-        assert_eq!(who("2001:db8::1"), who("2001:db8::ffff:1"));
-        assert_ne!(who("2001:db8::1"), who("2001:db8:0:1::1"));
-        assert_eq!(who("::ffff:192.0.2.1"), who("192.0.2.1"));
-        assert_ne!(who("192.0.2.1"), who("192.0.2.2"));
-    }
-}
+mod tests;

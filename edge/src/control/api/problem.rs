@@ -1,5 +1,6 @@
 //! What went wrong with a call, as RFC 9457 says it: `application/problem+json`, with a JSON pointer for each value that is wrong.
 
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ pub(super) struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     fields: Vec<(HeaderName, HeaderValue)>,
+    is_crowded: bool,
 }
 
 impl Problem {
@@ -22,6 +24,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             fields: Vec::new(),
+            is_crowded: false,
         }
     }
 
@@ -44,6 +47,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// There is no room for it now, and may be in a second.
+    pub(super) fn crowded(status: StatusCode, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(status, detail).with(RETRY_AFTER, 1.into());
+        problem.is_crowded = true;
+        problem
+    }
+
     /// With a field of the response.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.fields.push((name, value));
@@ -52,6 +62,11 @@ impl Problem {
 
     pub(super) const fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Whether it was refused for want of room, whatever it was.
+    pub(super) const fn is_crowded(&self) -> bool {
+        self.is_crowded
     }
 
     pub(super) fn fields(&self) -> HeaderMap {

@@ -59,14 +59,14 @@ fn rename(mut error: FieldError, names: &[(&str, &str)]) -> FieldError {
 }
 
 fn not_done(error: &NotPurged) -> Problem {
-    let (status, seconds) = match error {
-        NotPurged::TooMany => (StatusCode::TOO_MANY_REQUESTS, 1),
-        NotPurged::Failed(error) => {
-            log::error!("{error}");
-            (StatusCode::SERVICE_UNAVAILABLE, 5)
+    let told = error.to_string();
+    match error {
+        NotPurged::TooMany => Problem::crowded(StatusCode::TOO_MANY_REQUESTS, told),
+        NotPurged::Failed(_) => {
+            log::error!("{told}");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, told).with(RETRY_AFTER, 5.into())
         }
-    };
-    Problem::new(status, error.to_string()).with(RETRY_AFTER, seconds.into())
+    }
 }
 
 fn refusal(error: CallError) -> Problem {

@@ -25,12 +25,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 
 use super::access::Peer;
+use super::gate::Inside;
 use super::idempotency::{Begun, Named};
 use super::patient::Patient;
 use super::places::{Place, Places, Who};
 use super::problem::Problem;
+use super::refusals::Telling;
 use super::routes::{Effect, Route, Takes, route};
-use super::{Answer, Api, Call, Content, access, events, metrics};
+use super::{Answer, Api, Call, Content, access, events, metrics, refusals};
 use crate::clock;
 use crate::control::tokens::Principal;
 use crate::framework::listeners::AdminListener;
@@ -107,7 +109,7 @@ async fn accept_unix(api: Arc<Api>, listener: StdUnixListener) -> io::Result<()>
         };
         let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
         let role = Role::Admin(Peer::Local(uid));
-        if let Some(place) = places.enter(Who::Uid(uid)) {
+        if let Some(place) = places.enter(Who::Uid(uid), clock::monotonic()) {
             tokio::spawn(connection(Arc::clone(&api), stream, role, Arc::new(place)));
         }
     }
@@ -129,7 +131,7 @@ async fn accept_tcp(
                 continue;
             }
         };
-        let Some(place) = places.enter(Who::at(address.ip())) else {
+        let Some(place) = places.enter(Who::at(address.ip()), clock::monotonic()) else {
             continue;
         };
         let (api, place) = (Arc::clone(&api), Arc::new(place));
@@ -205,7 +207,7 @@ async fn admin(
 }
 
 async fn call(
-    api: &Api,
+    api: &Arc<Api>,
     peer: Peer,
     request: Request<Incoming>,
     place: &Place,
@@ -229,7 +231,7 @@ async fn drain(body: Incoming, patience: Duration) {
 
 /// A call from whom it comes to its answer.
 async fn known(
-    api: &Api,
+    api: &Arc<Api>,
     peer: Peer,
     head: &Parts,
     body: &mut Incoming,
@@ -237,10 +239,14 @@ async fn known(
 ) -> Result<Answer, Problem> {
     let known = access::authenticate(&api.edge.tokens, peer, &head.headers);
     let principal = known.inspect_err(|_| api.events.strangers.inc())?;
-    let _running = place.run(principal.name());
+    let now = clock::monotonic();
+    place.shown(&principal, now);
     let (route, [name, _]) = route(&head.method, head.uri.path())?;
-    let outcome = match api.gate.enter(&principal, clock::monotonic()) {
-        Ok(_inside) => permitted(api, &principal, route, name, (head, body)).await,
+    let outcome = match api.gate.enter(&principal, now) {
+        Ok(inside) => {
+            let room = (&inside, place);
+            permitted(api, &principal, (route, name), (head, body), room).await
+        }
         Err(problem) => Err(problem),
     };
     if route.effect != Effect::Reads {
@@ -249,35 +255,44 @@ async fn known(
     outcome
 }
 
-/// A call whose route is known, from its right to its answer.
+/// A call whose route is known, from its right to its answer. Whoever is slow to send its content keeps nothing but a connection, and that only
+/// until somebody needs its place.
 async fn permitted(
     api: &Api,
     principal: &Principal,
-    route: &Route,
-    name: &str,
+    (route, name): (&Route, &str),
     (head, body): (&Parts, &mut Incoming),
+    (inside, place): (&Inside<'_>, &Place),
 ) -> Result<Answer, Problem> {
     if let Some(right) = route.needs.right(name) {
         access::require(principal, right)?;
     }
-    known_parameters(route, head.uri.query().unwrap_or_default())?;
+    let query = head.uri.query().unwrap_or_default();
+    known_parameters(route, query)?;
     let body = content(api, route, &head.headers, body).await?;
+    let _running = (inside.run()?, place.run());
     let call = Call {
         api,
         principal,
         name,
-        query: head.uri.query().unwrap_or_default(),
+        query,
         fields: &head.headers,
         body: &body,
     };
+    done(call, route, head).await
+}
+
+/// A call that runs, once however often it is sent under one key.
+async fn done(call: Call<'_>, route: &Route, head: &Parts) -> Result<Answer, Problem> {
     if route.effect != Effect::Writes {
         return (route.handler)(call).await;
     }
+    let Call { api, principal, .. } = call;
     let named = Named {
         method: &head.method,
         path_and_query: head.uri.path_and_query().map_or("", |path| path.as_str()),
         fields: &head.headers,
-        body: &body,
+        body: call.body,
     };
     match api.answers.begin(principal, named, clock::monotonic())? {
         Begun::Do => (route.handler)(call).await,
@@ -291,7 +306,16 @@ async fn permitted(
 }
 
 /// Tells of a call that writes, done or refused: in the log and to those who listen.
-fn audit(api: &Api, who: &Principal, head: &Parts, outcome: &Result<Answer, Problem>) {
+fn audit(api: &Arc<Api>, who: &Principal, head: &Parts, outcome: &Result<Answer, Problem>) {
+    if let Err(problem) = outcome
+        && problem.is_crowded()
+        && !who.is_admin()
+    {
+        match api.refusals.add(who.name()) {
+            Telling::Now => tokio::spawn(tell_further(Arc::clone(api), who.name().to_owned())),
+            Telling::Later => return,
+        };
+    }
     let status = match outcome {
         Ok(answer) => answer.status,
         Err(problem) => problem.status(),
@@ -308,6 +332,17 @@ fn audit(api: &Api, who: &Principal, head: &Parts, outcome: &Result<Answer, Prob
     // Names in paths are what a caller sent: escaped, so that nobody writes lines of his own into the log.
     let target = target.escape_default();
     log::info!("admin API: {who}: {method} {target}: {}", status.as_u16());
+}
+
+/// Tells, a while after a refusal for want of room, how many more of the same caller there were.
+async fn tell_further(api: Arc<Api>, who: String) {
+    tokio::time::sleep(refusals::PERIOD).await;
+    let further = api.refusals.take(&who);
+    if further > 0 {
+        api.events
+            .tell("refusals", json!({ "by": who, "further": further }));
+        log::info!("admin API: {who}: {further} more refused for want of room");
+    }
 }
 
 /// Refuses parameters that the route does not know, or that are there twice: one that is misspelt or overruled would be believed to have worked.
@@ -384,13 +419,13 @@ async fn read(body: &mut Incoming, limit: u64, patience: Duration) -> Result<Byt
     }
 }
 
-fn answered(api: &Api, answer: Answer, place: Arc<Place>) -> Response<Body> {
+fn answered(api: &Arc<Api>, answer: Answer, place: Arc<Place>) -> Response<Body> {
     let mut response = match answer.content {
         Content::Nothing => Response::new(Either::Left(Full::default())),
         Content::Json(body) => of_json(&body, "application/json").map(Either::Left),
         Content::Text(kind, text) => of_kind(text, kind).map(Either::Left),
         Content::Events(reader) => {
-            let stream = events::stream(reader, Arc::clone(&api.events), place);
+            let stream = events::stream(reader, api, place);
             of_kind(String::new(), events::STREAM).map(|_| Either::Right(stream))
         }
     };

@@ -77,6 +77,14 @@ impl Served {
             .await
     }
 
+    /// The secret of a new token.
+    async fn token(&self, name: &str, scope: &str) -> String {
+        let wish = json!({"name": name, "scopes": [scope]});
+        let ask = Ask::send(Method::POST, "/v1/tokens", &wish);
+        let made = self.socket.call(&ask).await.expect("made").body;
+        made["token"].as_str().expect("a secret").to_owned()
+    }
+
     async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.socket
             .call(&Ask::get(path))

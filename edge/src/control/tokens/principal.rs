@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use jet9_config::{ClusterId, SiteId};
 
+/// What the names of those begin with who have a token that was made.
+const OF_TOKEN: &str = "token:";
+
 /// What a token was made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -72,7 +75,17 @@ impl Principal {
 
     /// What whoever has the token of this name is called.
     pub fn name_of_token(name: &str) -> String {
-        format!("token:{name}")
+        format!("{OF_TOKEN}{name}")
+    }
+
+    /// Whether it is known by a token that can be withdrawn.
+    pub(super) fn has_token(&self) -> bool {
+        self.name.starts_with(OF_TOKEN)
+    }
+
+    /// Whether both came of the same token: another that was made with the same name and scopes is another's.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.name, &other.name)
     }
 
     /// Who it is, in the audit trail: `admin`, `token:<name>` or `uid:<number>`.

@@ -177,3 +177,106 @@ async fn bombs_and_names_that_climb_come_to_nothing() {
     let failure = served.socket.call(&ask).await.expect_err("twice");
     assert!(failure.message.contains("given twice"), "{failure}");
 }
+
+#[tokio::test]
+async fn whoever_sends_slowly_keeps_no_place_from_those_who_have_something_to_do() {
+    let limits = limited(|limits| {
+        limits.admin_calls = 8;
+        limits.admin_calls_of_one = 4;
+        limits.admin_timeout = Duration::from_secs(3600);
+    });
+    let served = Served::limited(limits).await;
+    let mut slow = Vec::new();
+    for number in 0..4 {
+        let token = served
+            .token(&format!("slow-{number}"), "site:s-1:purge")
+            .await;
+        for _ in 0..4 {
+            let mut stream = TcpStream::connect(&served.tcp).await.expect("connect");
+            let request = format!(
+                "POST /v1/purges HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.expect("write");
+            // It is let in and its content is waited for.
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.expect("read");
+            assert_eq!(&answer, b"HTTP/1.1 100");
+            slow.push(stream);
+        }
+        // That is its share, and nobody else's.
+        let purge = json!({"site": "s-1", "all": true});
+        let ask = Ask::send(Method::POST, "/v1/purges", &purge);
+        let client = Client::of(Address::Tcp(served.tcp.clone()), Some(token));
+        let refused = client.call(&ask).await.expect_err("too many of one");
+        assert!(refused.message.contains("admin_calls_of_one"), "{refused}");
+    }
+    let token = served.token("shop", "site:s-1:purge").await;
+    let client = Client::of(Address::Tcp(served.tcp.clone()), Some(token));
+    let purge = json!({"site": "s-1", "all": true});
+    let ask = Ask::send(Method::POST, "/v1/purges", &purge);
+    client.call(&ask).await.expect("a place");
+}
+
+#[tokio::test]
+async fn who_hears_what_happens_hears_it_until_its_token_is_withdrawn() {
+    let served = Served::start().await;
+    let listen = async |name: &str| {
+        let token = served.token(name, "read").await;
+        let mut stream = TcpStream::connect(&served.tcp).await.expect("connect");
+        let request =
+            format!("GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("write");
+        stream
+    };
+    let until = async |stream: &mut TcpStream, word: &str| {
+        let mut heard = String::new();
+        let mut buffer = [0; 4096];
+        while !heard.contains(word) {
+            let reading = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut buffer));
+            // Sooner than a line is sent because nothing happened.
+            let read = reading.await.expect("in time").unwrap_or(0);
+            if read == 0 {
+                return false;
+            }
+            heard += &String::from_utf8_lossy(&buffer[..read]);
+        }
+        true
+    };
+    let (mut one, mut other) = (listen("one").await, listen("other").await);
+    assert!(until(&mut one, "this node's events").await);
+    assert!(until(&mut other, "this node's events").await);
+    let withdraw = Ask::bare(Method::DELETE, "/v1/tokens/one");
+    served.socket.call(&withdraw).await.expect("withdrawn");
+    assert!(!until(&mut one, "never").await, "it ended");
+    assert!(until(&mut other, "/v1/tokens/one").await, "it goes on");
+}
+
+#[tokio::test]
+async fn who_calls_too_often_is_told_of_once_and_then_by_number() {
+    let served = Served::limited(limited(|limits| limits.admin_rate = 1)).await;
+    let token = served.token("shop", "site:s-1:purge").await;
+    let mut events = served.events.listen();
+    let client = Client::of(Address::Tcp(served.tcp.clone()), Some(token));
+    let purge = json!({"site": "s-1", "all": true});
+    let ask = Ask::send(Method::POST, "/v1/purges", &purge);
+    let mut refused = 0;
+    for _ in 0..60 {
+        refused += u64::from(client.call(&ask).await.is_err());
+    }
+    assert!(refused > 1, "{refused}");
+    let mut told = 0;
+    let counted = async {
+        loop {
+            let event = events.recv().await.expect("heard");
+            let event: Value = serde_json::from_str(&event.json).expect("JSON");
+            assert_eq!(event["by"], "token:shop");
+            told += u64::from(event["status"] == 429);
+            if event["kind"] == "refusals" {
+                break event["further"].as_u64().expect("a number");
+            }
+        }
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(60), counted);
+    let counted = counted.await.expect("in time");
+    assert_eq!((told, counted), (1, refused - 1));
+}
