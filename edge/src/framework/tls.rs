@@ -6,6 +6,7 @@
 //! names and no others, at a start too; only the default certificate, which is the node's own, must be good then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,9 @@ use tokio_rustls::server::TlsStream;
 use crate::clock::{self, WallClock};
 use crate::control::durable::{self, Durability, Readers};
 use crate::request::client::TlsFacts;
+
+/// Links that are followed from one file to another; Linux follows as many.
+const LINKS_MAX: usize = 40;
 
 /// Where a node file names the default certificate.
 const DEFAULT: &str = "/tls/default_certificate";
@@ -238,8 +242,11 @@ impl Certificates {
         let mut loaded = self.loaded.lock();
         std::fs::create_dir_all(&self.directory)?;
         durable::replace(&path, pem, Readers::Owner, Durability::Now)?;
-        loaded.unusable.remove(&path.display().to_string());
-        loaded.chains.insert(path, chain.clone());
+        let default = self.default.as_ref().filter(|_| self.is_of_default(&path));
+        for path in std::iter::once(&path).chain(default) {
+            loaded.unusable.remove(&path.display().to_string());
+            loaded.chains.insert(path.clone(), chain.clone());
+        }
         self.put_in_force(&loaded);
         Ok(Held {
             name: name.to_owned(),
@@ -259,7 +266,7 @@ impl Certificates {
         is_needed: impl FnOnce(&Chain, &Store) -> Option<String>,
     ) -> Result<(), RemoveError> {
         let path = self.directory.join(format!("{name}.pem"));
-        if self.default.as_ref() == Some(&path) {
+        if self.is_of_default(&path) {
             return Err(RemoveError::Default);
         }
         let mut loaded = self.loaded.lock();
@@ -278,6 +285,24 @@ impl Certificates {
         loaded.unusable.remove(&path.display().to_string());
         self.put_in_force(&loaded);
         Ok(())
+    }
+
+    /// Whether the default certificate is read through this file: by this name, another spelling of it, or links.
+    fn is_of_default(&self, path: &Path) -> bool {
+        let mut read = self.default.clone();
+        for _ in 0..LINKS_MAX {
+            let Some(file) = read else {
+                return false;
+            };
+            if file == path || place_of(&file).is_some_and(|place| Some(place) == place_of(path)) {
+                return true;
+            }
+            let link = std::fs::read_link(&file).ok();
+            // What a link says is meant from where it is.
+            read = link.and_then(|link| Some(file.parent()?.join(link)));
+        }
+        // Which leads nowhere, or around.
+        false
     }
 
     /// The certificates in force, by name; the default, which may lie elsewhere, too.
@@ -331,6 +356,15 @@ impl Certificates {
         let named = named.into_iter().map(|(path, chain)| labelled(path, chain));
         Store::build(named, default, now())
     }
+}
+
+/// Where a file is, whether it is there or not: in which directory, and under which name.
+fn place_of(file: &Path) -> Option<(PathBuf, &OsStr)> {
+    let directory = match file.parent()? {
+        empty if empty.as_os_str().is_empty() => Path::new("."),
+        directory => directory,
+    };
+    Some((directory.canonicalize().ok()?, file.file_name()?))
 }
 
 fn now() -> UnixSeconds {

@@ -126,6 +126,59 @@ fn a_certificate_is_removed_unless_it_is_needed() {
 }
 
 #[test]
+fn the_default_certificate_is_not_removed_however_it_is_reached() {
+    let mut files = Files::new();
+    for name in ["a", "b"] {
+        files.write(&format!("{name}.pem"), &format!("{name}.test"));
+    }
+    let place = files.directory.path().to_owned();
+    let link = |from: &str, to: &str| {
+        std::os::unix::fs::symlink(to, place.join(from)).unwrap();
+    };
+    let elsewhere = tempdir().unwrap();
+    let outside = elsewhere.path().join("outside");
+    std::os::unix::fs::symlink(&place, elsewhere.path().join("directory")).unwrap();
+    std::os::unix::fs::symlink(place.join("first"), &outside).unwrap();
+    link("first", "second");
+    link("second", "a.pem");
+    link("around", "around");
+    let check = |default: &str, is_kept: bool| {
+        let certificates = Certificates {
+            default: Some(place.join(default)),
+            ..Certificates::load(&files.settings(None), metrics()).unwrap()
+        };
+        assert_eq!(
+            certificates.is_of_default(&place.join("a.pem")),
+            is_kept,
+            "{default}"
+        );
+        assert!(
+            !certificates.is_of_default(&place.join("b.pem")),
+            "{default}"
+        );
+    };
+    check("a.pem", true);
+    check("./a.pem", true);
+    check("first", true);
+    check(outside.to_str().unwrap(), true);
+    let through = elsewhere.path().join("directory/a.pem");
+    check(through.to_str().unwrap(), true);
+    check("around", false);
+    check("missing", false);
+
+    let certificates = Certificates::load(&files.settings(Some("first")), metrics()).unwrap();
+    let refused = certificates.remove("a", |_, _| None).unwrap_err();
+    assert!(matches!(refused, RemoveError::Default), "{refused}");
+    // What is put there is the default at once.
+    files.write("new", "new.test");
+    let pem = fs::read(place.join("new")).unwrap();
+    certificates.put("a", &pem).unwrap();
+    let default = certificates.loaded.lock().chains[&place.join("first")].clone();
+    assert!(default.names().iter().any(|name| name.covers("new.test")));
+    certificates.remove("b", |_, _| None).unwrap();
+}
+
+#[test]
 fn without_a_directory_there_are_no_certificates_by_name() {
     let files = Files::new();
     let mut settings = files.settings(None);
