@@ -201,7 +201,7 @@ impl Turn<'_> {
         if !write.expected.is_met(found) {
             return Err(WriteError::moved(found));
         }
-        let before = std::fs::read(&file).ok();
+        let before = self.directory.content(id).ok();
         prepared.commit().map_err(unwritten)?;
         self.take_in(id, &write.by, Durability::Now);
         let table = self.published.table.load();

@@ -5,6 +5,8 @@
 //! and the first good document replaces what stands in for it. A site that was removed has nothing to fall back to, and whatever
 //! another site's good document has taken meanwhile stays with that. Invariants 6 and 8. Writes nothing: no version is new here.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jet9_config::check;
@@ -22,6 +24,8 @@ struct Good {
     number: u64,
     /// The number of the last version, readable or not: later ones go on from there.
     newest: u64,
+    /// When it came into force, in milliseconds since the Unix epoch.
+    unix_ms: u64,
     text: String,
     site: Site,
 }
@@ -36,10 +40,30 @@ pub(super) fn what_is_refused(loader: &mut Loader) {
         .filter(|name| table.by_id(name).is_none());
     let good = absent.filter_map(|name| Some((last_good(loader, &name)?, name)));
     let mut good: Vec<(Good, String)> = good.collect();
-    // An older version may have names that its site gave up since: they are of whoever has them in a newest one.
-    good.sort_by_key(|(good, _)| good.number != good.newest);
+    // An older version may have names that its site gave up since: they are of whoever has them in a newest one, or got them later; even
+    // if that cannot be in force for another reason.
+    good.sort_by_key(|(good, _)| (good.number != good.newest, Reverse(good.unix_ms)));
+    let mut owners = HashMap::new();
+    for (good, name) in &good {
+        for domain in &good.site.domains {
+            owners.entry(domain.clone()).or_insert_with(|| name.clone());
+        }
+    }
     let mut placed = Vec::new();
     for (good, name) in good {
+        let given = good
+            .site
+            .domains
+            .iter()
+            .find(|domain| owners[*domain] != name);
+        if let Some(domain) = given {
+            let owner = &owners[domain];
+            log::error!(
+                "site {name}: version {} cannot stand in for its document: {domain} was given to site `{owner}` since",
+                good.number
+            );
+            continue;
+        }
         if let Some(number) = place(loader, &mut table, &name, good, generation) {
             placed.push((name, number));
         }
@@ -62,12 +86,13 @@ fn last_good(loader: &Loader, name: &str) -> Option<Good> {
     let versions = loader.history.versions(name);
     let since_removal = versions
         .into_iter()
-        .map_while(|one| Some((one.number, one.text?)));
-    let mut good = since_removal.filter_map(|(number, text)| {
+        .map_while(|one| Some((one.number, one.unix_ms, one.text?)));
+    let mut good = since_removal.filter_map(|(number, unix_ms, text)| {
         let site = check::site_toml("", &text).ok()?;
         (site.id.as_str() == name).then_some(Good {
             number,
             newest,
+            unix_ms,
             text,
             site,
         })

@@ -139,6 +139,14 @@ impl Directory {
         false
     }
 
+    /// What a document holds, whether it changed or not. Waits for nobody: a pipe holds nothing, nor does what is too large to be a document.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is none.
+    pub fn content(&self, name: &str) -> io::Result<Vec<u8>> {
+        Ok(read_bounded(&self.file(name), self.document_max)?.1)
+    }
+
     /// The documents that changed, in the order of their names.
     pub fn look(&mut self, look: Look) -> Vec<Change> {
         match look {

@@ -56,6 +56,28 @@ async fn a_site_is_in_force_and_on_disk_when_the_call_returns() {
 }
 
 #[tokio::test]
+async fn what_is_no_document_is_replaced_and_holds_nobody_up() {
+    let place = Place::new();
+    let sites = place.start();
+    let made = std::process::Command::new("mkfifo")
+        .arg(place.file("pipe"))
+        .status();
+    assert!(made.expect("mkfifo").success());
+    std::os::unix::fs::symlink("/dev/zero", place.file("device")).expect("link");
+    sites.reload().await;
+    for id in ["pipe", "device"] {
+        assert!(sites.problems_of(id).is_some(), "{id}");
+        let text = document(id, &[&format!("{id}.test")]);
+        let put = store(&sites).put(write(&text));
+        let put = tokio::time::timeout(Duration::from_secs(20), put).await;
+        put.expect("in time").expect("created");
+        assert_eq!(fs::read_to_string(place.file(id)).expect("there"), text);
+    }
+    let expected = [("pipe.test", Some("pipe")), ("device.test", Some("device"))];
+    check(&sites, &expected);
+}
+
+#[tokio::test]
 async fn what_is_only_tried_changes_nothing() {
     let place = Place::new();
     let sites = place.start();

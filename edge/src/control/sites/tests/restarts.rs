@@ -106,6 +106,42 @@ async fn what_a_site_gave_up_goes_to_who_has_it_now_and_not_back() {
 }
 
 #[tokio::test]
+async fn an_outdated_version_takes_no_name_that_was_given_to_another_since() {
+    let check_with = async |newest_of_b: &[&str], is_b_outdated: bool, expected: Option<&str>| {
+        let place = Place::new();
+        let sites = place.start();
+        place.write("c", &document("c", &["c.test"]));
+        for (id, domains) in [
+            ("a", &["x.test"][..]),
+            ("a", &["a.test"]),
+            ("b", newest_of_b),
+        ] {
+            place.write(id, &document(id, domains));
+            sites.reload().await;
+        }
+        drop(sites);
+        let history = place.directory.path().join("history");
+        fs::write(history.join("a/2.json"), "cannot be read").expect("write");
+        if is_b_outdated {
+            fs::write(history.join("b/2.json"), "cannot be read").expect("write");
+        }
+        place.write("a", "garbage");
+        place.write("b", "garbage");
+        place.write("c", &document("c", &["c.test", "y.test"]));
+        // When it came into force: the files of one millisecond tell nothing.
+        let version = fs::read_to_string(history.join("a/1.json")).expect("there");
+        let mut version: serde_json::Value = serde_json::from_str(&version).expect("JSON");
+        version["unix_ms"] = 1.into();
+        fs::write(history.join("a/1.json"), version.to_string()).expect("write");
+        check(&place.restart(), &[("x.test", expected)]);
+    };
+    check_with(&["x.test"], false, Some("b")).await;
+    check_with(&["x.test"], true, Some("b")).await;
+    // The site that has it cannot be in force either, for another has the other name: it is nobody's.
+    check_with(&["x.test", "y.test"], false, None).await;
+}
+
+#[tokio::test]
 async fn a_version_that_cannot_be_read_lets_an_older_one_stand_in_and_no_number_comes_twice() {
     let place = Place::new();
     let sites = place.start();
