@@ -3,9 +3,10 @@
 //! Called with every final answer of a side, before it goes on to its client: by `response::store` for what is fetched for the store, by
 //! `response::missing` for parts of what is stored, by `framework::phases` for what passes through. A side speaks for the site that it was
 //! asked for and for no other. Nobody is told what became of such an order, so it is not refused: where it is too much, everything of the
-//! site is purged in its place.
+//! site is purged in its place, once for all who wait for that.
 
 use http::{HeaderMap, HeaderName, Method};
+use jet9_cache::Partition;
 use jet9_cache::purge::{Mode, Purge, PurgeError, What};
 use jet9_cache::semantics::tags;
 
@@ -31,29 +32,38 @@ pub async fn by_response(edge: &Edge, site: &SiteRuntime, request: &Request, ans
             .map(|thing| what(edge, site, host, thing))
             .collect();
         let purge = super::of_site(site, what, order.mode);
-        match in_any_case(edge, purge).await {
-            Ok(Performed::Applied(_)) => {}
-            Ok(Performed::Lagging) => log::error!("{host}: a purge by response is late"),
+        match in_any_case(edge, site.partition, purge).await {
+            Ok(None | Some(Performed::Applied(_))) => {}
+            Ok(Some(Performed::Lagging)) => log::error!("{host}: a purge by response is late"),
             Err(error) => log::error!("{host}: a purge by response: {error}"),
         }
     }
 }
 
-/// Purges, or purges everything where there is no room for all that was named: more, never less.
-async fn in_any_case(edge: &Edge, purge: Purge) -> Result<Performed, PurgeError> {
-    let all = Purge {
-        partition: purge.partition,
-        what: vec![What::All],
-        mode: purge.mode,
+/// Purges, or purges everything where there is no room for all that was named: more, never less. `None`: everything was purged for somebody
+/// else meanwhile.
+async fn in_any_case(
+    edge: &Edge,
+    site: Partition,
+    purge: Purge,
+) -> Result<Option<Performed>, PurgeError> {
+    let mode = purge.mode;
+    if purge.what.len() <= THINGS_MAX {
+        match super::admitted(edge, purge, TIMEOUT_DEFAULT).await {
+            Err(NotPurged::TooMany) => {}
+            Err(NotPurged::Failed(error)) => return Err(error),
+            Ok(performed) => return Ok(Some(performed)),
+        }
+    }
+    let all = async |mode| {
+        let all = Purge {
+            partition: Some(site),
+            what: vec![What::All],
+            mode,
+        };
+        super::perform(edge, all, TIMEOUT_DEFAULT).await
     };
-    if purge.what.len() > THINGS_MAX {
-        return super::perform(edge, all, TIMEOUT_DEFAULT).await;
-    }
-    match super::admitted(edge, purge, TIMEOUT_DEFAULT).await {
-        Err(NotPurged::TooMany) => super::perform(edge, all, TIMEOUT_DEFAULT).await,
-        Err(NotPurged::Failed(error)) => Err(error),
-        Ok(performed) => Ok(performed),
-    }
+    edge.purges.everything(site).purge(mode, all).await
 }
 
 fn what(edge: &Edge, site: &SiteRuntime, host: &str, thing: &Thing) -> What {
