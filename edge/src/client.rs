@@ -1,11 +1,12 @@
 //! The client of the admin API: how the commands of `jet9` ask a running edge.
 //!
 //! Finds the edge (`--admin`, `--config`, `JET9_ADMIN`, else `./data/admin.sock`) and the token (`JET9_TOKEN`, else, where no socket says who calls,
-//! the file that the edge wrote beside its data). One call is one connection. A refusal becomes a [`Failure`] with the exit code that scripts rely on.
+//! the file that the edge wrote beside its data, which goes in clear text to the owner of that file and to root alone). One call is one connection. A refusal becomes a [`Failure`] with the exit code that scripts rely on.
 //! Knows no command and prints nothing.
 
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::commands::run::read_node;
 use crate::commands::{Code, Failure};
-use crate::control::tokens::read_admin_token;
+use crate::control::tokens::{TOKEN_FILE, read_admin_token};
 
+mod listener;
 mod tls;
 
 /// The socket of an edge whose data directory is `./data`.
@@ -54,6 +56,8 @@ pub struct Target {
 pub struct Client {
     address: Address,
     token: Option<String>,
+    /// Whose the edge is, where the token was found beside its data.
+    owner: Option<u32>,
     /// Whom to trust over TLS.
     ca: Option<PathBuf>,
 }
@@ -146,37 +150,39 @@ impl Client {
     /// # Errors
     /// When none is named, or the node file has problems.
     pub fn find(target: &Target) -> Result<Self, Failure> {
-        let token = environment("JET9_TOKEN");
+        let given = environment("JET9_TOKEN");
         let ca = target.ca.clone();
         let ca = ca.or_else(|| environment("JET9_CA").map(PathBuf::from));
-        if let Some(file) = &target.config {
-            let node = read_node(file)?;
-            let address = match &target.admin {
-                Some(address) => Address::parse(address),
-                None => Address::of(&node)?,
-            };
-            let token = token.or_else(|| match address {
-                Address::Tcp(_) | Address::Tls(_) => read_admin_token(&node.data_dir).ok(),
-                // It knows its peer by the uid.
-                Address::Unix(_) => None,
-            });
-            return Ok(Self { address, token, ca });
-        }
-        let named = target.admin.clone().or_else(|| environment("JET9_ADMIN"));
-        let address = match named {
-            Some(address) => Address::parse(&address),
-            None if Path::new(SOCKET_DEFAULT).exists() => Address::Unix(SOCKET_DEFAULT.into()),
+        let (address, data_dir) = match &target.config {
+            Some(file) => {
+                let node = read_node(file)?;
+                let address = match &target.admin {
+                    Some(address) => Address::parse(address),
+                    None => Address::of(&node)?,
+                };
+                let is_ours = matches!(address, Address::Tcp(_) | Address::Tls(_));
+                (address, is_ours.then_some(node.data_dir))
+            }
             None => {
-                let message = "which edge? give --config node.toml, --admin or JET9_ADMIN";
-                return Err(Failure::with(Code::Usage, message));
+                let address = Address::named(target)?;
+                // The secret of the edge whose data is here is for that one, not for whichever is named.
+                let is_ours = matches!(address, Address::Tcp(_));
+                (address, is_ours.then(|| PathBuf::from("data")))
             }
         };
-        // The secret of the edge whose data is here is for that one, not for whichever is named.
-        let token = token.or_else(|| match address {
-            Address::Tcp(_) => read_admin_token(Path::new("data")).ok(),
-            Address::Unix(_) | Address::Tls(_) => None,
-        });
-        Ok(Self { address, token, ca })
+        // A socket knows its peer by the uid.
+        let found = data_dir.filter(|_| given.is_none());
+        let found = found.and_then(|data_dir| found_token(&data_dir));
+        let (token, owner) = match found {
+            Some((token, owner)) => (Some(token), Some(owner)),
+            None => (given, None),
+        };
+        Ok(Self {
+            address,
+            token,
+            owner,
+            ca,
+        })
     }
 
     /// The edge at an address.
@@ -184,6 +190,7 @@ impl Client {
         Self {
             address,
             token,
+            owner: None,
             ca: None,
         }
     }
@@ -222,7 +229,11 @@ impl Client {
             match &self.address {
                 Address::Unix(path) => self.exchange(UnixStream::connect(path).await?, ask).await,
                 Address::Tcp(address) => {
-                    self.exchange(TcpStream::connect(address).await?, ask).await
+                    let stream = TcpStream::connect(address).await?;
+                    if let Some(owner) = self.owner {
+                        listener::check(stream.peer_addr()?, owner)?;
+                    }
+                    self.exchange(stream, ask).await
                 }
                 Address::Tls(address) => {
                     let stream = tls::connect(address, self.ca.as_deref()).await?;
@@ -317,6 +328,19 @@ impl Address {
         }
     }
 
+    /// The one that is named, else the socket of an edge whose data is here.
+    fn named(target: &Target) -> Result<Self, Failure> {
+        let named = target.admin.clone().or_else(|| environment("JET9_ADMIN"));
+        match named {
+            Some(address) => Ok(Self::parse(&address)),
+            None if Path::new(SOCKET_DEFAULT).exists() => Ok(Self::Unix(SOCKET_DEFAULT.into())),
+            None => {
+                let message = "which edge? give --config node.toml, --admin or JET9_ADMIN";
+                Err(Failure::with(Code::Usage, message))
+            }
+        }
+    }
+
     /// Whether nobody on the way can read what is sent there.
     fn hides(&self) -> bool {
         let Self::Tcp(address) = self else {
@@ -365,6 +389,13 @@ impl std::fmt::Display for Address {
             Self::Tls(address) => write!(f, "https://{address}"),
         }
     }
+}
+
+/// The admin token of a data directory, and whose it is.
+fn found_token(data_dir: &Path) -> Option<(String, u32)> {
+    let token = read_admin_token(data_dir).ok()?;
+    let owner = std::fs::metadata(data_dir.join(TOKEN_FILE)).ok()?.uid();
+    Some((token, owner))
 }
 
 /// A set variable of the environment; an empty one counts as none.
