@@ -31,7 +31,7 @@ mod given;
 mod question;
 
 pub use given::Given;
-pub use question::Question;
+pub use question::{MEMBERS, Question};
 
 use given::Heard;
 

@@ -24,7 +24,9 @@ mod queue;
 mod sender;
 
 pub use by_response::by_response;
-pub use call::{Call, CallError, FieldError, THING_BYTES_MAX, THINGS_MAX, Wait};
+pub use call::{
+    Call, CallError, FieldError, MEMBERS, THING_BYTES_MAX, THINGS_MAX, TIMEOUT_MAX, Wait,
+};
 pub use in_band::{Ordered, in_band, ordered};
 pub use queue::Queue;
 pub use sender::Senders;

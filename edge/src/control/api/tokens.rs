@@ -10,8 +10,14 @@ use super::{Answer, Call};
 use crate::control::purge::FieldError;
 use crate::control::tokens::{ChangeError, Principal, Scope, Token, Tokens};
 
+/// What a wish for a token may say.
+pub(super) const MEMBERS: [&str; 2] = ["name", "scopes"];
+
 /// Characters of a token's name.
-const NAME_MAX: usize = 64;
+pub(super) const NAME_MAX: usize = 64;
+
+/// Of which it is, as a regular expression says it.
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9._-]+$";
 
 /// `GET /v1/tokens`.
 pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
@@ -64,7 +70,8 @@ fn describe(token: &Token) -> Value {
     })
 }
 
-fn read(json: &[u8]) -> Result<(String, Vec<Scope>), Problem> {
+/// Reads a wish for a token.
+pub(super) fn read(json: &[u8]) -> Result<(String, Vec<Scope>), Problem> {
     let value: Value = serde_json::from_slice(json)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let none = Map::new();
@@ -73,7 +80,7 @@ fn read(json: &[u8]) -> Result<(String, Vec<Scope>), Problem> {
         errors.push(FieldError { pointer, message });
     };
     for name in value.as_object().unwrap_or(&none).keys() {
-        if !matches!(name.as_str(), "name" | "scopes") {
+        if !MEMBERS.contains(&name.as_str()) {
             let token = name.replace('~', "~0").replace('/', "~1");
             wrong(format!("/{token}"), "unknown member".into());
         }

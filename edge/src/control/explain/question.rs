@@ -15,6 +15,9 @@ use crate::control::purge::CallError;
 /// Field lines that a question may have. A request has no more: `limits.head_fields` is 200 unless it is changed.
 const FIELDS_MAX: usize = 1000;
 
+/// What a question may say.
+pub const MEMBERS: [&str; 5] = ["method", "url", "headers", "client", "answer"];
+
 /// What is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -40,7 +43,10 @@ impl Question {
         let Value::Object(members) = value else {
             return Err(CallError::Syntax("expected an object".into()));
         };
+        let unknown = members.keys();
+        let unknown = unknown.filter(|name| !MEMBERS.contains(&name.as_str()));
         let mut reader = Reader {
+            unknown: unknown.cloned().collect(),
             members,
             errors: Vec::new(),
         };
@@ -95,6 +101,7 @@ impl Question {
 
 struct Reader {
     members: Map<String, Value>,
+    unknown: Vec<String>,
     errors: Vec<FieldError>,
 }
 
@@ -252,8 +259,7 @@ impl Reader {
     }
 
     fn finish(mut self) -> Result<(), CallError> {
-        let unknown: Vec<String> = self.members.keys().cloned().collect();
-        for name in unknown {
+        for name in std::mem::take(&mut self.unknown) {
             self.wrong(format!("/{}", escape(&name)), "unknown member");
         }
         if self.errors.is_empty() {

@@ -23,8 +23,20 @@ pub const NAMED_MAX: usize = 10_000;
 /// Bytes of one URL, prefix or tag.
 pub const THING_BYTES_MAX: usize = 16 << 10;
 
+/// What a call may say.
+pub const MEMBERS: [&str; 8] = [
+    "site",
+    "urls",
+    "prefixes",
+    "tags",
+    "all",
+    "mode",
+    "wait",
+    "timeout_ms",
+];
+
 /// The longest that a call may wait.
-const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// A call that is well-formed. What it names is not yet compared with a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,12 +264,16 @@ fn field(pointer: impl Into<String>, message: impl Into<String>) -> FieldError {
 /// Takes the members of a call apart and collects what is wrong with them.
 struct Reader {
     members: Map<String, Value>,
+    unknown: Vec<String>,
     errors: Vec<FieldError>,
 }
 
 impl Reader {
-    const fn new(members: Map<String, Value>) -> Self {
+    fn new(members: Map<String, Value>) -> Self {
+        let names = members.keys();
+        let unknown = names.filter(|name| !MEMBERS.contains(&name.as_str()));
         Self {
+            unknown: unknown.cloned().collect(),
             members,
             errors: Vec::new(),
         }
@@ -353,8 +369,7 @@ impl Reader {
     }
 
     fn finish(mut self, call: &Call) -> Result<(), CallError> {
-        let unknown: Vec<String> = self.members.keys().cloned().collect();
-        for name in unknown {
+        for name in std::mem::take(&mut self.unknown) {
             self.wrong(format!("/{}", escape(&name)), "unknown member");
         }
         let things = call.urls.len() + call.prefixes.len() + call.tags.len();
