@@ -140,7 +140,7 @@ fn while_the_disk_refuses_what_a_loss_demands_nothing_is_fresh_and_it_is_done_af
         restart(&mut edge, |edge| {
             edge.files.edit("data/epochs.json", |text| {
                 assert!(text.contains(r#""purge_owed":null"#), "{text}");
-                text.to_owned()
+                text
             });
         });
         assert_eq!(edge.metric(PURGES), 0.0, "it was done before");
