@@ -39,8 +39,17 @@ pub struct View {
     losses: Losses,
     /// The authority was found at this epoch, below the highest.
     behind: Option<Epoch>,
-    /// What the source beside the authority said last.
-    beside: Option<(Epoch, Phase)>,
+    beside: Beside,
+}
+
+/// What the source beside the authority said last.
+#[derive(Clone, Copy, Debug, Default)]
+enum Beside {
+    #[default]
+    Nothing,
+    Said(Epoch, Phase),
+    /// Something that cannot be read; what it said before is not known.
+    Unreadable,
 }
 
 /// Where a document was seen: what it may change, and what it proves about the moment.
@@ -339,7 +348,7 @@ impl View {
         if let Some(refused) = self.check_cluster(document) {
             return refused;
         }
-        self.beside = Some((document.epoch, document.phase));
+        self.beside = Beside::Said(document.epoch, document.phase);
         match self.contradicted() {
             Some(epoch) => Change::Contradicted(epoch),
             None => Change::Same,
@@ -348,12 +357,32 @@ impl View {
 
     /// The source beside the authority says nothing of this cluster any more.
     pub const fn beside_is_gone(&mut self) {
-        self.beside = None;
+        self.beside = Beside::Nothing;
     }
 
-    /// The epoch at which the source beside the authority says something else. An older one is no contradiction: it only lags.
+    /// The source beside the authority says something that cannot be read: as before, if that is known. Else it may be anything, and the edge
+    /// is as careful as it can be.
+    pub const fn beside_is_unreadable(&mut self) {
+        if matches!(self.beside, Beside::Nothing) {
+            self.beside = Beside::Unreadable;
+        }
+    }
+
+    /// Whether the source beside the authority cannot be read, nor was before.
+    pub const fn is_beside_unreadable(&self) -> bool {
+        matches!(self.beside, Beside::Unreadable)
+    }
+
+    /// The epoch at which the source beside the authority says something else, or may. An older one is no contradiction: it only lags.
     pub fn contradicted(&self) -> Option<Epoch> {
-        let (epoch, phase) = self.beside?;
+        let (epoch, phase) = match self.beside {
+            Beside::Nothing => return None,
+            Beside::Said(epoch, phase) => (epoch, phase),
+            // Of a cluster of which nothing is known nothing is stopped.
+            Beside::Unreadable => {
+                return (self.highest > Epoch::default()).then_some(self.highest);
+            }
+        };
         let differs = match epoch.cmp(&self.highest) {
             Ordering::Less => false,
             Ordering::Equal => self.said.is_some_and(|said| said != phase),

@@ -11,6 +11,8 @@ enum Step {
     },
     Watch(Document),
     Beside(Document),
+    BesideUnreadable,
+    BesideGone,
     Guard {
         side: Side,
         epoch: u64,
@@ -21,7 +23,7 @@ enum Step {
     Nothing,
 }
 
-use Step::{Beside, Deleted, Guard, Nothing, Read, Watch};
+use Step::{Beside, BesideGone, BesideUnreadable, Deleted, Guard, Nothing, Read, Watch};
 
 fn leased(epoch: u64, what: &str) -> Document {
     fenced(Fencing::Lease, doc(epoch, what))
@@ -46,6 +48,8 @@ fn check(steps: Vec<(u64, Step, &str)>) {
             }
             Watch(document) => drop(view.observe(document, Source::Watch, now)),
             Beside(document) => drop(view.observe(document, Source::Beside, now)),
+            BesideUnreadable => view.beside_is_unreadable(),
+            BesideGone => view.beside_is_gone(),
             Guard {
                 side,
                 epoch,
@@ -251,4 +255,19 @@ fn an_authority_that_went_back_is_told_from_one_that_was_overtaken() {
     let mut view = View::resumed(view.record().expect("an epoch"));
     view.observe(doc(7, "b"), Source::Read { sent: Instant(5) }, Instant(9));
     assert_eq!(view.behind(), Some(Epoch(7)), "after a restart");
+}
+
+#[test]
+fn what_stands_beside_and_cannot_be_read_says_what_it_said_before_and_else_may_say_anything() {
+    check(vec![
+        (0, BesideUnreadable, "unknown"),
+        (1, Watch(doc(4, "a")), "switching4 10000"),
+        (2, Beside(doc(4, "a")), "a4"),
+        (3, BesideUnreadable, "a4"),
+        (4, Beside(doc(5, "a")), "switching5 10000"),
+        (5, BesideUnreadable, "switching5 10000"),
+        (6, BesideGone, "a4"),
+        (7, BesideUnreadable, "switching4 10000"),
+        (8, BesideGone, "a4"),
+    ]);
 }

@@ -122,6 +122,8 @@ struct Known {
     last_master: Option<Side>,
     /// Why the newest document is not in force, and since when.
     refused: Option<(String, Instant)>,
+    /// Why a source beside the store stops the cluster, and since when.
+    beside: Option<(String, Instant)>,
 }
 
 /// What the edge sees of a cluster, for operators.
@@ -137,7 +139,7 @@ pub struct Seen {
     pub document: Option<Document>,
     /// When its epoch was adopted.
     pub adopted: Option<Timestamp>,
-    /// Why the newest document is not in force, if it is not.
+    /// Why the newest document is not in force, if it is not, and why a source beside the store stops it, if one does.
     pub refused: Option<String>,
 }
 
@@ -503,6 +505,7 @@ impl Known {
             adoptions: Vec::new(),
             last_master: None,
             refused: None,
+            beside: None,
         }
     }
 
@@ -517,7 +520,15 @@ impl Known {
     }
 
     fn was_published(&self) -> bool {
-        self.refused.is_some() || self.view.highest() > Epoch::default()
+        let is_told_of = self.refused.is_some() || self.beside.is_some();
+        is_told_of || self.view.highest() > Epoch::default()
+    }
+
+    /// Every reason why what is published is not in force, or is not acted on.
+    fn why(&self) -> Option<String> {
+        let reasons = self.refused.iter().chain(&self.beside);
+        let reasons: Vec<_> = reasons.map(|(why, _)| why.as_str()).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     fn seen(&self, cluster: &ClusterId, now: Instant) -> Seen {
@@ -527,7 +538,7 @@ impl Known {
             epoch: self.view.highest(),
             document: self.view.document().cloned(),
             adopted: self.adoptions.last().map(|(_, adopted)| *adopted),
-            refused: self.refused.as_ref().map(|(why, _)| why.clone()),
+            refused: self.why(),
         }
     }
 }

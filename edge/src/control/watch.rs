@@ -192,6 +192,8 @@ impl<F: FnMut(Vec<Change>)> Seer<F> {
             }
             if round.everything {
                 polled = clock::monotonic();
+            }
+            if round.everything || !round.reloads.is_empty() {
                 self.follow_directory();
             }
             let changes = self.directory.look(round.look());
@@ -224,10 +226,11 @@ impl<F: FnMut(Vec<Change>)> Seer<F> {
         round
     }
 
-    /// The directory may have been replaced by another of the same name: then inotify looks at the old one.
+    /// The directory may have been replaced by another of the same name: then inotify looks at the old one. Without inotify it is asked for all
+    /// the same: an empty one in its place says nothing.
     fn follow_directory(&mut self) {
-        if let Some(watcher) = &mut self.watcher
-            && self.directory.was_replaced()
+        if self.directory.was_replaced()
+            && let Some(watcher) = &mut self.watcher
         {
             let _ = watcher.unwatch(self.directory.path());
             if let Err(error) = watcher.watch(self.directory.path(), RecursiveMode::NonRecursive) {

@@ -2,13 +2,14 @@
 //!
 //! Its watch has a thread of its own; what a document there means is `jet9_cluster::View`'s word: a higher epoch than the store's, or another
 //! master or phase in the same one, ends all sending until both agree. An operator who puts a file there stops this edge whatever the store says;
-//! a file that is removed says nothing any more, and one that cannot be read says what it said before.
+//! a file that is removed says nothing any more, and one that cannot be read says what it said before; where that is not known, as after a start, it
+//! stops the edge too.
 //! Invariant 1: no document from here moves a master, renews a lease, or is written down.
 
-use jet9_cluster::Source;
+use jet9_cluster::{Instant, Source, View};
 
 use super::Known;
-use super::follow::{Follower, Found, found, is_live, refusal};
+use super::follow::{Follower, Found, found, is_live};
 use crate::clock;
 use crate::control::watch::{Change, Content};
 use crate::origin::connect::Planned;
@@ -46,21 +47,20 @@ impl Follower {
             (Shows::Something, Ok(document)) => {
                 let change = after.view.observe(document, Source::Beside, now);
                 self.metrics.observed(&change);
-                if let Some(why) = refusal(&change, &after.view) {
-                    log::error!("{place}: {why}");
-                    after.refused = Some((why, now));
-                }
             }
             (Shows::Something, Err(error)) => {
                 log::error!("{place}: {error}; what it said before stays");
                 self.metrics.unreadable.inc();
-                return;
+                after.view.beside_is_unreadable();
             }
         }
-        let agrees = after.view.contradicted().is_none();
-        if agrees && before.view.contradicted().is_some() {
-            log::info!("{place}: it no longer says anything else than the store");
-            after.refused = None;
+        after.note_beside(now);
+        match (&before.beside, &after.beside) {
+            (_, Some((why, _))) if !was_told(&before, why) => log::error!("{place}: {why}"),
+            (Some(_), None) => {
+                log::info!("{place}: it no longer says anything else than the store")
+            }
+            _ => {}
         }
         let stopped = is_live(&before, now) && !is_live(&after, now);
         cluster.set(|known| *known = after);
@@ -69,4 +69,29 @@ impl Follower {
         }
         self.note_lease(&id, now);
     }
+}
+
+fn was_told(before: &Known, why: &str) -> bool {
+    before.beside.as_ref().is_some_and(|(told, _)| told == why)
+}
+
+impl Known {
+    /// Notes whether the source beside the store stops this cluster, and since when.
+    pub(super) fn note_beside(&mut self, now: Instant) {
+        let since = self.beside.take().map_or(now, |(_, since)| since);
+        self.beside = contradiction(&self.view).map(|why| (why, since));
+    }
+}
+
+/// What a directory beside the store stops, for the log and the admin API.
+fn contradiction(view: &View) -> Option<String> {
+    let epoch = view.contradicted()?;
+    Some(if view.is_beside_unreadable() {
+        "what stands beside the store cannot be read; nothing is sent until it can be, or is removed".to_owned()
+    } else {
+        format!(
+            "/epoch: another source shows something else at {}; nothing is sent until the store shows that epoch",
+            epoch.0
+        )
+    })
 }

@@ -222,6 +222,7 @@ impl Follower {
             known.view.forget();
             known.durable = false;
             known.refused = None;
+            known.note_beside(clock::boottime());
         });
         log::warn!(
             "cluster {id}: forgotten on the operator's word, with epoch {}",
@@ -333,11 +334,11 @@ impl Follower {
         let before = cluster.known.load_full();
         let mut after = Known::clone(&before);
         let change = after.view.observe(document, source, now);
-        let elsewhere = after.view.contradicted().map(Observed::Contradicted);
-        let elsewhere = elsewhere.and_then(|change| refusal(&change, &after.view));
-        after.refused = refusal(&change, &after.view)
-            .or(elsewhere)
-            .map(|why| (why, now));
+        after.refused = refusal(&change, &after.view).map(|why| (why, now));
+        after.note_beside(now);
+        if let (None, Some((why, _))) = (&before.beside, &after.beside) {
+            log::error!("{place}: {why}");
+        }
         if let Some(record) = after.view.record() {
             self.epochs.note(record);
         }
@@ -486,6 +487,8 @@ pub(super) fn is_live(known: &Known, now: Instant) -> bool {
 pub(super) fn refusal(change: &Observed, view: &View) -> Option<String> {
     Some(match change {
         Observed::Adopted(_) | Observed::Addresses | Observed::Same => return None,
+        // Told of by `beside`, for as long as it lasts.
+        Observed::Contradicted(_) => return None,
         // A read and a watch of one store overtake each other.
         Observed::Older { .. } if view.behind().is_none() => return None,
         Observed::Older { offered, highest } => format!(
@@ -506,10 +509,6 @@ pub(super) fn refusal(change: &Observed, view: &View) -> Option<String> {
         Observed::OtherCluster(other) => {
             format!("/cluster: `{other}` is another cluster; what is in force stays")
         }
-        Observed::Contradicted(epoch) => format!(
-            "/epoch: another source shows something else at {}; nothing is sent until the store shows that epoch",
-            epoch.0
-        ),
     })
 }
 

@@ -145,7 +145,7 @@ impl Gauges {
                 Mastership::Doubtful(_) => doubtful += 1,
             }
             behind += i64::from(known.view.behind().is_some());
-            if let Some((_, since)) = &known.refused {
+            for (_, since) in known.refused.iter().chain(&known.beside) {
                 oldest = oldest.min(since.0);
             }
             let is_live = matches!(mastership, Mastership::Live { .. });

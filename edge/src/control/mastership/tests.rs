@@ -267,10 +267,8 @@ async fn a_broken_record_of_epochs_stops_the_start() {
     assert!(error.to_string().contains("epochs.json: /v"), "{error}");
 }
 
-#[tokio::test]
-async fn epochs_that_the_disk_refused_are_written_without_another_document() {
-    let mut place = Place::new();
-    // An etcd that nobody can ask: no look at a directory tries again by itself.
+/// An etcd that nobody can ask.
+fn nobody_s_etcd(beside: Option<PathBuf>) -> ClusterSource {
     let nobody = EtcdEndpoint::parse("http://127.0.0.1:1").expect("a URL");
     let etcd = EtcdConfig {
         endpoints: vec![nobody],
@@ -279,20 +277,69 @@ async fn epochs_that_the_disk_refused_are_written_without_another_document() {
         certificate: None,
         login: None,
     };
-    let source = ClusterSource::Etcd { etcd, beside: None };
-    let masters = place.start_from(&source).expect("start");
-    let [data, away] = ["data", "away"].map(|name| place.directory.path().join(name));
-    fs::rename(&data, &away).expect("the disk goes");
-    let text = serving("c1", 42, "a");
+    ClusterSource::Etcd { etcd, beside }
+}
+
+/// A store has shown this.
+fn shown(masters: &Masters, text: &str, source: Source) {
+    let document = Document::parse(text.as_bytes()).expect("a document");
     let found = follow::Found {
-        id: id("c1"),
+        id: document.cluster.clone(),
         place: "a test".into(),
-        source: Source::Watch,
-        document: Document::parse(text.as_bytes()),
+        source,
+        document: Ok(document),
         text: None,
     };
     let follower = masters.follower.upgrade().expect("it follows");
     follower.lock().take(vec![found]);
+}
+
+#[tokio::test]
+async fn what_stands_beside_the_store_is_obeyed_when_it_cannot_be_read_and_wipes_no_other_reason() {
+    let mut place = Place::new();
+    place.publish("c1", "{");
+    let source = nobody_s_etcd(Some(place.clusters()));
+    let masters = place.start_from(&source).expect("start");
+    let why = || masters.seen(&id("c1")).expect("published").refused;
+    let says = |word: &str| why().is_some_and(|why| why.contains(word));
+    shown(&masters, &serving("c1", 42, "a"), Source::Watch);
+    assert_eq!(
+        live(&masters, "c1"),
+        None,
+        "it may have been there to stop this"
+    );
+    assert!(says("cannot be read"), "{:?}", why());
+    fs::remove_file(place.clusters().join("c1.json")).expect("remove");
+    masters.reload().await;
+    assert_eq!((live(&masters, "c1"), why()), (Some((Side::A, 42)), None));
+
+    let sent = clock::boottime();
+    let sent = Instant(sent.0 + 1);
+    shown(&masters, &serving("c1", 41, "b"), Source::Read { sent });
+    assert!(says("41 is older than 42"), "{:?}", why());
+    place.publish("c1", &serving("c1", 43, "b"));
+    masters.reload().await;
+    assert_eq!(live(&masters, "c1"), None);
+    assert!(
+        says("41 is older than 42") && says("something else at 43"),
+        "{:?}",
+        why()
+    );
+    place.publish("c1", &serving("c1", 42, "a"));
+    masters.reload().await;
+    assert_eq!(live(&masters, "c1"), Some((Side::A, 42)));
+    assert!(says("41 is older than 42") && !says("43"), "{:?}", why());
+}
+
+#[tokio::test]
+async fn epochs_that_the_disk_refused_are_written_without_another_document() {
+    let mut place = Place::new();
+    // No look at a directory tries again by itself.
+    let source = nobody_s_etcd(None);
+    let masters = place.start_from(&source).expect("start");
+    let [data, away] = ["data", "away"].map(|name| place.directory.path().join(name));
+    fs::rename(&data, &away).expect("the disk goes");
+    shown(&masters, &serving("c1", 42, "a"), Source::Watch);
     assert_eq!(
         live(&masters, "c1"),
         Some((Side::A, 42)),

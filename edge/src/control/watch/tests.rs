@@ -119,6 +119,29 @@ fn a_directory_that_is_gone_or_emptied_by_replacement_removes_nothing() {
 }
 
 #[test]
+fn without_inotify_too_an_empty_directory_in_its_place_removes_nothing() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let path = temporary.path().join("sites");
+    let mut directory = Directory::open(&path, "toml").expect("open");
+    fs::write(path.join("a.toml"), "one").expect("write");
+    assert_eq!(directory.look(Look::Changed).len(), 1);
+    let (_wakes, woken) = sync_channel(1);
+    let mut seer = Seer {
+        directory,
+        watcher: None,
+        woken,
+        missed: Arc::default(),
+        settle: Duration::ZERO,
+        apply: |_| (),
+    };
+    fs::rename(&path, temporary.path().join("away")).expect("rename");
+    fs::create_dir(&path).expect("directory");
+    seer.follow_directory();
+    assert_eq!(texts(seer.directory.look(Look::Changed)), pairs(&[]));
+    assert!(seer.directory.is_failing());
+}
+
+#[test]
 fn a_watch_follows_writes_renames_links_and_replaced_directories() {
     let temporary = tempfile::tempdir().expect("a directory");
     let path = temporary.path().join("clusters");
