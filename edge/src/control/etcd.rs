@@ -5,7 +5,6 @@
 //! Knows nothing of what the keys mean. Every call has its limit of time and bytes.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,16 +16,17 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use jet9_config::node::{Etcd as Config, EtcdEndpoint};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+mod credentials;
 mod wire;
 
+use credentials::Credentials;
 pub use wire::{Event, KeyValue, Notice, Range};
 
 /// How long a member may take to accept a connection, and to answer a call. A linearizable read hangs where the quorum is lost.
@@ -67,8 +67,7 @@ pub enum EtcdError {
 #[derive(Clone, Debug)]
 pub struct Etcd {
     config: Arc<Config>,
-    tls: Option<Arc<ClientConfig>>,
-    password: Option<Arc<str>>,
+    credentials: Arc<Credentials>,
 }
 
 /// What a compare-and-swap came to.
@@ -81,25 +80,16 @@ pub enum Swapped {
 }
 
 impl Etcd {
-    /// Reads the certificates and the password that the node file names.
+    /// Reads the certificates and the password that the node file names. They are looked at again before every connection.
     ///
     /// # Errors
     /// When one of the files cannot be read or holds nothing usable; the error names it.
     pub fn open(config: &Config) -> io::Result<Self> {
-        let tls = config.ca.as_deref();
-        let tls = tls.map(|ca| tls_with(ca, config.certificate.as_deref()));
-        let password = match &config.login {
-            Some((_, path)) => {
-                let text = std::fs::read_to_string(path);
-                let text = text.map_err(|error| in_place(path, error))?;
-                Some(text.lines().next().unwrap_or_default().into())
-            }
-            None => None,
-        };
+        let config = Arc::new(config.clone());
+        let credentials = Credentials::open(Arc::clone(&config))?;
         Ok(Self {
-            config: Arc::new(config.clone()),
-            tls: tls.transpose()?.map(Arc::new),
-            password,
+            config,
+            credentials: Arc::new(credentials),
         })
     }
 
@@ -120,43 +110,45 @@ impl Etcd {
     pub async fn connect(&self, member: usize) -> Result<Member, EtcdError> {
         let endpoints = &self.config.endpoints;
         let endpoint = &endpoints[member % endpoints.len()];
-        let sender = in_time(self.handshake(endpoint)).await?;
+        let credentials = self.credentials.now().await;
+        let tls = credentials.tls.as_ref().filter(|_| endpoint.tls);
+        let sender = in_time(handshake(endpoint, tls)).await?;
         let mut member = Member {
             sender,
             host: format!("{}:{}", bracketed(&endpoint.host), endpoint.port),
             token: None,
         };
-        if let (Some((name, _)), Some(password)) = (&self.config.login, &self.password) {
+        if let (Some((name, _)), Some(password)) = (&self.config.login, &credentials.password) {
             let login = json!({"name": name, "password": &**password});
             let answer = member.call("/v3/auth/authenticate", &login).await?;
             member.token = answer["token"].as_str().map(str::to_owned);
         }
         Ok(member)
     }
+}
 
-    async fn handshake(
-        &self,
-        endpoint: &EtcdEndpoint,
-    ) -> Result<SendRequest<Full<Bytes>>, EtcdError> {
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
-        stream.set_nodelay(true)?;
-        let Some(tls) = self.tls.as_ref().filter(|_| endpoint.tls) else {
-            let (sender, connection) = http1::handshake(TokioIo::new(stream))
-                .await
-                .map_err(broken)?;
-            tokio::spawn(connection);
-            return Ok(sender);
-        };
-        let name = ServerName::try_from(endpoint.host.clone()).map_err(io::Error::other)?;
-        let stream = TlsConnector::from(Arc::clone(tls))
-            .connect(name, stream)
-            .await?;
+async fn handshake(
+    endpoint: &EtcdEndpoint,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<SendRequest<Full<Bytes>>, EtcdError> {
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
         tokio::spawn(connection);
-        Ok(sender)
-    }
+        return Ok(sender);
+    };
+    let name = ServerName::try_from(endpoint.host.clone()).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(Arc::clone(tls))
+        .connect(name, stream)
+        .await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// A connection to one member. A call that failed has spoilt it: connect again.
@@ -321,51 +313,4 @@ fn bracketed(host: &str) -> String {
     } else {
         host.to_owned()
     }
-}
-
-fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    if roots.is_empty() {
-        return Err("no certificate in it".to_owned());
-    }
-    Ok(roots)
-}
-
-/// Verifies members by who is in the file `ca`, and shows them the certificate of the other file, if they ask for one.
-fn tls_with(ca: &Path, own: Option<&Path>) -> io::Result<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    let config = config.with_root_certificates(in_file(ca, roots)?);
-    let Some(own) = own else {
-        return Ok(config.with_no_client_auth());
-    };
-    let (chain, key) = in_file(own, chain_and_key)?;
-    let config = config.with_client_auth_cert(chain, key);
-    config.map_err(|error| in_place(own, error))
-}
-
-fn in_file<T>(path: &Path, read: fn(&[u8]) -> Result<T, String>) -> io::Result<T> {
-    let bytes = std::fs::read(path).map_err(|error| in_place(path, error))?;
-    read(&bytes).map_err(|error| in_place(path, error))
-}
-
-fn in_place(path: &Path, error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(format!("{}: {error}", path.display()))
-}
-
-fn chain_and_key(
-    pem: &[u8],
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let key = PrivateKeyDer::from_pem_slice(pem);
-    Ok((
-        chain.map_err(|error| error.to_string())?,
-        key.map_err(|error| error.to_string())?,
-    ))
 }

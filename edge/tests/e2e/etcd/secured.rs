@@ -9,6 +9,7 @@ use super::super::support::edge::JET9;
 use super::super::support::etcd::Etcd;
 use super::super::support::scene::scene;
 use super::super::support::tls::issue;
+use super::super::support::wait::until_true;
 use super::Stage;
 
 /// `jet9 cluster get c-1` at the etcd itself, with another certificate authority or password.
@@ -108,5 +109,33 @@ fn members_that_want_certificates_are_shown_one_and_let_nobody_else_in() {
             let said = String::from_utf8_lossy(&refused.stderr).into_owned();
             assert!(!refused.status.success() && said.contains(why), "{said}");
         }
+    });
+}
+
+#[test]
+fn a_certificate_that_is_renewed_is_shown_at_the_next_connection() {
+    scene(Duration::from_secs(120), |scene| {
+        let etcd = Etcd::start_certified(scene);
+        let mut stage = Stage::set_with(scene, etcd, "confirmed");
+        let certificate = stage.etcd.secured().and_then(|it| it.certificate.clone());
+        let certificate = certificate.expect("they want one");
+        let good = fs::read(&certificate).expect("a file");
+        let show = |pem: &[u8]| {
+            let next = scene.dir().join("next.pem");
+            fs::write(&next, pem).expect("a file");
+            fs::rename(&next, &certificate).expect("renewed");
+        };
+        show(issue(&["edge.test"]).pem.as_bytes());
+        stage.etcd.kill(0); // the edge has to connect again
+        until_true("members let nobody in who shows the new one", || {
+            stage.edge.metric("jet9_cluster_oldest_state_age_seconds") > 2.0
+        });
+        assert!(stage.edge.process.err.contain("renewed certificates"));
+        show(b"-----BEGIN");
+        until_true("a bad one is told of", || {
+            stage.edge.process.err.contain("what was read before stays")
+        });
+        show(&good);
+        stage.move_to(Side::B, 1);
     });
 }
