@@ -39,12 +39,12 @@ pub struct Interims {
 }
 
 impl Interims {
-    /// For a client that is told (HTTP/1.1).
+    /// For a client that is told (HTTP/1.1, HTTP/2).
     pub const fn wanted() -> Self {
         Self::new(true)
     }
 
-    /// For one that is not: HTTP/1.0 knows none (RFC 9110 §15.2), and Pingora's HTTP/2 sessions write none.
+    /// For one that is not: HTTP/1.0 knows none (RFC 9110 §15.2).
     pub const fn unwanted() -> Self {
         Self::new(false)
     }
@@ -130,7 +130,7 @@ fn withheld(fields: &HeaderMap) -> Vec<http::HeaderName> {
 }
 
 /// What the fields take on the wire.
-fn bytes(fields: &HeaderMap) -> usize {
+pub(crate) fn bytes(fields: &HeaderMap) -> usize {
     const SEPARATORS: usize = ": \r\n".len();
     let lines = fields.iter();
     lines

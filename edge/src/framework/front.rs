@@ -22,7 +22,7 @@ mod transport;
 mod writer;
 
 pub use node::Node;
-pub use stream::{ContentError, FrontStream};
+pub use stream::{ContentError, DateSlot, FrontStream};
 pub use transport::Transport;
 
 use self::connection::{Arrived, Connection, Gone};
@@ -339,6 +339,7 @@ impl<H: Handler> Turn<'_, H> {
         let passing = Passing {
             request,
             exchange: *exchange,
+            date: stream.date(),
         };
         let usable = self.handler.pass(stream, passing, close).await;
         let Ok(mut lent) = home.await else {

@@ -1,31 +1,39 @@
-//! HTTP/2 carried by Pingora: one connection, its streams, each of them the same story.
+//! HTTP/2: one connection, its streams, each of them the same story.
 //!
 //! Called by `framework::front`'s handler for a connection whose ALPN chose `h2`. Each stream's head passes the guard; the story answers,
-//! and the answer is written here, or the request is handed to `HttpProxy`. RFC 9113. Decides nothing about content.
+//! and the answer is written here, or the request is handed to `HttpProxy`. RFC 9113; the frames are the `h2` crate's. Decides nothing about
+//! content.
 //! Invariant: a transfer that breaks is reset; a stream ends cleanly only after its last byte.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method};
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::{
-    H2Accept, H2Options, HttpSession, default_h2_options, handshake,
-};
-use pingora_core::protocols::{Digest, Stream};
-use pingora_http::ResponseHeader;
+use pingora_http::RequestHeader;
 use pingora_proxy::HttpProxy;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+mod passing;
+mod stream;
+
+use self::passing::PassingStream;
+use self::stream::{Gone, Http2Stream};
 use crate::clock;
 use crate::exchange::{Answered, Asked, Exchange};
 use crate::framework::phases::{self, Passing, Phases};
-use crate::interim::Interims;
-use crate::message::{Content, Head, Request, Response};
+use crate::interim::{Interim, Interims};
+use crate::message::{Content, Framing, Head, Request, Response};
 use crate::origin::fetch::OriginBody;
 use crate::parts::Edge;
 use crate::request::client::Client;
@@ -40,20 +48,18 @@ const MALFORMED_MAX: u32 = 32;
 /// How long a connection may idle after its end was announced.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// Bytes of answers that one stream has waiting for the socket: a client that opens its windows and reads nothing costs no more than this for
+/// each of its streams, and one that reads has the next bytes at hand.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
+
 /// Serves one connection, until it ends. A stop announces GOAWAY and lets running streams end.
 pub async fn serve(
     edge: Arc<Edge>,
     proxy: Arc<HttpProxy<Phases>>,
-    stream: Stream,
+    transport: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     client: Arc<Client>,
 ) {
-    let digest = Arc::new(Digest {
-        ssl_digest: stream.get_ssl_digest(),
-        timing_digest: stream.get_timing_digest(),
-        proxy_digest: stream.get_proxy_digest(),
-        socket_digest: stream.get_socket_digest(),
-    });
-    let shaking = handshake(stream, Some(options(&edge)));
+    let shaking = options(&edge).handshake(transport);
     let Ok(Ok(connection)) = timeout(edge.limits.handshake_timeout, shaking).await else {
         return;
     };
@@ -61,15 +67,19 @@ pub async fn serve(
         edge,
         proxy,
         client,
+        malformed: Arc::default(),
     };
-    carrier.streams(connection, digest).await;
+    carrier.streams(connection).await;
 }
 
-fn options(edge: &Edge) -> H2Options {
-    let mut options = default_h2_options();
+/// The bounds of a connection. What is not set here has a bound in `h2`: the tests of this module reach them.
+fn options(edge: &Edge) -> Builder {
+    let mut options = Builder::new();
     let head_bytes = u32::try_from(edge.limits.head_bytes).unwrap_or(u32::MAX);
-    options.max_header_list_size(head_bytes);
-    options.max_concurrent_streams(edge.limits.http2_streams);
+    options
+        .max_header_list_size(head_bytes)
+        .max_concurrent_streams(edge.limits.http2_streams)
+        .max_send_buffer_size(SEND_BUFFER_BYTES);
     options
 }
 
@@ -79,121 +89,167 @@ struct Carrier {
     edge: Arc<Edge>,
     proxy: Arc<HttpProxy<Phases>>,
     client: Arc<Client>,
+    /// Requests of this connection that the guard refused.
+    malformed: Arc<AtomicU32>,
+}
+
+/// How far a connection is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// Its end is announced. What the client had sent before it knew is still served.
+    Closing,
+    /// It ends as soon as it can.
+    Over,
 }
 
 impl Carrier {
     /// Accepts streams until the connection ends. Accepting also drives what the running streams write.
     async fn streams(
         &self,
-        mut connection: h2::server::Connection<Stream, Bytes>,
-        digest: Arc<Digest>,
+        mut connection: Connection<impl AsyncRead + AsyncWrite + Unpin, Bytes>,
     ) {
         let limits = &self.edge.limits;
         // Each running stream holds a receiver of this: it tells how many there are, and when the last one ended.
         let (running, _) = watch::channel(());
-        let (mut malformed, mut served) = (0, 0);
-        let mut closing = false;
+        let mut served = 0;
+        let mut way = Way::Open;
         // Not only the streams are under way: what they wrote may wait for the socket when they are over, and a stop must not cut it off.
         let mut under_way = None;
         loop {
-            if served >= limits.requests_per_connection && !closing {
-                closing = true;
+            if way == Way::Open && served >= limits.requests_per_connection {
+                way = Way::Closing;
                 connection.graceful_shutdown();
+            }
+            if way != Way::Over && self.is_too_much(served) {
+                way = Way::Over;
+                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             }
             let accepted = tokio::select! {
                 biased;
-                () = self.edge.drain.draining(), if !closing => {
-                    closing = true;
+                () = self.edge.drain.draining(), if way == Way::Open => {
+                    way = Way::Closing;
                     connection.graceful_shutdown();
                     continue;
                 }
-                accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
-                () = idle(&running, limits.keep_alive), if !closing => {
-                    closing = true;
+                accepted = connection.accept() => accepted,
+                () = idle(&running, limits.keep_alive), if way == Way::Open => {
+                    way = Way::Closing;
                     connection.graceful_shutdown();
                     continue;
                 }
                 // Nobody answers the announced end.
-                () = idle(&running, CLOSING), if closing => return,
+                () = idle(&running, CLOSING), if way != Way::Open => return,
             };
-            match accepted {
-                Ok(Some(H2Accept::Session(session))) => {
-                    served += 1;
-                    under_way.get_or_insert_with(|| self.edge.drain.begin());
-                    let (carrier, held) = (self.clone(), running.subscribe());
-                    tokio::spawn(async move {
-                        carrier.exchange(session).await;
-                        drop(held);
-                    });
-                }
-                Ok(Some(H2Accept::Rejected)) if malformed < MALFORMED_MAX => malformed += 1,
-                Ok(Some(H2Accept::Rejected) | None) | Err(_) => return,
-            }
+            let Some(Ok((request, respond))) = accepted else {
+                return;
+            };
+            served += 1;
+            under_way.get_or_insert_with(|| self.edge.drain.begin());
+            let (carrier, held) = (self.clone(), running.subscribe());
+            tokio::spawn(async move {
+                carrier.exchange(request, respond).await;
+                drop(held);
+            });
         }
     }
 
+    /// Whether the client does what no client does: it goes on long after the end was announced, or makes one malformed request after the other.
+    fn is_too_much(&self, served: u32) -> bool {
+        let limits = &self.edge.limits;
+        let most = limits
+            .requests_per_connection
+            .saturating_add(limits.http2_streams);
+        served > most || self.malformed.load(Ordering::Relaxed) > MALFORMED_MAX
+    }
+
     /// One stream: one request and its answer.
-    async fn exchange(&self, mut session: HttpSession) {
+    async fn exchange(&self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let _under_way = self.edge.drain.begin();
-        session.set_write_timeout(Some(self.edge.limits.client_idle));
+        let (parts, content) = request.into_parts();
+        let mut stream = Http2Stream::new(content, respond, self.edge.limits.client_idle);
         let mut exchange = Exchange::begin(
             Arc::clone(&self.client),
             self.edge.request_ids.next(),
             clock::monotonic(),
             self.edge.clock.now(),
         );
-        let parts = session.req_header();
         let scheme = self.client.scheme();
-        let judged = guard::check_http2(parts, session.is_body_done(), scheme, &self.edge.limits);
-        let request = match judged {
+        let ended = stream.content_is_done();
+        let request = match guard::check_http2(&parts, ended, scheme, &self.edge.limits) {
             Ok(request) => request,
             Err(refusal) => {
+                self.malformed.fetch_add(1, Ordering::Relaxed);
                 let response = story::refuse(&self.edge, &mut exchange, &refusal);
-                let method = parts.method.clone();
-                return self.respond(session, exchange, &method, response).await;
+                return self
+                    .respond(stream, exchange, &parts.method, response)
+                    .await;
             }
         };
         exchange.asked = Asked::of(&request);
-        let interims = Interims::unwanted();
-        let answer = tokio::select! {
-            biased;
-            answer = story::answer(&self.edge, &mut exchange, &request, &interims) => Some(answer),
-            _ = session.idle() => None,
-        };
-        match answer {
-            Some(Answer::Respond(response)) => {
-                self.respond(session, exchange, &request.method, response)
+        match self.told(&mut stream, &mut exchange, &request).await {
+            Ok(Answer::Respond(response)) => {
+                self.respond(stream, exchange, &request.method, response)
                     .await;
             }
-            Some(Answer::PassThrough) => self.pass(session, request, exchange).await,
-            None => {
-                exchange.error = Some(LEFT);
+            Ok(Answer::PassThrough) => self.pass(parts, stream, request, exchange).await,
+            Err(gone) => {
+                exchange.error = Some(gone.as_str());
                 self.edge.recorder.finished(&exchange);
             }
         }
     }
 
+    /// Waits for the story to answer, and passes on the interim responses that come before. Ends when the client leaves.
+    async fn told(
+        &self,
+        stream: &mut Http2Stream,
+        exchange: &mut Exchange,
+        request: &Request,
+    ) -> Result<Answer, Gone> {
+        let interims = Interims::wanted();
+        let answer = {
+            let mut answer = pin!(story::answer(&self.edge, exchange, request, &interims));
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut answer => break answer,
+                    Interim { status, fields } = interims.next() => stream.write_interim(status, fields)?,
+                    gone = stream.left() => return Err(gone),
+                }
+            }
+        };
+        // What came together with the answer still goes before it.
+        while let Some(Interim { status, fields }) = interims.take() {
+            stream.write_interim(status, fields)?;
+        }
+        Ok(answer)
+    }
+
     async fn respond(
         &self,
-        mut session: HttpSession,
+        mut stream: Http2Stream,
         mut exchange: Exchange,
         method: &Method,
         response: Response,
     ) {
-        let written = write(&mut session, method, response, &mut exchange.answered).await;
+        let written = write(&mut stream, method, response, &mut exchange.answered).await;
         if let Err(why) = written {
             exchange.error.get_or_insert(why);
-            session.shutdown();
+            stream.reset(Reason::INTERNAL_ERROR);
         }
         self.edge.recorder.finished(&exchange);
     }
 
     /// Hands the stream to `HttpProxy`, with its facts in the extensions of its head.
-    async fn pass(&self, mut session: HttpSession, request: Request, exchange: Exchange) {
-        phases::hand_over(session.req_header_mut(), Passing { request, exchange });
+    async fn pass(&self, parts: Parts, stream: Http2Stream, request: Request, exchange: Exchange) {
+        let mut head = RequestHeader::from(parts);
+        let has_content = request.content != Framing::None;
+        phases::hand_over(&mut head, Passing::new(request, exchange));
+        let session = PassingStream::new(head, stream, has_content);
         let shutdown = self.edge.drain.signal();
         self.proxy
-            .process_new_http(ServerSession::new_http2(session), &shutdown)
+            .process_new_http(ServerSession::new_custom(Box::new(session)), &shutdown)
             .await;
     }
 }
@@ -204,39 +260,31 @@ async fn idle(running: &watch::Sender<()>, keep_alive: Duration) {
     sleep(keep_alive).await;
 }
 
-/// The client reset the stream or its connection ended.
-const LEFT: &str = "client-left";
-
-/// Bytes of one write: Pingora's write timeout is for all of it, and a client that is slow but takes something is to get its content.
-const WRITE_BYTES: usize = 16 << 10;
-
 /// Stored content, or that of a fill, broke off before its end.
 const BROKEN: &str = "content-broken";
 
 /// Writes a response. On an error the stream is to be reset.
 async fn write(
-    session: &mut HttpSession,
+    stream: &mut Http2Stream,
     method: &Method,
     response: Response,
     answered: &mut Answered,
 ) -> Result<(), &'static str> {
-    let head = response_header(&response).map_err(|_| "bad-head")?;
-    answered.status = head.status.as_u16();
+    let (status, fields) = (response.head.status(), fields(&response));
+    answered.status = status.as_u16();
     let mut content = Source::of(response.content);
     let empty = matches!(content, Source::None) || *method == Method::HEAD;
-    session
-        .write_response_header(Box::new(head), empty)
-        .map_err(|_| LEFT)?;
+    stream
+        .write_head(status, fields, empty)
+        .map_err(Gone::as_str)?;
     answered.first_byte = Some(clock::monotonic());
     if !empty {
-        while let Some(mut piece) = next_piece(session, &mut content).await? {
-            answered.bytes_out += piece.len() as u64;
-            while !piece.is_empty() {
-                let part = piece.split_to(piece.len().min(WRITE_BYTES));
-                session.write_body(part, false).await.map_err(|_| LEFT)?;
-            }
+        while let Some(piece) = next_piece(stream, &mut content).await? {
+            let length = piece.len() as u64;
+            stream.write(piece, false).await.map_err(Gone::as_str)?;
+            answered.bytes_out += length;
         }
-        session.finish().map_err(|_| LEFT)?;
+        stream.end().map_err(Gone::as_str)?;
     }
     answered.complete = true;
     Ok(())
@@ -244,13 +292,13 @@ async fn write(
 
 /// The next piece, unless the client leaves while it is waited for.
 async fn next_piece(
-    session: &mut HttpSession,
+    stream: &mut Http2Stream,
     content: &mut Source,
 ) -> Result<Option<Bytes>, &'static str> {
     tokio::select! {
         biased;
         piece = content.next() => piece,
-        _ = session.idle() => Err(LEFT),
+        gone = stream.left() => Err(gone.as_str()),
     }
 }
 
@@ -290,24 +338,19 @@ impl Source {
     }
 }
 
-/// A response's head as Pingora writes it, with the length of its content where that is known.
-pub(crate) fn response_header(response: &Response) -> pingora_core::Result<ResponseHeader> {
-    let (fields, added) = match &response.head {
-        Head::Stored { response, added } => (&response.fields, Some(added)),
-        Head::Composed { fields, .. } => (fields, None),
+/// The fields of a response, with the length of its content where that is known.
+pub(crate) fn fields(response: &Response) -> HeaderMap {
+    let (mut fields, added) = match &response.head {
+        Head::Stored { response, added } => (response.fields.clone(), Some(added)),
+        Head::Composed { fields, .. } => (fields.clone(), None),
     };
-    let added = added.into_iter().flat_map(|added| added.clone().lines());
-    let mut head = ResponseHeader::build_no_case(response.head.status(), Some(fields.len() + 4))?;
-    for (name, value) in fields {
-        head.append_header(name, value)?;
-    }
-    for (name, value) in added {
-        head.append_header(name, value)?;
+    for (name, value) in added.into_iter().flat_map(|added| added.clone().lines()) {
+        fields.append(name, value);
     }
     if let Some(length) = announced(&response.content) {
-        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Ok(head)
+    fields
 }
 
 fn announced(content: &Content) -> Option<u64> {
@@ -321,186 +364,4 @@ fn announced(content: &Content) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderName, Request as HttpRequest, StatusCode};
-    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
-
-    use super::*;
-    use crate::origin::receive::Framing;
-
-    /// What the client saw of one answer.
-    struct Seen {
-        status: u16,
-        fields: HeaderMap,
-        /// The content, or the reason of the reset that broke it.
-        content: Result<Vec<u8>, h2::Reason>,
-    }
-
-    impl Seen {
-        fn broken(error: &h2::Error) -> Self {
-            Self {
-                status: 0,
-                fields: HeaderMap::new(),
-                content: Err(error.reason().unwrap()),
-            }
-        }
-    }
-
-    /// Writes one response on a connection of its own; the writer's verdict, what it noted, and what the client saw.
-    async fn exchange(
-        method: Method,
-        response: Response,
-    ) -> (Result<(), &'static str>, Answered, Seen) {
-        let (near, far) = duplex(1 << 16);
-        let asked = method.clone();
-        let client = tokio::spawn(async move { ask(near, asked).await });
-        let mut connection = handshake(Box::new(far), None).await.unwrap();
-        let digest = Arc::new(Digest::default());
-        let accepted = HttpSession::from_h2_conn(&mut connection, digest)
-            .await
-            .unwrap();
-        let Some(H2Accept::Session(mut session)) = accepted else {
-            panic!("no stream");
-        };
-        let driving = tokio::spawn(async move { connection.accept().await.is_none() });
-        let mut answered = Answered::default();
-        let written = write(&mut session, &method, response, &mut answered).await;
-        if written.is_err() {
-            session.shutdown();
-        }
-        drop(session);
-        let seen = client.await.unwrap();
-        driving.abort();
-        (written, answered, seen)
-    }
-
-    async fn ask(near: DuplexStream, method: Method) -> Seen {
-        let (mut send, connection) = h2::client::handshake(near).await.unwrap();
-        let driving = tokio::spawn(connection);
-        let request = HttpRequest::builder()
-            .method(method)
-            .uri("https://example.test/")
-            .body(())
-            .unwrap();
-        let (response, _) = send.send_request(request, true).unwrap();
-        let (head, mut body) = match response.await {
-            Ok(response) => response.into_parts(),
-            // The reset overtook the head.
-            Err(error) => return Seen::broken(&error),
-        };
-        let mut content = Vec::new();
-        while let Some(piece) = body.data().await {
-            match piece {
-                Ok(piece) => content.extend_from_slice(&piece),
-                Err(error) => return Seen::broken(&error),
-            }
-        }
-        drop(driving);
-        Seen {
-            status: head.status.as_u16(),
-            fields: head.headers,
-            content: Ok(content),
-        }
-    }
-
-    fn composed(content: Content) -> Response {
-        let name = HeaderName::from_static("x-kept");
-        Response {
-            head: Head::Composed {
-                status: StatusCode::OK,
-                fields: HeaderMap::from_iter([(name, HeaderValue::from_static("yes"))]),
-            },
-            content,
-        }
-    }
-
-    async fn origin(bytes: &'static str, framing: Framing) -> Content {
-        let (mut side, stream) = duplex(1 << 16);
-        side.write_all(bytes.as_bytes()).await.unwrap();
-        Content::Origin {
-            length: None,
-            body: OriginBody::reading(Box::new(stream), framing),
-        }
-    }
-
-    #[tokio::test]
-    async fn each_kind_of_content_is_written_whole_and_ended_cleanly() {
-        let check =
-            async |method: Method, content: Content, length: Option<&str>, expected: &str| {
-                let (written, answered, seen) = exchange(method, composed(content)).await;
-                assert_eq!(written, Ok(()));
-                assert!(answered.complete && answered.first_byte.is_some());
-                assert_eq!(
-                    (answered.status, answered.bytes_out),
-                    (200, expected.len() as u64)
-                );
-                assert_eq!(
-                    (seen.status, &seen.fields["x-kept"]),
-                    (200, &HeaderValue::from_static("yes"))
-                );
-                let announced = seen
-                    .fields
-                    .get("content-length")
-                    .map(|value| value.to_str().unwrap());
-                assert_eq!(announced, length);
-                assert_eq!(seen.content.unwrap(), expected.as_bytes());
-            };
-        check(Method::GET, Content::None, None, "").await;
-        check(
-            Method::GET,
-            Content::Whole(Bytes::from_static(b"abc")),
-            Some("3"),
-            "abc",
-        )
-        .await;
-        check(Method::GET, Content::Whole(Bytes::new()), Some("0"), "").await;
-        check(Method::HEAD, Content::HeadOnly(Some(7)), Some("7"), "").await;
-        let chunked = origin("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", Framing::Chunked).await;
-        check(Method::GET, chunked, None, "abcde").await;
-    }
-
-    #[tokio::test]
-    async fn a_transfer_that_breaks_is_reset_and_never_ended() {
-        // Eight bytes: one less than announced, or without the last chunk.
-        for framing in [Framing::Length(9), Framing::Chunked] {
-            let content = origin("3\r\nabc\r\n", framing).await;
-            let (written, answered, seen) = exchange(Method::GET, composed(content)).await;
-            assert_eq!(written, Err("body-incomplete"));
-            assert!(!answered.complete);
-            assert_eq!(seen.content.unwrap_err(), h2::Reason::INTERNAL_ERROR);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_client_that_leaves_ends_the_wait_for_content() {
-        let (near, far) = duplex(1 << 16);
-        let client = tokio::spawn(async move {
-            let (mut send, connection) = h2::client::handshake(near).await.unwrap();
-            let driving = tokio::spawn(connection);
-            let request = HttpRequest::get("https://example.test/").body(()).unwrap();
-            let (response, mut stream) = send.send_request(request, true).unwrap();
-            response.await.unwrap();
-            stream.send_reset(h2::Reason::CANCEL);
-            let _ = driving.await;
-        });
-        let mut connection = handshake(Box::new(far), None).await.unwrap();
-        let digest = Arc::new(Digest::default());
-        let accepted = HttpSession::from_h2_conn(&mut connection, digest)
-            .await
-            .unwrap();
-        let Some(H2Accept::Session(mut session)) = accepted else {
-            panic!("no stream");
-        };
-        let driving = tokio::spawn(async move { connection.accept().await.is_none() });
-        let (_silent_side, stream) = duplex(16);
-        let content = Content::Origin {
-            length: Some(5),
-            body: OriginBody::reading(Box::new(stream), Framing::Length(5)),
-        };
-        let mut answered = Answered::default();
-        let written = write(&mut session, &Method::GET, composed(content), &mut answered).await;
-        assert_eq!(written, Err(LEFT));
-        driving.abort();
-        client.abort();
-    }
-}
+mod tests;

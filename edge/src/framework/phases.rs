@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::DATE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use jet9_cache::Timestamp;
 use jet9_cache::semantics::storable;
 use parking_lot::Mutex;
 use pingora_core::apps::HttpServerApp;
@@ -26,9 +28,9 @@ use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Sess
 use crate::clock::{self, WallClock};
 use crate::control::purge;
 use crate::exchange::Exchange;
-use crate::framework::front::FrontStream;
+use crate::framework::front::{DateSlot, FrontStream};
 use crate::framework::http2;
-use crate::message::{Content, Framing, Protocol, Request};
+use crate::message::{Content, Framing, Protocol, Request, Response};
 use crate::origin::forward::{self, Facts, For};
 use crate::origin::guard::{self, Said};
 use crate::origin::master;
@@ -55,6 +57,19 @@ pub struct Passing {
     pub request: Request,
     /// Its facts so far; recorded by the `logging` callback.
     pub exchange: Exchange,
+    /// What the `Date` of its answer is to be.
+    pub date: DateSlot,
+}
+
+impl Passing {
+    /// A request on its way, over HTTP/2.
+    pub fn new(request: Request, exchange: Exchange) -> Self {
+        Self {
+            request,
+            exchange,
+            date: DateSlot::default(),
+        }
+    }
 }
 
 /// The callbacks of `HttpProxy`. One for the process, shared by all listeners.
@@ -318,6 +333,9 @@ impl ProxyHttp for Phases {
         }
         head.set_version(Version::HTTP_11); // RFC 9110 §2.5: our own version, not the side's
         let (passing, _) = ctx.parts()?;
+        let date = date_of(head, self.edge.clock.now());
+        passing.date.set(date.clone());
+        head.insert_header(DATE, date)?;
         let mut added = HeaderMap::new();
         deliver::add_via(&self.edge, &mut added);
         deliver::add_cache_status(&self.edge, &passing.exchange, &mut added);
@@ -399,10 +417,8 @@ impl ProxyHttp for Phases {
 /// on would take content away; until then a request that is held to be sent again keeps its place to the end of the hold.
 async fn left(session: &mut Session) {
     let downstream = &mut session.downstream_session;
-    if let Some(closed) = downstream.watch_h2_stream_close() {
-        let _ = closed.await; // however it closed
-    } else if downstream.is_body_done() {
-        // Nothing comes after the content but an end or an error: see `FrontStream`.
+    if downstream.is_custom() || downstream.is_body_done() {
+        // Over HTTP/2 this reads nothing; over HTTP/1.1 nothing comes after the content but an end or an error: see `FrontStream`.
         let _ = downstream.read_body_or_idle(true).await;
     } else {
         std::future::pending().await
@@ -450,6 +466,21 @@ fn is_chunked(head: &ResponseHeader) -> bool {
     coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
+/// The `Date` of an answer: the side's (RFC 9110 §6.6.1), the first where it sent several, or the time when the answer came.
+fn date_of(head: &ResponseHeader, now: Timestamp) -> HeaderValue {
+    let said = head.headers.get(DATE);
+    said.cloned().unwrap_or_else(|| deliver::date(now))
+}
+
+fn response_header(response: &Response) -> Result<ResponseHeader> {
+    let fields = http2::fields(response);
+    let mut head = ResponseHeader::build_no_case(response.head.status(), Some(fields.len()))?;
+    for (name, value) in &fields {
+        head.append_header(name, value)?;
+    }
+    Ok(head)
+}
+
 /// Writes the response to a fault; the status, when it went out whole.
 async fn respond(
     edge: &Edge,
@@ -459,7 +490,8 @@ async fn respond(
 ) -> Option<u16> {
     let response = fault::respond(edge, &mut passing.exchange, Some(&passing.request), fault);
     let status = response.head.status();
-    let head = http2::response_header(&response).ok()?;
+    let head = response_header(&response).ok()?;
+    passing.date.set(date_of(&head, edge.clock.now()));
     session.set_keepalive(None);
     let downstream = &mut session.downstream_session;
     downstream
@@ -471,7 +503,7 @@ async fn respond(
         _ => Bytes::new(),
     };
     downstream.write_response_body(content, true).await.ok()?;
-    if !downstream.is_http2() {
+    if !downstream.is_custom() {
         // Says that the answer is whole: a stream that is only dropped was broken off.
         downstream.shutdown().await;
     }

@@ -360,10 +360,15 @@ fn cache_status(edge: &Edge, exchange: &Exchange) -> Option<HeaderValue> {
 
 /// Sets `Date` (RFC 9110 §6.6.1).
 pub fn add_date(fields: &mut HeaderMap, now: Timestamp) {
-    let moment = std::time::UNIX_EPOCH + Duration::from_millis(now.unix_millis());
-    if let Ok(value) = HeaderValue::try_from(httpdate::fmt_http_date(moment)) {
-        fields.insert(DATE, value);
-    }
+    fields.insert(DATE, date(now));
+}
+
+/// A moment as `Date` says it.
+pub fn date(moment: Timestamp) -> HeaderValue {
+    let moment = std::time::UNIX_EPOCH + Duration::from_millis(moment.unix_millis());
+    // It is all visible ASCII: nothing falls back.
+    HeaderValue::try_from(httpdate::fmt_http_date(moment))
+        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
 /// Statuses that never have content (RFC 9110 §6.4.1).

@@ -441,6 +441,48 @@ async fn the_date_of_a_stored_answer_is_its_origins() {
 }
 
 #[tokio::test]
+async fn the_date_of_what_passes_through_over_http11_is_the_sides() {
+    let check = async |lines: &str, expected: &str| {
+        let answer = format!("{lines}Content-Length: 2\r\n\r\nok");
+        let side = ScriptedSide::play(vec![vec![Act::Answer(answer.leak())]]);
+        let node = node(side.addr).await;
+        let seen = http1(&node, "POST", "Content-Length: 0\r\n").await;
+        assert_eq!((seen.status, &*seen.content), (200, "ok"), "{seen:?}");
+        let dates: Vec<_> = seen.fields.get_all("date").iter().collect();
+        assert_eq!(dates, [expected], "{lines}");
+    };
+    const SAID: &str = "Fri, 15 Jan 2027 07:59:50 GMT";
+    let large = "x".repeat(20_000);
+    check(&format!("HTTP/1.1 200 OK\r\nDate: {SAID}\r\n"), SAID).await;
+    check(
+        &format!("HTTP/1.1 200 OK\r\ndate:{SAID}\r\nX: Date: y\r\n"),
+        SAID,
+    )
+    .await;
+    check(
+        &format!("HTTP/1.1 200 OK\r\nX: {large}\r\nDate: {SAID}\r\n"),
+        SAID,
+    )
+    .await;
+    check("HTTP/1.1 200 OK\r\nDate: Friday\r\n", "Friday").await;
+    check("HTTP/1.1 200 OK\r\n", "Fri, 15 Jan 2027 08:00:00 GMT").await;
+    // What was held back before it goes out before it.
+    let side = ScriptedSide::play(vec![vec![Act::Answer(
+        "HTTP/1.1 103 Early Hints\r\nDate: never\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nDate: Fri, 15 Jan 2027 07:59:50 GMT\r\n\
+         Content-Length: 2\r\n\r\nok",
+    )]]);
+    let node = node(side.addr).await;
+    let seen = http1(&node, "POST", "Content-Length: 0\r\n").await;
+    assert_eq!((seen.status, seen.field("link")), (103, Some("</a>")));
+    let answer = seen.content.to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 200 ok\r\n"), "{answer}");
+    assert!(
+        answer.contains("\r\ndate: fri, 15 jan 2027 07:59:50 gmt\r\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn an_answer_of_our_own_says_whose_it_is() {
     let side = ScriptedSide::play(vec![]);
     let node = node(side.addr).await;

@@ -182,17 +182,20 @@ fn http2(client: &mut Http2, question: Question, tell: &Tell) {
     let request = request
         .body(Bytes::from(question.content))
         .expect("a request");
-    let streaming = client.send(request);
+    let streaming = client.send_telling(request, |interim| {
+        tell.answer(Answer {
+            status: interim.status().as_u16(),
+            fields: lines(interim.headers()),
+            content: Vec::new(),
+            end: Ok(()),
+        });
+    });
     let streaming = streaming.unwrap_or_else(|error| panic!("no head but {error}"));
     tell.head();
     let fetched = streaming.rest(Vec::new());
-    let fields = fetched.head.headers.iter().map(|(name, value)| {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        (name.as_str().to_owned(), value.into_owned())
-    });
     let answer = Answer {
         status: fetched.head.status.as_u16(),
-        fields: fields.collect(),
+        fields: lines(&fetched.head.headers),
         content: fetched.content,
         end: match fetched.end {
             End::Clean => Ok(()),
@@ -200,4 +203,12 @@ fn http2(client: &mut Http2, question: Question, tell: &Tell) {
         },
     };
     tell.answer(answer);
+}
+
+fn lines(fields: &http::HeaderMap) -> Vec<(String, String)> {
+    let lines = fields.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        (name.as_str().to_owned(), value.into_owned())
+    });
+    lines.collect()
 }

@@ -1,7 +1,5 @@
 # Interim responses reach the client whose request they answer, when they come, and nobody else (RFC 8297).
 
-without HTTP/2: interim responses are passed on over HTTP/1.1
-
 client a sends GET /page
 origin sees GET /page
 client b sends GET /page

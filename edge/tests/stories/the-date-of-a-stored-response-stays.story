@@ -1,7 +1,5 @@
 # Date is when the origin made the response, however long it was stored (RFC 9110 §6.6.1). Its age counts from there.
 
-without HTTP/2: its carrier dates every answer anew
-
 client sends GET /page
 origin sees GET /page
 origin answers 200
@@ -44,3 +42,12 @@ client sends GET /undated
 client sees 200
   Date: {now-10s}
   Age: 10
+
+# What passes through keeps its date, too: our clock says when it came, not when it was made.
+client sends POST /form
+  | content
+origin sees POST /form
+origin answers 200
+  Date: {now-5s}
+client sees 200
+  Date: {now-5s}

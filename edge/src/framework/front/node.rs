@@ -106,7 +106,7 @@ impl Handler for Node {
 
     async fn http2(&self, transport: Transport, client: Arc<Client>) {
         let (edge, proxy) = (Arc::clone(&self.edge), Arc::clone(&self.proxy));
-        http2::serve(edge, proxy, Box::new(transport), client).await;
+        http2::serve(edge, proxy, transport, client).await;
     }
 
     fn finished(&self, exchange: &Exchange) {

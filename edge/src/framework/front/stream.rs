@@ -1,7 +1,8 @@
 //! One request of a client's connection, as Pingora may see it: `FrontStream`.
 //!
 //! Made by `framework::front` for a request that passes through, given to `HttpProxy` as its stream. It gives Pingora the head as the guard
-//! composed it, then the content as we framed it, then nothing but the news that the client has left. Answers pass unchanged.
+//! composed it, then the content as we framed it, then nothing but the news that the client has left. Answers pass unchanged but for their
+//! `Date`, which Pingora would replace.
 //! Invariant: no byte of a later request ever leaves it, and what is no valid content is an error here, so that the side sees an aborted
 //! request. When Pingora drops it, the connection goes home to the front, whatever became of the exchange.
 
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderValue;
 use jet9_config::limits::Limits;
+use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
@@ -48,6 +51,22 @@ pub enum ContentError {
     TooLarge,
 }
 
+/// What the `Date` of an answer is to be. Pingora writes the time over it when it writes the head over HTTP/1.1, whatever the head says, and
+/// this is how the one who composed the head tells the stream (RFC 9110 §6.6.1). One for each request.
+#[derive(Clone, Debug, Default)]
+pub struct DateSlot(Arc<Mutex<Option<HeaderValue>>>);
+
+impl DateSlot {
+    /// Told before the head is written.
+    pub fn set(&self, date: HeaderValue) {
+        *self.0.lock() = Some(date);
+    }
+
+    fn take(&self) -> Option<HeaderValue> {
+        self.0.lock().take()
+    }
+}
+
 /// A client's connection, lent for one request.
 #[derive(Debug)]
 pub struct FrontStream {
@@ -66,6 +85,7 @@ pub(super) struct Lent {
     /// The beginning of an answer, held back.
     held: BytesMut,
     answer: AnswerHead,
+    date: DateSlot,
     reader: Option<Waker>,
     /// Whether Pingora said that the exchange is over, rather than only dropping the stream.
     pub(super) ended: bool,
@@ -98,12 +118,13 @@ enum Content {
     },
 }
 
-/// What is known of the head of the answer; only a request with Upgrade wants to know.
+/// What is known of the head of the answer.
 #[derive(Debug)]
 enum AnswerHead {
-    /// A head begins after this many more bytes.
+    /// A head begins after this many more bytes. `upgrade`: it decides what comes of a request with Upgrade.
     Awaited {
         after: usize,
+        upgrade: bool,
     },
     Known,
 }
@@ -131,10 +152,11 @@ impl FrontStream {
             give: Give::Head(head(request), content),
             framed: BytesMut::new(),
             held: BytesMut::new(),
-            answer: match request.upgrade {
-                Some(_) => AnswerHead::Awaited { after: 0 },
-                None => AnswerHead::Known,
+            answer: AnswerHead::Awaited {
+                after: 0,
+                upgrade: request.upgrade.is_some(),
             },
+            date: DateSlot::default(),
             reader: None,
             ended: false,
         };
@@ -143,6 +165,12 @@ impl FrontStream {
             home: Some(home),
         };
         (stream, returned)
+    }
+
+    /// Where the `Date` of the answer is told.
+    pub(super) fn date(&self) -> DateSlot {
+        let lent = self.lent.as_ref();
+        lent.map_or_else(DateSlot::default, |lent| lent.date.clone())
     }
 
     fn lent(&mut self) -> io::Result<&mut Lent> {
@@ -277,18 +305,30 @@ impl Lent {
 
     /// Looks whether an answer head changes the protocol (RFC 9110 §7.8). Pingora gives each head with one call, if the socket takes it.
     fn look_at_answer(&mut self, bytes: &[u8], written: usize) {
-        let AnswerHead::Awaited { after } = &mut self.answer else {
+        let AnswerHead::Awaited { after, upgrade } = &mut self.answer else {
             return;
         };
         if *after > 0 {
             *after = after.saturating_sub(written);
-        } else if bytes.starts_with(b"HTTP/1.1 101") {
+        } else if *upgrade && bytes.starts_with(b"HTTP/1.1 101") {
             self.decide(Give::Tunnel);
-        } else if bytes.starts_with(b"HTTP/1.1 1") {
+        } else if is_interim(bytes) {
             *after = bytes.len() - written;
-        } else {
+        } else if *upgrade {
             self.framed.extend_from_slice(LAST_CHUNK);
             self.decide(Give::Nothing);
+        } else {
+            self.answer = AnswerHead::Known;
+        }
+    }
+
+    /// The final head with the `Date` that it is to have, if that is what `bytes` are.
+    fn redated(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        match self.answer {
+            AnswerHead::Awaited { after: 0, .. } if !is_interim(bytes) => {
+                with_date(bytes, &self.date.take()?)
+            }
+            AnswerHead::Awaited { .. } | AnswerHead::Known => None,
         }
     }
 
@@ -322,6 +362,11 @@ impl Lent {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(head) = self.redated(bytes) {
+            self.held.extend_from_slice(&head);
+            self.look_at_answer(bytes, bytes.len());
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let hold_back = self.held.is_empty() && bytes.len() <= HELD_BACK_BYTES;
         let written = if hold_back && !matches!(self.give, Give::Tunnel) {
             self.held.extend_from_slice(bytes);
@@ -375,6 +420,22 @@ fn move_bytes(from: &mut impl Buf, to: &mut ReadBuf<'_>, limit: u64) -> u64 {
     count as u64
 }
 
+/// Whether an interim response begins here, or the end of HTTP on this connection (RFC 9110 §15.2).
+fn is_interim(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.1 1")
+}
+
+/// A head whose `Date` is another one; `None`, if it has none.
+fn with_date(head: &[u8], date: &HeaderValue) -> Option<Vec<u8>> {
+    const NAME: &[u8] = b"\r\ndate: ";
+    let line = head
+        .windows(NAME.len())
+        .position(|name| name.eq_ignore_ascii_case(NAME))?;
+    let (before, rest) = head.split_at(line + NAME.len());
+    let end = memchr::memchr(b'\r', rest)?;
+    Some([before, date.as_bytes(), &rest[end..]].concat())
+}
+
 fn put_chunk(out: &mut BytesMut, piece: &[u8]) {
     out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
     out.extend_from_slice(piece);
@@ -426,14 +487,14 @@ impl UniqueID for FrontStream {
     fn id(&self) -> UniqueIDType {
         self.lent
             .as_ref()
-            .map_or(-1, |lent| lent.connection.transport_ref().id())
+            .map_or(-1, |lent| lent.connection.transport_ref().fd())
     }
 }
 
 impl GetSocketDigest for FrontStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        let lent = self.lent.as_ref()?;
-        lent.connection.transport_ref().get_socket_digest()
+        let socket = self.lent.as_ref()?.connection.transport_ref().fd();
+        Some(Arc::new(SocketDigest::from_raw_fd(socket)))
     }
 }
 

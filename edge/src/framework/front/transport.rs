@@ -1,21 +1,14 @@
 //! The bytes of a client's connection, in clear or inside TLS, without a buffer of our own.
 //!
-//! Made by `framework::listeners`, owned by `front::connection`, handed to Pingora for HTTP/2. One system call reads, one vectored call
+//! Made by `framework::listeners`, owned by `front::connection`, or given to `framework::http2`. One system call reads, one vectored call
 //! writes. Invariant of memory: an idle connection in clear holds no buffer here; an idle one inside TLS only what rustls keeps.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_trait::async_trait;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -42,7 +35,8 @@ impl Transport {
         }
     }
 
-    fn fd(&self) -> RawFd {
+    /// The socket's number.
+    pub(super) fn fd(&self) -> RawFd {
         self.tcp().as_raw_fd()
     }
 }
@@ -101,51 +95,3 @@ impl AsyncWrite for Transport {
         }
     }
 }
-
-// What Pingora asks of a stream. Its HTTP/2 sessions run on a `Transport` directly.
-
-#[async_trait]
-impl Shutdown for Transport {
-    async fn shutdown(&mut self) {
-        // The peer may be gone; there is nobody to tell.
-        let _ = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for Transport {
-    fn id(&self) -> UniqueIDType {
-        self.fd()
-    }
-}
-
-impl Ssl for Transport {
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match self {
-            Self::Clear(_) => None,
-            Self::Tls(stream) => match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Some(ALPN::H2),
-                _ => Some(ALPN::H1),
-            },
-        }
-    }
-}
-
-impl GetTimingDigest for Transport {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Transport {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Transport {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::new(SocketDigest::from_raw_fd(self.fd())))
-    }
-}
-
-impl Peek for Transport {}

@@ -52,7 +52,7 @@ async fn lent(
     near.write_all(&composed).await.unwrap();
     near.write_all(content.as_bytes()).await.unwrap();
     let mut session = ServerSession::new_http1(Box::new(far));
-    let passing = Passing { request, exchange };
+    let passing = Passing::new(request, exchange);
     session.set_connection_user_context(Some(Box::new(Lent {
         passing,
         close: true,

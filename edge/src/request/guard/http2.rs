@@ -1,6 +1,6 @@
 //! Is this an HTTP/2 request as RFC 9113 §8.2 and §8.3 have it, and what does it ask?
 //!
-//! Called by `framework::http2` with a head that Pingora's HTTP/2 decoded: pseudo-fields are in the URI, names are lower case, values have no
+//! Called by `framework::http2` with a head that `h2` decoded: pseudo-fields are in the URI, names are lower case, values have no
 //! control bytes. The rest is judged as for HTTP/1.1. A fragment is not seen here: `http::Uri` has cut it off, so it reaches nobody.
 
 use bytes::Bytes;

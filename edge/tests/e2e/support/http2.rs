@@ -1,6 +1,9 @@
 //! An HTTP/2 client over TLS that tells a clean end of a stream from a reset.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,6 +95,15 @@ impl Http2 {
         &mut self,
         request: http::Request<Bytes>,
     ) -> Result<Streaming<'_>, h2::Error> {
+        self.send_telling(request, |_| {})
+    }
+
+    /// The same, telling of interim responses when they come.
+    pub(crate) fn send_telling(
+        &mut self,
+        request: http::Request<Bytes>,
+        mut interim: impl FnMut(http::Response<()>),
+    ) -> Result<Streaming<'_>, h2::Error> {
         let send = self.send.clone();
         let (request, content) = request.into_parts();
         let answer = self.runtime.block_on(within(async move {
@@ -101,7 +113,15 @@ impl Http2 {
             if !content.is_empty() {
                 stream.send_data(content, true)?;
             }
-            answer.await
+            let mut answer = pin!(answer);
+            poll_fn(|cx| {
+                // An error is the answer's to tell.
+                while let Poll::Ready(Some(Ok(head))) = answer.poll_informational(cx) {
+                    interim(head);
+                }
+                answer.as_mut().poll(cx)
+            })
+            .await
         }))?;
         let (head, body) = answer.into_parts();
         Ok(Streaming {
