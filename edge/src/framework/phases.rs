@@ -201,8 +201,15 @@ impl ProxyHttp for Phases {
             Ok(route) => ctx.begin_attempt(route, &site.site.origin)?,
             Err(fault) => return Err(ctx.fail(fault)),
         };
-        ctx.enter(&site.site).await?;
-        Ok(peer)
+        let entered = tokio::select! {
+            biased;
+            entered = ctx.enter(&site.site) => Some(entered),
+            () = left(session) => None,
+        };
+        match entered {
+            Some(entered) => entered.map(|()| peer),
+            None => Err(ctx.fail(Fault::Client(ClientFault::Left))),
+        }
     }
 
     async fn upstream_request_filter(

@@ -174,6 +174,13 @@ impl Passage {
         }
     }
 
+    /// Frees the site's place at the side: the exchange is over, and what follows may have to be held.
+    fn leave(&mut self) {
+        if let Some(underway) = &mut self.attempt {
+            underway.place = None;
+        }
+    }
+
     /// Counts the attempt that was under way, if there was one.
     fn end_attempt(&mut self) {
         if let Some(underway) = self.attempt.take() {
@@ -311,6 +318,7 @@ impl Passage {
         let round = underway.route.addrs.len().max(1);
         let another = !self.next_addr.is_multiple_of(round);
         self.note(Reached::Nothing, |_| {});
+        self.leave();
         self.fault = Some(Fault::Origin(fault));
         let again = (another && fault != OriginFault::EpochEnded) || self.may_try(fault);
         error.set_retry(again);
@@ -319,6 +327,7 @@ impl Passage {
 
     /// The attempt failed after a connection was there.
     pub(super) fn broke_off(&mut self, session: &Session, mut error: Box<Error>) -> Box<Error> {
+        self.leave();
         let fault = self.fault.take().unwrap_or_else(|| self.judge(&error));
         let again = match &fault {
             Fault::Origin(origin) if self.may_repeat(session) => self.may_try(*origin),

@@ -2,6 +2,8 @@
 
 use http::Method;
 use jet9_cache::semantics::vary::SelectingFields;
+use jet9_cluster::{Epoch, Mastership};
+use jet9_config::ClusterId;
 use jet9_config::site::{Post, UnknownCoding};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -9,6 +11,8 @@ use super::*;
 use crate::clock;
 use crate::exchange::Asked;
 use crate::interim::Interims;
+use crate::origin::connect::SitePlace;
+use crate::origin::master::Route;
 use crate::origin::testing::{Act, ScriptedSide, TestNode, nowhere};
 use crate::request::client::Client;
 use crate::request::guard;
@@ -345,6 +349,72 @@ async fn one_whose_content_was_not_read_yet_keeps_it_to_the_end_of_the_hold_and_
     node.publish(8, SWITCHING, nowhere(), nowhere()).await;
     let kept = kept_after_leaving(&node, lent).await;
     assert!(kept < HOLD + Duration::from_secs(5), "{kept:?}");
+}
+
+/// Every place but these of the site at side a, taken until they are dropped.
+async fn taken(node: &TestNode, epoch: u64, but: usize) -> Vec<SitePlace> {
+    let cluster = ClusterId::parse("c-1").unwrap();
+    let Mastership::Live { side, addrs, .. } = node.edge.masters.current(&cluster) else {
+        panic!("side a serves");
+    };
+    let route = Route {
+        cluster,
+        side,
+        epoch: Epoch(epoch),
+        addrs,
+        is_guarded: false,
+    };
+    let site = node.edge.sites.by_id("s-1").unwrap();
+    let (_, group) = node
+        .edge
+        .side_connections
+        .peer(&route, nowhere(), &site.site.origin);
+    let mut taken = Vec::new();
+    for _ in 0..node.edge.limits.side_exchanges_per_site - but {
+        taken.push(group.enter(&site.site.id, Duration::ZERO).await.unwrap());
+    }
+    taken
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_request_waits_for_a_place_at_the_side_is_not_waited_for() {
+    let side = ScriptedSide::play(vec![]);
+    let node = TestNode::new(|site| site.origin.connect_timeout = Duration::from_secs(60));
+    node.publish(7, &serving("a"), side.addr, nowhere()).await;
+    let all = taken(&node, 7, 0).await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\n\r\n";
+    let (near, passing) = lent(&node, head, "").await;
+    let leaving = async {
+        tokio::task::yield_now().await;
+        drop(near);
+    };
+    let since = clock::monotonic();
+    tokio::join!(passing, leaving);
+    assert!(since.elapsed() < Duration::from_secs(20));
+    drop(all);
+    assert_eq!(side.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn what_waits_to_be_sent_again_keeps_no_place_at_the_side() {
+    let side = ScriptedSide::play(vec![vec![Act::Answer(REFUSED)]]);
+    let node = TestNode::new(|site| site.origin.hold_max = Duration::from_secs(60));
+    node.publish_guarded(7, &serving("a"), side.addr, nowhere())
+        .await;
+    let most = taken(&node, 7, 1).await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\n\r\n";
+    let (near, passing) = lent(&node, head, "hello").await;
+    let holds = node.edge.origins.holds();
+    let looking = async {
+        while holds.held() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let last = taken(&node, 7, node.edge.limits.side_exchanges_per_site - 1).await;
+        assert_eq!(last.len(), 1, "it is free");
+        drop((near, most));
+    };
+    tokio::join!(passing, looking);
+    assert_eq!(side.requests().len(), 1);
 }
 
 #[tokio::test]
