@@ -1,7 +1,7 @@
 //! Two edges follow an etcd while everything around them is killed, frozen and started again, and visitors ask and post all the while.
 //!
-//! A seed chooses what happens in each round; it is printed, and `JET9_SEED=…` plays it again. Every round moves the master. What must hold: a side
-//! only ever sees epochs in which it is the master, and nothing from an edge that has said that it knows of a newer one; no post reaches the sides
+//! A seed chooses what happens in each round; it is printed, and `JET9_SEED=…` plays it again. Every round moves the master (`JET9_MOVES=…`
+//! of them). What must hold: a side only ever sees epochs in which it is the master, and nothing from an edge that has said that it knows of a newer one; no post reaches the sides
 //! twice; and where nothing but the move happens, no visitor sees an error.
 
 use std::collections::HashMap;
@@ -107,6 +107,10 @@ impl Dice {
 fn whatever_is_killed_or_frozen_no_side_is_asked_out_of_its_epoch_and_no_post_comes_twice() {
     let is_long = std::env::var_os("JET9_LONG").is_some();
     let rounds = if is_long { ROUNDS_LONG } else { ROUNDS };
+    let moves = std::env::var("JET9_MOVES").ok();
+    let rounds = moves.map_or(rounds, |moves| {
+        moves.parse().expect("JET9_MOVES is a number")
+    });
     let seed = std::env::var("JET9_SEED").ok();
     let seed = seed.map_or_else(unix_ms, |seed| seed.parse().expect("JET9_SEED is a number"));
     println!("JET9_SEED={seed}");
