@@ -20,7 +20,7 @@ use super::index::slot::Address;
 use super::piece::{PartOfPiece, Piece};
 use super::record::{Location, Place};
 use super::variants::Filed;
-use super::volume::{Unread, Volume};
+use super::volume::{Turn, Unread, Volume};
 
 /// What a reader asks for at once: whole blocks, a part of a piece.
 const PART_BYTES: usize = 256 << 10;
@@ -198,6 +198,7 @@ struct Ahead {
     /// Where in the whole content it begins and ends.
     range: Range<u64>,
     part: PartOfPiece,
+    _turn: Turn,
 }
 
 impl DiskReader {
@@ -229,37 +230,58 @@ impl DiskReader {
             return Ok(None);
         }
         let mount = self.content.mount().ok_or(ReadError::Disk)?;
+        let volume = mount.volume();
         let next = self.ahead.front();
         if next.is_some_and(|next| !next.range.contains(&position)) {
             self.ahead.clear();
         }
-        self.read_ahead(mount.volume(), position, end);
-        // Nothing could be begun.
-        let next = self.ahead.pop_front().ok_or(ReadError::Disk)?;
-        let read = next.part.done(mount.volume()).await;
-        let read = read.map_err(|why| self.content.note(mount.volume(), why))?;
+        if self.ahead.is_empty() {
+            let turn = volume.long_reads().wait().await;
+            let begun = turn.and_then(|turn| self.begin(volume, turn, position, end));
+            begun.map_err(|why| self.content.note(volume, why))?;
+        }
+        self.read_ahead(volume, end);
+        // It stays first until it is here: whoever is cancelled waits for the same the next time.
+        let Some(next) = self.ahead.front_mut() else {
+            return Err(ReadError::Disk);
+        };
+        let (read, range) = (next.part.done(volume).await, next.range.clone());
+        self.ahead.pop_front();
+        let read = read.map_err(|why| self.content.note(volume, why))?;
         // At once: the device is not to wait for whoever sends this part on.
-        self.read_ahead(mount.volume(), next.range.end, end);
-        let skipped = usize::try_from(position - next.range.start);
+        if self.ahead.is_empty()
+            && range.end < end
+            && let Some(turn) = volume.long_reads().spare()
+        {
+            // What cannot be begun is told when it is asked for.
+            let _ = self.begin(volume, turn, range.end, end);
+        }
+        self.read_ahead(volume, end);
+        let skipped = usize::try_from(position - range.start);
         let skipped = skipped.map_err(|_| ReadError::Disk)?;
         Ok(Some(read.slice(skipped..)))
     }
 
-    /// Begins to read as much as may be held.
-    fn read_ahead(&mut self, volume: &Volume, position: u64, end: u64) {
-        while self.ahead.len() < AHEAD {
-            let start = self.ahead.back().map_or(position, |last| last.range.end);
-            if start >= end {
-                return;
-            }
-            let Ok(part) = self.content.begin(volume, start, end) else {
-                return;
-            };
-            let within = part.range();
-            let piece = start - start % PIECE as u64;
-            let range = piece + within.start as u64..piece + within.end as u64;
-            self.ahead.push_back(Ahead { range, part });
-        }
+    /// Begins to read as much as may be held, behind what is being read.
+    fn read_ahead(&mut self, volume: &Volume, end: u64) {
+        while self.ahead.len() < AHEAD
+            && let Some(start) = self.ahead.back().map(|last| last.range.end)
+            && start < end
+            && let Some(turn) = volume.long_reads().spare()
+            && self.begin(volume, turn, start, end).is_ok()
+        {}
+    }
+
+    fn begin(&mut self, volume: &Volume, turn: Turn, start: u64, end: u64) -> Result<(), Unread> {
+        let part = self.content.begin(volume, start, end)?;
+        let within = part.range();
+        let piece = start - start % PIECE as u64;
+        self.ahead.push_back(Ahead {
+            range: piece + within.start as u64..piece + within.end as u64,
+            part,
+            _turn: turn,
+        });
+        Ok(())
     }
 }
 

@@ -186,8 +186,12 @@ impl Mount {
             owner,
             number,
         };
-        let read = piece.whole(self.volume()).await;
-        read.map_err(|_| ReadError::Disk)
+        let volume = self.volume();
+        let read = async {
+            let _turn = volume.long_reads().wait().await?;
+            piece.whole(volume).await
+        };
+        read.await.map_err(|_| ReadError::Disk)
     }
 }
 

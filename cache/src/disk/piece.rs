@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::variant::Version;
 
 use super::record::{Header, Kind, Location, block_at, blocks_around, parts_of_piece};
-use super::volume::{Reading, Unread, Volume};
+use super::volume::{Part, Reading, Unread, Volume};
 
 /// Which piece it is.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +28,28 @@ pub(super) struct PartOfPiece {
     /// The blocks, by where they begin and end in the content.
     blocks: Range<usize>,
     /// Of the record's head, where it is not read with the blocks.
-    head: Option<Reading>,
-    body: Reading,
+    head: Option<Read>,
+    body: Read,
+}
+
+/// What is read, on its way or here.
+#[derive(Debug)]
+enum Read {
+    Waiting(Reading),
+    Here(Part),
+}
+
+impl Read {
+    /// Waits until it is here. May be cancelled and asked again.
+    async fn arrive(&mut self, volume: &Volume) -> Result<&Part, Unread> {
+        if let Self::Waiting(reading) = self {
+            *self = Self::Here(reading.done(volume).await?);
+        }
+        match self {
+            Self::Here(part) => Ok(part),
+            Self::Waiting(_) => Err(Unread::Busy),
+        }
+    }
 }
 
 impl Piece {
@@ -40,7 +60,8 @@ impl Piece {
 
     /// Reads all of it.
     pub(super) async fn whole(self, volume: &Volume) -> Result<Bytes, Unread> {
-        self.begin(volume, 0..self.length())?.done(volume).await
+        let mut all = self.begin(volume, 0..self.length())?;
+        all.done(volume).await
     }
 
     /// Begins to read the blocks that hold a part of the content.
@@ -54,9 +75,10 @@ impl Piece {
             (None, 0)
         } else {
             let head = volume.begin_read(&self.at, 0..described)?;
-            (Some(head), described + blocks.start)
+            (Some(Read::Waiting(head)), described + blocks.start)
         };
         let body = volume.begin_read(&self.at, start..described + blocks.end)?;
+        let body = Read::Waiting(body);
         Ok(PartOfPiece {
             piece: self,
             blocks,
@@ -80,18 +102,15 @@ impl PartOfPiece {
         self.blocks.clone()
     }
 
-    /// The blocks, when they are as they were written.
-    pub(super) async fn done(self, volume: &Volume) -> Result<Bytes, Unread> {
-        let body = self.body.done(volume).await?;
+    /// The blocks, when they are as they were written. May be cancelled and asked again.
+    pub(super) async fn done(&mut self, volume: &Volume) -> Result<Bytes, Unread> {
+        let body = self.body.arrive(volume).await?;
         let (described, _) = parts_of_piece(self.piece.at.bytes as usize);
-        let (head, content) = match self.head {
-            Some(head) => (head.done(volume).await?, body.bytes),
-            None => {
-                let content = body.bytes.slice(described..);
-                (body, content)
-            }
+        let (head, content) = match &mut self.head {
+            Some(head) => (head.arrive(volume).await?, body.bytes.clone()),
+            None => (body, body.bytes.slice(described..)),
         };
-        let header = volume.header_in(&head, &self.piece.at)?;
+        let header = volume.header_in(head, &self.piece.at)?;
         let described = &head.bytes[..described];
         let is_proven = self.piece.is(&header)
             && header.meta(described).is_some()

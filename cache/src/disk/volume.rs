@@ -33,8 +33,11 @@ use super::shares::{Ledger, Shares};
 use super::superblock::{Emptied, Peer, Superblock};
 
 mod reading;
+mod turns;
 
-pub(super) use reading::{Reading, Unread};
+pub(super) use reading::{Part, Reading, Unread};
+pub(super) use turns::Turn;
+use turns::Turns;
 
 /// The file in the volume's directory.
 pub(super) const FILE: &str = "jet9.volume";
@@ -100,6 +103,7 @@ pub(crate) struct Volume {
     pieces: Box<[Mutex<HashMap<Partition, u64>>]>,
     /// What its records and pieces take.
     ledger: Arc<Ledger>,
+    long_reads: Turns,
 }
 
 /// Why a volume is out of service.
@@ -181,6 +185,7 @@ impl Volume {
             pieces: (0..geometry.segments).map(|_| Mutex::default()).collect(),
             catalog: Catalog::new(geometry.bytes() / RECORD_BYTES_MEAN, Arc::clone(&ledger)),
             ledger,
+            long_reads: Turns::of(options.limits.reads_waiting),
             shared,
             last_lap: AtomicU64::new(superblock.last_lap),
             arrivals: Arrivals::default(),
@@ -494,6 +499,11 @@ impl Volume {
         superblock.last_lap = lap;
         self.last_lap.store(lap, Ordering::Release);
         self.noted(write_superblock(&self.file, &mut superblock))
+    }
+
+    /// The turns of those who read long content.
+    pub(super) const fn long_reads(&self) -> &Turns {
+        &self.long_reads
     }
 
     /// Keeps what is at a location from being overwritten for a while; `false` when it is not there any more.

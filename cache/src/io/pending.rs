@@ -71,8 +71,16 @@ impl<T> Pending<T> {
     ///
     /// # Errors
     /// When it failed, was refused or is late.
-    pub async fn done(self) -> Result<T, IoError> {
-        match timeout_at(self.deadline, self.receiver).await {
+    pub async fn done(mut self) -> Result<T, IoError> {
+        self.outcome().await
+    }
+
+    /// The same for a caller that may be cancelled and ask again; not any more once it was told.
+    ///
+    /// # Errors
+    /// As [`Self::done`].
+    pub async fn outcome(&mut self) -> Result<T, IoError> {
+        match timeout_at(self.deadline, &mut self.receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(because(self.otherwise, Cause::Closed)),
             Err(_) => {

@@ -37,9 +37,9 @@ pub(in crate::disk) struct Reading {
 }
 
 impl Reading {
-    /// What was there: of the lap that was asked for, whether it is as it was written or not.
-    pub(in crate::disk) async fn done(self, volume: &Volume) -> Result<Part, Unread> {
-        let read = self.pending.done().await.map_err(|error| {
+    /// What was there: of the lap that was asked for, whether it is as it was written or not. May be cancelled and asked again.
+    pub(in crate::disk) async fn done(&mut self, volume: &Volume) -> Result<Part, Unread> {
+        let read = self.pending.outcome().await.map_err(|error| {
             volume.note(&error, self.delays);
             match error.cause {
                 Cause::Late | Cause::QueueFull | Cause::Closed => Unread::Busy,

@@ -3,6 +3,8 @@
 use std::os::unix::fs::FileExt;
 
 use super::*;
+use crate::device::faulty::{Fault, FaultyFiles};
+use crate::io::{Limits, Options};
 
 /// A range of what is stored on disk; `None` when the transfer breaks.
 async fn range(bench: &Bench, path: &str, start: usize, length: usize) -> Option<Vec<u8>> {
@@ -229,4 +231,100 @@ async fn content_of_unknown_length_is_not_written_beyond_the_cap_of_its_partitio
     }
     assert!((CAP / 2..=CAP).contains(&taken[0]), "{taken:?}");
     assert_eq!(taken[1..], [taken[0]; 2], "{taken:?}");
+}
+
+/// Reads content to its end, each part in so many attempts.
+async fn read_in(bench: &Bench, path: &str, attempts: usize) -> Vec<u8> {
+    let Body::Stream(mut reader) = bench.hit(path).await.unwrap().body else {
+        panic!("{path} is in memory");
+    };
+    let mut read = Vec::new();
+    loop {
+        let mut part = None;
+        for _ in 1..attempts {
+            tokio::select! {
+                biased;
+                next = reader.next() => { part = Some(next); break; }
+                () = std::future::ready(()) => {}
+            }
+        }
+        let part = match part {
+            Some(part) => part,
+            None => reader.next().await,
+        };
+        match part.unwrap() {
+            Some(part) => read.extend_from_slice(&part),
+            None => return read,
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_cancelled_and_asks_again_costs_no_further_read() {
+    const LENGTH: usize = 3_000_000;
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    store(&bench, "/long", 1, LENGTH).await;
+    let reads = || bench.cache.metrics.disk_read_duration.get_sample_count();
+    let mut counts = Vec::new();
+    for attempts in [1, 3] {
+        let before = reads();
+        assert!(read_in(&bench, "/long", attempts).await == content(1, LENGTH));
+        counts.push(reads() - before);
+    }
+    assert_eq!(counts[0], counts[1]);
+}
+
+/// Readers of long content who ask for more than the queue of their volume takes, and one hit of a few kibibytes.
+#[tokio::test]
+async fn readers_of_long_content_leave_room_for_short_hits() {
+    const LENGTH: usize = 2_500_000;
+    let place = directory();
+    let limits = Limits {
+        reads_waiting: 32,
+        read_deadline: Duration::from_secs(20),
+        ..Limits::default()
+    };
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let files = FaultyFiles::new(Fault::Delay(Duration::MAX), u64::MAX, 0).with(options);
+    let files = Arc::new(files);
+    let opener: Arc<dyn Opener> = files.clone();
+    let config = config(place.path(), &["disk"]);
+    let cache = Cache::open_on(&config, &prometheus::Registry::new(), &opener).unwrap();
+    let site = cache.partition("site").unwrap();
+    let bench = Bench {
+        cache,
+        site,
+        fields: http::HeaderMap::new(),
+    };
+    bench.cache.loaded().await;
+    store(&bench, "/long", 1, LENGTH).await;
+    store(&bench, "/short", 2, 16_000).await;
+    bench.flushed().await;
+    let mut bodies = Vec::new();
+    for _ in 0..50 {
+        bodies.push(bench.hit("/long").await.unwrap().body);
+    }
+    bench.cache.forget_memory();
+    files.fail_next(u64::MAX);
+    let reading: Vec<_> = bodies
+        .into_iter()
+        .map(|body| tokio::spawn(read_body(body)))
+        .collect();
+    // On one thread: by now each of them has asked for what it may.
+    tokio::task::yield_now().await;
+    let mut short = Box::pin(version(&bench, "/short", 16_000));
+    tokio::select! {
+        biased;
+        found = &mut short => panic!("the disk has not answered: {found:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+    files.end_delays();
+    assert_eq!(short.await, Some(2));
+    for read in reading {
+        assert!(read.await.unwrap().unwrap() == content(1, LENGTH));
+    }
 }
