@@ -39,6 +39,7 @@ mod writer;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use log::error;
@@ -267,20 +268,31 @@ impl Disk {
         mount.read_head(filed, slot, &self.purges).await
     }
 
-    /// Whether a disk hit may go into memory: it is still what is on disk, or on its way there, and hides nothing newer.
+    /// Whether a disk hit may go into memory: it is still what is on disk, or on its way there. Notes whether it has rivals.
     pub(crate) fn may_promote(&self, variant: &Variant) -> bool {
         let primary = variant.key.primary();
         let Some(mount) = self.mount_of(primary) else {
             return false;
         };
-        // Another variant may be newer, and answer the same requests: then it has to be looked at each time.
-        let is_alone = match mount.volume().catalog.family(primary) {
-            Family::Varies => !variant.response.vary.is_empty(),
-            Family::Plain | Family::None => true,
-        };
+        let (filed, catalog) = (self.filed(variant), &mount.volume().catalog);
+        let has_rivals = catalog.has_rivals(filed, variant.key.partition());
+        variant.has_rivals.store(has_rivals, Ordering::Relaxed);
         let address = Address::of_offset(variant.on_disk.offset());
-        let catalog = &mount.volume().catalog;
-        is_alone && catalog.has(self.filed(variant), variant.version, address)
+        catalog.has(filed, variant.version, address)
+    }
+
+    /// Whether what is in memory is for sure the newest that a request selects (RFC 9111 §4): what was committed there is, and what came
+    /// from disk unless there is another that may be.
+    pub(crate) fn is_newest_for(&self, variant: &Variant, selecting: &SelectingFields<'_>) -> bool {
+        if !variant.has_rivals.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Some(mount) = self.mount_of(variant.key.primary()) else {
+            return true;
+        };
+        let (filed, partition) = (self.filed(variant), variant.key.partition());
+        let (catalog, keys) = (&mount.volume().catalog, self.purges.keys());
+        !catalog.has_rivals_for(filed, partition, selecting, keys)
     }
 
     /// Takes the place of a response that was committed for its newest version: from now on nothing older is found on disk. `None`

@@ -327,6 +327,7 @@ impl Cache {
             version: old.version,
             on_disk: OnDisk::default(),
             is_held: AtomicBool::new(false),
+            has_rivals: AtomicBool::new(false),
         };
         let Some(stored) = self.keep(variant, || self.is_stored(old)) else {
             return false;
@@ -526,6 +527,7 @@ impl Cache {
             tags: Arc::clone(&fill.tags),
             on_disk: OnDisk::default(),
             is_held: AtomicBool::new(false),
+            has_rivals: AtomicBool::new(false),
         };
         self.keep(variant, || true)
     }
@@ -570,7 +572,7 @@ impl Cache {
     }
 
     fn find_in_memory(&self, key: &Key, selecting: &SelectingFields<'_>) -> Lookup {
-        match self.memory.find(key, selecting) {
+        match self.newest_in_memory(key, selecting) {
             Found::Nothing => Lookup::Miss,
             Found::OtherVariants => Lookup::VaryMiss,
             Found::Variant(variant, is_first) => match self.hit(variant, Tier::Memory) {
@@ -581,6 +583,16 @@ impl Cache {
                 }
                 None => Lookup::Miss,
             },
+        }
+    }
+
+    /// What memory has for a request, unless there may be something newer on disk.
+    fn newest_in_memory(&self, key: &Key, selecting: &SelectingFields<'_>) -> Found {
+        match self.memory.find(key, selecting) {
+            Found::Variant(variant, _) if !self.disk.is_newest_for(&variant, selecting) => {
+                Found::OtherVariants
+            }
+            found => found,
         }
     }
 
@@ -661,7 +673,7 @@ impl Cache {
         selecting: &SelectingFields<'_>,
         seen: Option<Version>,
     ) -> bool {
-        match self.memory.find(key, selecting) {
+        match self.newest_in_memory(key, selecting) {
             Found::Variant(variant, _) => {
                 seen != Some(variant.version)
                     && self.purges.judge(&variant.facts(), variant.birth) != Verdict::Dead

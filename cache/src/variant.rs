@@ -35,6 +35,9 @@ pub(crate) struct Variant {
     pub(crate) on_disk: OnDisk,
     /// Whether it is in memory: changed under the lock of its key, read without.
     pub(crate) is_held: AtomicBool,
+    /// Whether it came from disk, where others of its key were that vary by other fields: one of them may be newer for some of the requests
+    /// that it answers. Set before it is in memory.
+    pub(crate) has_rivals: AtomicBool,
 }
 
 /// The hashes of a response's tags; nothing is allocated where there is none.

@@ -76,6 +76,38 @@ impl Catalog {
         filed.filter_map(known).collect()
     }
 
+    /// Whether a response has others of its key beside it that vary by other fields than it does.
+    pub(super) fn has_rivals(&self, filed: Filed, partition: Partition) -> bool {
+        if self.pending.has_beside(filed) {
+            return true;
+        }
+        let own = filed.hash() as u8;
+        let mut others = self.table.variants(filed.primary);
+        others.retain(|byte| *byte != own);
+        // Of one list they have one place for each request.
+        let is_plain = |byte: u8| byte == filed.primary as u8;
+        let of_one_list = !is_plain(own)
+            && !others.iter().any(|byte| is_plain(*byte))
+            && self.lists.count(partition) <= 1;
+        !others.is_empty() && !of_one_list
+    }
+
+    /// Whether what a request selects may be another response of a key, too.
+    pub(super) fn has_rivals_for(
+        &self,
+        filed: Filed,
+        partition: Partition,
+        selecting: &SelectingFields<'_>,
+        keys: &KeyHasher,
+    ) -> bool {
+        let place = (filed.primary, partition);
+        let mut others = self.lists.candidates(place, selecting, keys).into_iter();
+        others.any(|other| {
+            other.variant != filed.variant
+                && (self.pending.is_claimed(other) || self.table.find(other.hash()).is_some())
+        })
+    }
+
     /// What is known of a key in all its variants.
     pub(super) fn family(&self, primary: u128) -> Family {
         family(&self.table, primary)

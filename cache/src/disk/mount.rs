@@ -153,6 +153,7 @@ impl Mount {
             version: facts.version,
             on_disk: OnDisk::at(slot.address.offset()),
             is_held: AtomicBool::new(false),
+            has_rivals: AtomicBool::new(false),
         }
     }
 

@@ -79,6 +79,15 @@ impl Pending {
         claims.iter().any(is_it)
     }
 
+    /// Whether any other response of a key is on its way.
+    pub(super) fn has_beside(&self, filed: Filed) -> bool {
+        let claims = self.shard(filed.primary).lock();
+        let is_other = |(other, claim): (&Filed, &Claimed)| {
+            other.primary == filed.primary && other.variant != filed.variant && !claim.ended
+        };
+        claims.iter().any(is_other)
+    }
+
     /// Whether a version is on its way.
     pub(super) fn is_claimed(&self, filed: Filed) -> bool {
         let claims = self.shard(filed.primary).lock();

@@ -130,6 +130,12 @@ impl Lists {
         of_partition.push(List { vary, selectors });
     }
 
+    /// How many a partition has.
+    pub(super) fn count(&self, partition: Partition) -> usize {
+        let lists = self.of_partition.read();
+        lists.get(&partition).map_or(0, Vec::len)
+    }
+
     /// Where what a request selects may be filed: without selecting fields first, then by every known list.
     pub(super) fn candidates(
         &self,

@@ -44,6 +44,7 @@ fn variant(
         tags: Arc::default(),
         on_disk: OnDisk::default(),
         is_held: AtomicBool::new(false),
+        has_rivals: AtomicBool::new(false),
     })
 }
 

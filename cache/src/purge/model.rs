@@ -87,6 +87,7 @@ impl World {
             tags: Kept::default(),
             on_disk: OnDisk::default(),
             is_held: AtomicBool::new(false),
+            has_rivals: AtomicBool::new(false),
         };
         self.memory.insert(&variant.into(), || true);
     }

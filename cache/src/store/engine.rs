@@ -12,6 +12,7 @@ mod model;
 mod on_its_way;
 mod ring;
 mod rot;
+mod variants;
 mod volumes;
 
 fn config(directory: &Path, volumes: &[&str]) -> CacheConfig {

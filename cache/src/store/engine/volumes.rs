@@ -112,6 +112,7 @@ async fn what_is_written_once_its_key_has_moved_back_is_never_found() {
         version: first.version,
         on_disk: OnDisk::default(),
         is_held: AtomicBool::new(false),
+        has_rivals: AtomicBool::new(false),
     };
     let on_its_way = bench.cache.keep(second, || true).unwrap();
     bench.cache.pass_minute();
