@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::reason::Reason;
 use crate::semantics::entity_tag::EntityTag;
@@ -32,7 +32,8 @@ pub enum Freshened {
 ///
 /// The origin answered *our* validators, so that a 304 without any is about the stored response, and a weak match suffices: a side that
 /// compresses makes the tag of its 200 weak and sends the strong one in its 304. RFC 9111 §4.3.4 asks for a strong match only where
-/// several stored responses could be meant.
+/// several stored responses could be meant. The weak one stays, so that no bytes get a strong tag that did not come with them: where there
+/// was none at all, a 304 with a strong one is about another response.
 pub fn freshen(
     stored: &StoredResponse,
     not_modified: &HeaderMap,
@@ -126,7 +127,9 @@ const fn asked(stored: &StoredResponse, request: &RequestPolicy) -> Asked {
     asked
 }
 
-/// Whether a 304 confirms this stored response: by weak comparison of entity tags where it has one, else by `Last-Modified`.
+/// Whether a 304 confirms this stored response: by weak comparison of entity tags where it has one, else by `Last-Modified`. A first strong
+/// tag names bytes that nobody knows to be the stored ones (RFC 9111 §4.3.4: it must not be used): what they were confirmed by, a
+/// second of the clock, may have seen two versions.
 fn is_about(stored: &StoredResponse, not_modified: &HeaderMap, times: TimesOfExchange) -> bool {
     let (old, new) = (
         &stored.validators,
@@ -134,6 +137,7 @@ fn is_about(stored: &StoredResponse, not_modified: &HeaderMap, times: TimesOfExc
     );
     match (&old.etag, &new.etag) {
         (Some(old), Some(new)) => match_weakly(old.as_bytes(), new.as_bytes()),
+        (None, Some(new)) if !is_weak(new) => false,
         (None, Some(_)) | (_, None) => match (&old.last_modified, &new.last_modified) {
             (Some((_, old)), Some((_, new))) => old == new,
             (None, _) | (_, None) => true,
@@ -205,9 +209,11 @@ fn describes_content(name: &HeaderName) -> bool {
 
 /// A strong tag from a 304 would promise for the stored bytes what nobody said of them.
 fn has_weak_etag(stored: &StoredResponse) -> bool {
-    let etag = stored.validators.etag.as_ref();
-    etag.and_then(|etag| EntityTag::parse(etag.as_bytes()))
-        .is_some_and(EntityTag::is_weak)
+    stored.validators.etag.as_ref().is_some_and(is_weak)
+}
+
+fn is_weak(etag: &HeaderValue) -> bool {
+    EntityTag::parse(etag.as_bytes()).is_some_and(EntityTag::is_weak)
 }
 
 /// The freshened response for the one client that asked, where it may not be stored any more.

@@ -238,6 +238,36 @@ fn a_weak_tag_does_not_become_strong() {
 }
 
 #[test]
+fn bytes_get_no_strong_tag_that_did_not_come_with_them() {
+    let modified = ("last-modified", EARLIER_DATE);
+    for (old, new, expected) in [
+        (&[modified][..], &[modified, ("etag", "\"a\"")][..], None),
+        (&[modified], &[("etag", "\"a\"")], None),
+        (&[], &[("etag", "\"a\"")], None),
+        (
+            &[modified],
+            &[modified, ("etag", "W/\"a\"")],
+            Some("W/\"a\""),
+        ),
+        (
+            &[modified, ("etag", "\"a\"")],
+            &[modified, ("etag", "\"a\"")],
+            Some("\"a\""),
+        ),
+    ] {
+        let tag = match freshened(&rules(), old, new, &[]) {
+            Freshened::Store(response) => response.validators.etag,
+            Freshened::Mismatch => None,
+            Freshened::Deliver(..) => panic!("{old:?} {new:?}"),
+        };
+        assert_eq!(
+            tag.as_ref().map(|tag| tag.as_bytes()),
+            expected.map(str::as_bytes)
+        );
+    }
+}
+
+#[test]
 fn a_304_may_end_the_storing() {
     let outcome = freshened(
         &rules(),
