@@ -25,7 +25,7 @@ pub(crate) use flow::{Fill, Keeping, PIECE, Subject};
 use missing::Mended;
 pub use missing::{Elsewhere, Fetched};
 
-/// How far the slowest reader of a fill that is not kept may lag, in bytes.
+/// How far the slowest reader of a fill that is not kept may lag, in bytes; a piece, while all fills together keep more than they may.
 pub(crate) const WINDOW_MAX: u64 = 8 << 20;
 /// How long the writer of a fill that is not kept waits for a reader that does not move at all; then that reader is cut.
 pub(crate) const STALLED_READER_MAX: Duration = Duration::from_secs(30);
@@ -266,9 +266,8 @@ impl FillWriter {
         self.fill.relieved(|fill| fill.readers() == 0).await;
     }
 
-    async fn wait_for_window(&self) -> Result<(), FillError> {
-        let small_enough = |fill: &Fill| fill.drop_read().is_none_or(|left| left <= WINDOW_MAX);
-        while !small_enough(&self.fill) {
+    async fn wait_for_window(&mut self) -> Result<(), FillError> {
+        while !self.is_window_small() {
             let stalled_at = self.fill.slowest();
             let moves = self.fill.relieved(|fill| fill.slowest() != stalled_at);
             if timeout(STALLED_READER_MAX, moves).await.is_err() {
@@ -280,6 +279,16 @@ impl FillWriter {
         }
         self.fill.break_off();
         Err(FillError::TooLarge)
+    }
+}
+
+impl FillWriter {
+    /// Drops what all have read; whether what is left is little enough.
+    fn is_window_small(&mut self) -> bool {
+        match self.fill.drop_read() {
+            None | Some(0) => true,
+            Some(left) => left <= WINDOW_MAX && !self.is_over_charged(),
+        }
     }
 }
 

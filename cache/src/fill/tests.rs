@@ -214,6 +214,52 @@ async fn a_reader_that_stalls_a_window_is_cut() {
     assert_eq!(read_all(stalled.body).await, Err(ReadError::Broken));
 }
 
+/// Writes until the writer would wait.
+async fn write_all_it_takes(writer: &mut FillWriter, part: &Bytes) {
+    loop {
+        tokio::select! {
+            biased;
+            written = writer.write(part.clone()) => written.unwrap(),
+            () = std::future::ready(()) => return,
+        }
+    }
+}
+
+#[tokio::test]
+async fn slow_readers_of_what_is_not_kept_hold_no_more_than_all_fills_may() {
+    const FILLS: usize = 8;
+    const PART: usize = 100_000;
+    let place = directory();
+    let bench = Bench::open(CacheConfig {
+        memory: 8 << 20,
+        ..memory_only(&place)
+    });
+    let part = content(1, PART);
+    let mut fills = Vec::new();
+    for n in 0..FILLS {
+        fills.push(bench.begin(&format!("/{n}"), response("one", &[], &[]), None));
+    }
+    for (writer, _) in &mut fills {
+        write_all_it_takes(writer, &part).await;
+    }
+    let kept = || fills.iter().map(|(writer, _)| writer.fill.in_memory());
+    let (all, most) = (kept().sum::<u64>(), kept().max().unwrap());
+    // What all may keep, and a piece each.
+    let allowed = bench.cache.fills_max() + (FILLS * (PIECE + PART)) as u64;
+    assert!(all <= allowed, "{all} of {allowed}");
+    assert!(most <= WINDOW_MAX + (PIECE + PART) as u64, "{most}");
+    // Each goes on as its reader does.
+    for (writer, filling) in &mut fills {
+        let before = writer.fill.written();
+        let mut read = 0;
+        while read < before {
+            read += filling.body.next().await.unwrap().unwrap().len() as u64;
+        }
+        writer.write(part.clone()).await.unwrap();
+        assert_eq!(writer.fill.written(), before + PART as u64);
+    }
+}
+
 #[tokio::test]
 async fn a_window_that_nobody_reads_ends() {
     let (_directory, bench) = bench();
