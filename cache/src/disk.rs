@@ -56,7 +56,7 @@ use crate::variant::{Content, Variant};
 use admission::{Admission, MEMORY_HITS, Moment, Policy, WhyNot};
 use catalog::Candidate;
 pub(crate) use claim::{Claim, OnDisk};
-pub(crate) use content::{DiskContent, DiskReader, Pinned};
+pub(crate) use content::{DiskContent, DiskReader, Failed, Pinned};
 use index::slot::{Address, Slot};
 use keeper::{Bell, Keeper, Mounts};
 pub(crate) use mount::Mount;

@@ -23,6 +23,7 @@ use crate::variant::Content;
 use flow::{At, Place};
 pub(crate) use flow::{Fill, Keeping, PIECE, Subject};
 use missing::Mended;
+pub(crate) use missing::Part;
 pub use missing::{Elsewhere, Fetched};
 
 /// How far the slowest reader of a fill that is not kept may lag, in bytes; a piece, while all fills together keep more than they may.

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use crate::fill::{PIECE, ReadError};
+use crate::fill::{PIECE, Part, ReadError};
 use crate::variant::Version;
 
 use super::Mount;
@@ -40,6 +41,17 @@ pub(crate) struct DiskContent {
     head: Option<(Filed, Address)>,
     /// A part of it could not be read.
     lost: AtomicBool,
+    /// What its readers are fetching from elsewhere.
+    fetched: Mutex<Vec<(Range<u64>, Weak<Part>)>>,
+}
+
+/// Why a part of it was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The disk is late, or too much waits for it: another time it may be read.
+    Busy,
+    /// It is not there any more.
+    Lost,
 }
 
 impl DiskContent {
@@ -59,6 +71,7 @@ impl DiskContent {
             segments,
             head,
             lost: AtomicBool::new(false),
+            fetched: Mutex::default(),
         }
     }
 
@@ -121,14 +134,35 @@ impl DiskContent {
     }
 
     /// Gives all of it up when a part cannot be read; not when it was only too late to be tried.
-    fn note(&self, volume: &Volume, why: Unread) -> ReadError {
-        if why != Unread::Busy {
-            self.lost.store(true, Ordering::Relaxed);
-            if let Some((filed, address)) = self.head {
-                volume.catalog.forget(filed, address);
-            }
+    fn note(&self, volume: &Volume, why: Unread) -> Failed {
+        if why == Unread::Busy {
+            return Failed::Busy;
         }
-        ReadError::Disk
+        self.lost.store(true, Ordering::Relaxed);
+        if let Some((filed, address)) = self.head {
+            volume.catalog.forget(filed, address);
+        }
+        Failed::Lost
+    }
+
+    /// The place for a part of it that comes from elsewhere: one for all readers that miss the same.
+    pub(crate) fn fetched(&self, range: &Range<u64>) -> Arc<Part> {
+        let mut fetched = self.fetched.lock();
+        fetched.retain(|(_, part)| part.strong_count() > 0);
+        let mut same = fetched.iter().filter(|(other, _)| other == range);
+        if let Some(part) = same.find_map(|(_, part)| part.upgrade()) {
+            return part;
+        }
+        let part = Arc::new(Part::new());
+        fetched.push((range.clone(), Arc::downgrade(&part)));
+        part
+    }
+
+    /// How many readers wait for what comes from elsewhere.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        let fetched = self.fetched.lock();
+        fetched.iter().map(|(_, part)| part.strong_count()).sum()
     }
 
     /// Keeps its segments from being reused, as far as that goes; `None` when one was reused already.
@@ -202,6 +236,11 @@ struct Ahead {
 }
 
 impl DiskReader {
+    /// The content that it reads.
+    pub(crate) fn content(&self) -> &DiskContent {
+        &self.content
+    }
+
     pub(crate) const fn new(content: Pinned) -> Self {
         Self {
             content,
@@ -223,13 +262,13 @@ impl DiskReader {
         &mut self,
         position: u64,
         end: Option<u64>,
-    ) -> Result<Option<Bytes>, ReadError> {
+    ) -> Result<Option<Bytes>, Failed> {
         let length = self.content.length();
         let end = end.map_or(length, |end| end.min(length));
         if position >= end {
             return Ok(None);
         }
-        let mount = self.content.mount().ok_or(ReadError::Disk)?;
+        let mount = self.content.mount().ok_or(Failed::Lost)?;
         let volume = mount.volume();
         let next = self.ahead.front();
         if next.is_some_and(|next| !next.range.contains(&position)) {
@@ -243,7 +282,7 @@ impl DiskReader {
         self.read_ahead(volume, end);
         // It stays first until it is here: whoever is cancelled waits for the same the next time.
         let Some(next) = self.ahead.front_mut() else {
-            return Err(ReadError::Disk);
+            return Err(Failed::Lost);
         };
         let (read, range) = (next.part.done(volume).await, next.range.clone());
         self.ahead.pop_front();
@@ -258,7 +297,7 @@ impl DiskReader {
         }
         self.read_ahead(volume, end);
         let skipped = usize::try_from(position - range.start);
-        let skipped = skipped.map_err(|_| ReadError::Disk)?;
+        let skipped = skipped.map_err(|_| Failed::Lost)?;
         Ok(Some(read.slice(skipped..)))
     }
 

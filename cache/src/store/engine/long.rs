@@ -329,3 +329,114 @@ async fn readers_of_long_content_leave_room_for_short_hits() {
         assert!(read.await.unwrap().unwrap() == content(1, LENGTH));
     }
 }
+
+#[tokio::test]
+async fn all_who_miss_the_same_part_fetch_it_once() {
+    const LENGTH: usize = 2_000_000;
+    const READERS: usize = 12;
+    #[derive(Debug)]
+    struct Gate {
+        content: Bytes,
+        asked: std::sync::atomic::AtomicUsize,
+        open: tokio::sync::Semaphore,
+    }
+    #[derive(Debug)]
+    struct Gated(Arc<Gate>);
+    impl crate::fill::Elsewhere for Gated {
+        fn fetch(&self, range: std::ops::Range<u64>) -> crate::fill::Fetched {
+            let gate = Arc::clone(&self.0);
+            gate.asked.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                let _open = gate.open.acquire().await.ok()?;
+                Some(gate.content.slice(range.start as usize..range.end as usize))
+            })
+        }
+    }
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    store(&bench, "/", 1, LENGTH).await;
+    bench.flushed().await;
+    let whole = content(1, LENGTH);
+    let volume = place.path().join("disk/jet9.volume");
+    let second = places_of(&volume, &whole[1 << 20..][..64])[0];
+    let file = std::fs::OpenOptions::new().write(true).open(&volume);
+    file.unwrap().write_all_at(b"rot", second + 77).unwrap();
+    let gate = Arc::new(Gate {
+        content: whole.clone(),
+        asked: std::sync::atomic::AtomicUsize::new(0),
+        open: tokio::sync::Semaphore::new(0),
+    });
+    let mut hits = Vec::new();
+    for _ in 0..READERS {
+        hits.push(bench.hit("/").await.unwrap());
+    }
+    let Content::OnDisk(on_disk) = hits[0].handle.variant.content.clone() else {
+        panic!("it is in memory");
+    };
+    let mut reading = Vec::new();
+    for hit in hits {
+        let Body::Stream(mut reader) = hit.body else {
+            panic!("it is in memory");
+        };
+        reader.offer(Arc::new(Gated(Arc::clone(&gate))));
+        reading.push(tokio::spawn(read_body(Body::Stream(reader))));
+    }
+    let all_wait = async {
+        while on_disk.waiting() < READERS {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, all_wait).await.unwrap();
+    // The one who asked leaves: another asks in its place.
+    reading.remove(0).abort();
+    gate.open.add_permits(READERS);
+    for read in reading {
+        assert!(read.await.unwrap().unwrap() == whole);
+    }
+    let asked = gate.asked.load(Ordering::Relaxed);
+    assert!((1..=2).contains(&asked), "{asked}");
+    assert_eq!(on_disk.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_late_for_a_moment_sends_nobody_elsewhere() {
+    const LENGTH: usize = 2_000_000;
+    let place = directory();
+    let limits = Limits {
+        read_deadline: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let delay = Fault::Delay(Duration::from_millis(120));
+    let files = Arc::new(FaultyFiles::new(delay, u64::MAX, 0).with(options));
+    let opener: Arc<dyn Opener> = files.clone();
+    let config = config(place.path(), &["disk"]);
+    let cache = Cache::open_on(&config, &prometheus::Registry::new(), &opener).unwrap();
+    let site = cache.partition("site").unwrap();
+    let bench = Bench {
+        cache,
+        site,
+        fields: http::HeaderMap::new(),
+    };
+    bench.cache.loaded().await;
+    store(&bench, "/", 1, LENGTH).await;
+    bench.flushed().await;
+    let Body::Stream(mut reader) = bench.hit("/").await.unwrap().body else {
+        panic!("it is in memory");
+    };
+    let side = Arc::new(Side {
+        content: content(1, LENGTH),
+        less: 0,
+        asked: parking_lot::Mutex::default(),
+        told: tokio::sync::Notify::new(),
+    });
+    reader.offer(Arc::clone(&side) as _);
+    files.fail_next(1);
+    let read = read_body(Body::Stream(reader)).await.unwrap();
+    assert!(read == content(1, LENGTH));
+    assert_eq!(*side.asked.lock(), []);
+}
