@@ -1,6 +1,7 @@
 //! The last document of each cluster in a file of its own, for a start while the store is away.
 //!
-//! Written by a thread of its own after a document came into force: nothing waits for it, and a disk that hangs costs one text a cluster. Read by
+//! Written by a thread of its own after a document came into force: nothing waits for it, a disk that hangs costs one text a cluster, and what
+//! one refuses is tried again as epochs are. Read by
 //! [`super::etcd`] only when no member answered at the start. One file a cluster under `<data_dir>/clusters`: the SHA-256 of the document, then
 //! the document as it was published; replaced by rename.
 //! Knows nothing of leases: what is read back proves nothing about the moment, and the epochs file next door says whether it is the newest.
@@ -18,6 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use sha2::{Digest, Sha256};
 
 use super::epochs::replace;
+use super::follow::EPOCHS_RETRY;
 
 /// What a kept document's file name ends with.
 const EXTENSION: &str = "kept";
@@ -122,12 +124,24 @@ fn write_all(directory: &Path, shared: &Shared) {
         };
         match bring(&file_of(directory, &id), text.as_deref()) {
             Ok(()) => failing = false,
-            Err(error) if !failing => {
-                log::error!("cluster {id}: its document is not kept for the next start: {error}");
-                failing = true;
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    log::error!(
+                        "cluster {id}: its document is not kept for the next start, and tried again: {error}"
+                    );
+                }
+                try_later(shared, id, text);
             }
-            Err(_) => {}
         }
+    }
+}
+
+/// What the disk refused waits again, unless something newer of its cluster does, or nobody does any more; and so does the thread.
+fn try_later(shared: &Shared, id: ClusterId, text: Option<Vec<u8>>) {
+    let mut waiting = shared.waiting.lock();
+    if !waiting.is_over {
+        waiting.texts.entry(id).or_insert(text);
+        shared.changed.wait_for(&mut waiting, EPOCHS_RETRY);
     }
 }
 
@@ -258,6 +272,28 @@ mod tests {
             let mut bent = whole.clone();
             bent[index] ^= 1;
             check("c1.kept", &bent, false);
+        }
+    }
+
+    #[test]
+    fn what_the_disk_refused_is_written_once_it_takes_it() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = place.path().join("clusters");
+        let kept = Kept::open(&directory).expect("a thread");
+        fs::remove_dir(&directory).expect("remove");
+        kept.keep(&id("c1"), text("c1", 41));
+        kept.keep(&id("c2"), text("c2", 7));
+        kept.keep(&id("c1"), text("c1", 42));
+        fs::create_dir(&directory).expect("create");
+        while epochs(&kept) != [("c1".into(), 42), ("c2".into(), 7)] {
+            std::thread::yield_now();
+        }
+        fs::rename(&directory, place.path().join("away")).expect("rename");
+        kept.keep(&id("c2"), text("c2", 8));
+        let shared = Arc::downgrade(&kept.shared);
+        drop(kept);
+        while shared.strong_count() > 0 {
+            std::thread::yield_now(); // it ends all the same
         }
     }
 
