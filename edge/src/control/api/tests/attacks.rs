@@ -42,6 +42,47 @@ async fn whoever_fills_a_listener_shuts_nobody_out() {
 }
 
 #[tokio::test]
+async fn a_flood_between_connecting_and_showing_a_token_cuts_nobody_who_showed_it_lately() {
+    let served = Served::limited(limited(|limits| {
+        limits.admin_connections = 8;
+        limits.admin_calls = 4;
+        limits.admin_calls_of_one = 4;
+        limits.admin_timeout = Duration::from_secs(3600);
+    }))
+    .await;
+    let token = read_admin_token(served.node.place()).expect("a token");
+    let ask = GET.replace(
+        "\r\n\r\n",
+        &format!("\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"),
+    );
+    let answer = raw(&served.tcp, &ask).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // The whole of 127.0.0.0/8 is this machine's, so that many addresses can be had.
+    let from = async |number: u8| {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let source = std::net::Ipv4Addr::new(127, 0, 1, number);
+        socket.bind((source, 0).into()).expect("an address of ours");
+        let address = served.tcp.parse().expect("an address");
+        socket.connect(address).await.expect("connect")
+    };
+    let mut own = TcpStream::connect(&served.tcp).await.expect("connect");
+    let mut flood = Vec::new();
+    for number in 1..=200 {
+        flood.push(from(number).await);
+    }
+    // The last one is answered, so all before it were taken in.
+    let mut last = from(201).await;
+    last.write_all(GET.as_bytes()).await.expect("write");
+    let mut answer = [0; 12];
+    last.read_exact(&mut answer).await.expect("read");
+    assert_eq!(&answer, b"HTTP/1.1 401");
+    own.write_all(ask.as_bytes()).await.expect("write");
+    let mut answer = String::new();
+    own.read_to_string(&mut answer).await.expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
 async fn whoever_takes_no_answer_is_cut() {
     let limits = limited(|limits| limits.admin_timeout = Duration::from_millis(300));
     let served = Served::limited(limits).await;
