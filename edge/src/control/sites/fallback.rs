@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jet9_config::check;
-use jet9_config::site::Site;
+use jet9_config::site::{Domain, Site};
 
 use super::load::{Loader, Standing};
 use super::table::Table;
@@ -30,6 +30,20 @@ struct Good {
     site: Site,
 }
 
+impl Good {
+    /// Whether there was a later one, which cannot be read.
+    const fn is_outdated(&self) -> bool {
+        self.number != self.newest
+    }
+
+    fn cannot_stand_in(&self, name: &str, why: &dyn std::fmt::Display) {
+        log::error!(
+            "site {name}: version {} cannot stand in for its document: {why}",
+            self.number
+        );
+    }
+}
+
 /// Brings the last good version of each site into force whose document is refused.
 pub(super) fn what_is_refused(loader: &mut Loader) {
     let refused: Vec<String> = loader.published.problems.read().keys().cloned().collect();
@@ -40,27 +54,17 @@ pub(super) fn what_is_refused(loader: &mut Loader) {
         .filter(|name| table.by_id(name).is_none());
     let good = absent.filter_map(|name| Some((last_good(loader, &name)?, name)));
     let mut good: Vec<(Good, String)> = good.collect();
-    // An older version may have names that its site gave up since: they are of whoever has them in a newest one, or got them later; even
-    // if that cannot be in force for another reason.
-    good.sort_by_key(|(good, _)| (good.number != good.newest, Reverse(good.unix_ms)));
-    let mut owners = HashMap::new();
-    for (good, name) in &good {
-        for domain in &good.site.domains {
-            owners.entry(domain.clone()).or_insert_with(|| name.clone());
-        }
-    }
+    good.sort_by_key(|(good, _)| (good.is_outdated(), Reverse(good.unix_ms)));
+    let owners = owners(loader, &good);
     let mut placed = Vec::new();
     for (good, name) in good {
-        let given = good
-            .site
-            .domains
-            .iter()
-            .find(|domain| owners[*domain] != name);
-        if let Some(domain) = given {
+        let domains = good.site.domains.iter();
+        let mut given = domains.filter(|domain| owners[*domain] != name);
+        if let Some(domain) = given.next() {
             let owner = &owners[domain];
-            log::error!(
-                "site {name}: version {} cannot stand in for its document: {domain} was given to site `{owner}` since",
-                good.number
+            good.cannot_stand_in(
+                &name,
+                &format!("{domain} was given to site `{owner}` since"),
             );
             continue;
         }
@@ -78,6 +82,27 @@ pub(super) fn what_is_refused(loader: &mut Loader) {
         );
         loader.tell(&name, number, BY_HISTORY, "in-force");
     }
+}
+
+/// Which site each name is of that is wanted, of sites that are not in force. An older version may have names that its site gave up since: they are of
+/// whoever has them in a last version, or wants them by a good document, or got them later; even if that cannot be in force for another reason.
+fn owners(loader: &Loader, good: &[(Good, String)]) -> HashMap<Domain, String> {
+    let (outdated, last): (Vec<_>, Vec<_>) = good.iter().partition(|(good, _)| good.is_outdated());
+    let of = |(good, name): &'_ &(Good, String)| (good.site.domains.clone(), name.clone());
+    let waiting = loader.waiting.iter();
+    let waiting = waiting.map(|(name, waiting)| (waiting.site.domains.clone(), name.clone()));
+    let wanted = last
+        .iter()
+        .map(of)
+        .chain(waiting)
+        .chain(outdated.iter().map(of));
+    let mut owners = HashMap::new();
+    for (domains, name) in wanted {
+        for domain in domains {
+            owners.entry(domain).or_insert_with(|| name.clone());
+        }
+    }
+    owners
 }
 
 /// The last version of a site that can be in force, back to its last removal.
@@ -108,20 +133,14 @@ fn place(
     good: Good,
     generation: u64,
 ) -> Option<u64> {
-    let refused = |why: &dyn std::fmt::Display| {
-        log::error!(
-            "site {name}: version {} cannot stand in for its document: {why}",
-            good.number
-        );
-    };
     if let Some(taken) = table.taken(&good.site).first() {
-        refused(&taken.problem("", &good.text).message);
+        good.cannot_stand_in(name, &taken.problem("", &good.text).message);
         return None;
     }
     let partition = match loader.shares.partitions(&[name]) {
         Ok(partitions) => partitions.into_iter().next()?,
         Err(error) => {
-            refused(&error);
+            good.cannot_stand_in(name, &error);
             return None;
         }
     };

@@ -70,7 +70,7 @@ pub(super) struct Loader {
     /// What is in force, by name.
     pub(super) standing: HashMap<String, Standing>,
     /// Good documents that are not in force yet, by name.
-    waiting: BTreeMap<String, Waiting>,
+    pub(super) waiting: BTreeMap<String, Waiting>,
     /// Sites that were removed and whose shares could not be emptied yet, by name, with the number that the removal has.
     full: BTreeMap<String, Removed>,
     /// Sites that are no more and have a history, by the time of their end in milliseconds since the Unix epoch.

@@ -107,10 +107,10 @@ async fn what_a_site_gave_up_goes_to_who_has_it_now_and_not_back() {
 
 #[tokio::test]
 async fn an_outdated_version_takes_no_name_that_was_given_to_another_since() {
-    let check_with = async |newest_of_b: &[&str], is_b_outdated: bool, expected: Option<&str>| {
+    let check_with = async |newest_of_b: &[&str], of_b: OfB, expected: Option<&str>| {
         let place = Place::new();
         let sites = place.start();
-        place.write("c", &document("c", &["c.test"]));
+        place.write("aa", &document("aa", &["aa.test"]));
         for (id, domains) in [
             ("a", &["x.test"][..]),
             ("a", &["a.test"]),
@@ -122,12 +122,17 @@ async fn an_outdated_version_takes_no_name_that_was_given_to_another_since() {
         drop(sites);
         let history = place.directory.path().join("history");
         fs::write(history.join("a/2.json"), "cannot be read").expect("write");
-        if is_b_outdated {
-            fs::write(history.join("b/2.json"), "cannot be read").expect("write");
-        }
         place.write("a", "garbage");
-        place.write("b", "garbage");
-        place.write("c", &document("c", &["c.test", "y.test"]));
+        match of_b {
+            OfB::LastVersion => place.write("b", "garbage"),
+            OfB::Outdated => {
+                fs::write(history.join("b/2.json"), "cannot be read").expect("write");
+                place.write("b", "garbage");
+            }
+            OfB::Document => fs::remove_dir_all(history.join("b")).expect("remove"),
+        }
+        // By name it comes before `b`.
+        place.write("aa", &document("aa", &["aa.test", "y.test"]));
         // When it came into force: the files of one millisecond tell nothing.
         let version = fs::read_to_string(history.join("a/1.json")).expect("there");
         let mut version: serde_json::Value = serde_json::from_str(&version).expect("JSON");
@@ -135,10 +140,20 @@ async fn an_outdated_version_takes_no_name_that_was_given_to_another_since() {
         fs::write(history.join("a/1.json"), version.to_string()).expect("write");
         check(&place.restart(), &[("x.test", expected)]);
     };
-    check_with(&["x.test"], false, Some("b")).await;
-    check_with(&["x.test"], true, Some("b")).await;
+    check_with(&["x.test"], OfB::LastVersion, Some("b")).await;
+    check_with(&["x.test"], OfB::Outdated, Some("b")).await;
+    check_with(&["x.test"], OfB::Document, Some("b")).await;
     // The site that has it cannot be in force either, for another has the other name: it is nobody's.
-    check_with(&["x.test", "y.test"], false, None).await;
+    check_with(&["x.test", "y.test"], OfB::LastVersion, None).await;
+    check_with(&["x.test", "y.test"], OfB::Document, None).await;
+}
+
+/// What is known of the site that got the name.
+enum OfB {
+    LastVersion,
+    Outdated,
+    /// Its document is good, and it has no history.
+    Document,
 }
 
 #[tokio::test]
