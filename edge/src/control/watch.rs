@@ -24,6 +24,7 @@ use crate::clock;
 
 mod directory;
 
+pub(crate) use directory::read_bounded;
 pub use directory::{Change, Content, Directory, Look};
 
 /// Wake-ups that wait for the thread. More are not lost: they become one look at everything.

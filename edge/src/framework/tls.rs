@@ -23,7 +23,11 @@ use tokio_rustls::server::TlsStream;
 
 use crate::clock::{self, WallClock};
 use crate::control::durable::{self, Durability, Readers};
+use crate::control::watch;
 use crate::request::client::TlsFacts;
+
+/// Bytes of a chain with its key. The longest that authorities issue have some ten thousand.
+const PEM_MAX: u64 = 1 << 20;
 
 /// Links that are followed from one file to another; Linux follows as many.
 const LINKS_MAX: usize = 40;
@@ -231,6 +235,9 @@ impl Certificates {
     /// When it cannot be used or written; what was in force stays.
     pub fn put(&self, name: &str, pem: &[u8]) -> Result<Held, PutError> {
         let unusable = |error: &dyn std::fmt::Display| PutError::Unusable(error.to_string());
+        if pem.len() as u64 > PEM_MAX {
+            return Err(unusable(&format!("larger than {PEM_MAX} bytes")));
+        }
         let chain = Chain::parse(pem).map_err(|error| unusable(&error))?;
         let validity = chain.validity(now());
         if validity == Validity::Expired {
@@ -404,8 +411,8 @@ fn problem(file: &Path, pointer: &str, message: &str) -> Problem {
 }
 
 fn read(file: &Path) -> Result<Chain, String> {
-    let pem =
-        std::fs::read(file).map_err(|error| format!("the certificate cannot be read: {error}"))?;
+    let pem = watch::read_bounded(file, PEM_MAX);
+    let pem = pem.map_err(|error| format!("the certificate cannot be read: {error}"))?;
     Chain::parse(&pem).map_err(|error| error.to_string())
 }
 

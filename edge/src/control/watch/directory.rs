@@ -144,7 +144,7 @@ impl Directory {
     /// # Errors
     /// When it cannot be read, or is none.
     pub fn content(&self, name: &str) -> io::Result<Vec<u8>> {
-        Ok(read_bounded(&self.file(name), self.document_max)?.1)
+        read_bounded(&self.file(name), self.document_max)
     }
 
     /// The documents that changed, in the order of their names.
@@ -214,7 +214,7 @@ impl Directory {
     /// Reads one document; `None` when it is neither there nor known.
     fn read(&mut self, name: String) -> Option<Change> {
         let file = self.file(&name);
-        let content = match read_bounded(&file, self.document_max) {
+        let content = match read_stamped(&file, self.document_max) {
             Ok((stamp, bytes)) => {
                 self.known.insert(name.clone(), Known::Read(stamp));
                 Content::Bytes(bytes)
@@ -266,8 +266,16 @@ pub(super) fn document_name(path: &Path, extension: &str) -> Option<String> {
     (!stem.is_empty() && !stem.starts_with('.')).then(|| stem.to_owned())
 }
 
-/// Reads a regular file of bounded size, with the stamp that it had before it was read: a change meanwhile shows at the next look.
-fn read_bounded(path: &Path, max: u64) -> io::Result<(Stamp, Vec<u8>)> {
+/// Reads a regular file of at most so many bytes, and waits for nobody: a pipe or a device is none.
+///
+/// # Errors
+/// When it cannot be read, is none, or is larger.
+pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    Ok(read_stamped(path, max)?.1)
+}
+
+/// The same with the stamp that it had before it was read: a change meanwhile shows at the next look.
+fn read_stamped(path: &Path, max: u64) -> io::Result<(Stamp, Vec<u8>)> {
     let file = open_without_waiting(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {

@@ -126,6 +126,31 @@ fn a_certificate_is_removed_unless_it_is_needed() {
 }
 
 #[test]
+fn what_is_no_certificate_holds_nobody_up() {
+    let mut files = Files::new();
+    files.write("good.pem", "good.test");
+    let place = files.directory.path().to_owned();
+    let made = std::process::Command::new("mkfifo")
+        .arg(place.join("pipe.pem"))
+        .status();
+    assert!(made.expect("mkfifo").success());
+    std::os::unix::fs::symlink("/dev/zero", place.join("device.pem")).unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let settings = files.settings(None);
+    std::thread::spawn(move || {
+        let certificates = Certificates::load(&settings, metrics()).unwrap();
+        certificates.reload();
+        let large = vec![b' '; usize::try_from(PEM_MAX).unwrap() + 1];
+        let refused = certificates.put("large", &large).unwrap_err();
+        let is_kept = certificates.resolver().store().has("good.test");
+        done.send((is_kept, refused.to_string())).unwrap();
+    });
+    let (is_kept, refused) = is_done.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(is_kept);
+    assert!(refused.contains("larger than"), "{refused}");
+}
+
+#[test]
 fn the_default_certificate_is_not_removed_however_it_is_reached() {
     let mut files = Files::new();
     for name in ["a", "b"] {
