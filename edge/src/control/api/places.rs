@@ -4,8 +4,8 @@
 //! who hold them could keep others out, anybody who can connect could shut the operator out. So a new connection always gets a place: when none is
 //! free, one that runs no call is cut, of the crowd that holds the most. Who has shown a token is a crowd of its own, by its name. Who has not is known
 //! by where it comes from (the uid of a socket's peer, the address over TCP): where somebody showed a token lately it is one of that one's guests, else a
-//! stranger, and all strangers are one crowd. Of those who have shown nothing, chance says who goes: if it were the oldest, a flood would cut
-//! everybody between connecting and showing. Invariants 7 and 8. Knows nothing of HTTP; the time is an argument.
+//! stranger, and all strangers are one crowd. Of the older half of those who have shown nothing, chance says who goes: if it were the oldest, a flood
+//! would cut everybody between connecting and showing. Invariants 7 and 8. Knows nothing of HTTP; the time is an argument.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -195,7 +195,9 @@ impl State {
         if taken.who.has_shown() {
             return Some(**oldest);
         }
-        let index = chance % u64::try_from(of_largest.len()).ok()?;
+        // Whoever is quick is never cut: the younger half is spared.
+        let older = of_largest.len().div_ceil(2);
+        let index = chance % u64::try_from(older).ok()?;
         let (number, _) = of_largest.get(usize::try_from(index).ok()?)?;
         Some(**number)
     }

@@ -122,6 +122,18 @@ async fn who_never_came_before_has_a_chance_to_show_a_token() {
 }
 
 #[tokio::test]
+async fn who_is_quick_is_not_cut() {
+    let scene = Scene::new(64);
+    let mut flood: Vec<_> = (0..64).map(|number| scene.enter(of_48(number))).collect();
+    for round in 1..20 {
+        let own = scene.enter(who("192.0.2.1"));
+        flood.extend((0..31).map(|number| scene.enter(of_48(64 * round + number))));
+        assert!(!is_cut(&own).await, "{round}");
+        flood.push(own);
+    }
+}
+
+#[tokio::test]
 async fn who_is_known_and_holds_the_most_gives_way_to_strangers() {
     let scene = Scene::new(4);
     let known = [(); 4].map(|()| scene.known(who("192.0.2.1"), "token:shop"));
