@@ -27,6 +27,10 @@ const REMEMBERED_MAX: usize = 1024;
 /// Of those, networks of one principal: whoever has a token and many addresses makes nobody forgotten but itself.
 const REMEMBERED_OF_ONE: usize = 16;
 
+/// The part of all places that one network may hold and not give way before those that hold one each: a flood from many networks must not cut
+/// who comes with two or three at once.
+const FEW: usize = 16;
+
 /// Whom a connection counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Who {
@@ -140,7 +144,7 @@ impl Places {
             .unwrap_or(who);
         let number = state.next;
         if state.taken.len() >= self.max {
-            let victim = state.victim(self.chance.hash_one(number))?;
+            let victim = state.victim(self.max / FEW, self.chance.hash_one(number))?;
             let victim = state.taken.remove(&victim)?;
             log::debug!("control plane: {:?} gives way to {who:?}", victim.who);
             victim.cut.notify_one();
@@ -170,8 +174,8 @@ impl State {
     }
 
     /// Who gives way. Strangers are one crowd, from however many addresses they come: else those who showed who they are, and keep a few
-    /// connections, would give way to them; and so are the guests of one principal. In a crowd it is one from where the most come.
-    fn victim(&self, chance: u64) -> Option<u64> {
+    /// connections, would give way to them; and so are the guests of one principal. In a crowd it is one from where the most come, if those are not `few`.
+    fn victim(&self, few: usize, chance: u64) -> Option<u64> {
         let mut crowds: HashMap<Crowd<'_>, usize> = HashMap::new();
         let mut held: HashMap<&Who, usize> = HashMap::new();
         for taken in self.taken.values() {
@@ -183,7 +187,7 @@ impl State {
             // As many of each: who has shown nothing goes first.
             let of_place = match taken.who.has_shown() {
                 true => 0,
-                false => held[&taken.who],
+                false => 1 + held[&taken.who].saturating_sub(few),
             };
             (of_crowd, of_place)
         };
