@@ -13,6 +13,7 @@ use jet9_cache::semantics::storable;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::message::field_bytes;
 use crate::origin::receive::Received;
 
 /// Interim responses before a final one. Not configurable: more is a side that never comes to the point, and its answer is refused.
@@ -114,7 +115,7 @@ impl Teller {
         for name in withheld(&fields) {
             fields.remove(name);
         }
-        let Some(left) = self.left.checked_sub(bytes(&fields)) else {
+        let Some(left) = self.left.checked_sub(field_bytes(&fields)) else {
             return;
         };
         // Full: the client takes nothing. Closed: it is gone. Neither is the fetch's concern.
@@ -127,15 +128,6 @@ impl Teller {
 fn withheld(fields: &HeaderMap) -> Vec<http::HeaderName> {
     let withheld = fields.keys().filter(|name| storable::is_withheld(name));
     withheld.cloned().collect()
-}
-
-/// What the fields take on the wire.
-pub(crate) fn bytes(fields: &HeaderMap) -> usize {
-    const SEPARATORS: usize = ": \r\n".len();
-    let lines = fields.iter();
-    lines
-        .map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS)
-        .sum()
 }
 
 #[cfg(test)]

@@ -169,6 +169,15 @@ impl Head {
     }
 }
 
+/// What fields take on the wire of HTTP/1.1. It stands for them over HTTP/2, too, where compression makes less of them.
+pub fn field_bytes(fields: &HeaderMap) -> usize {
+    const SEPARATORS: usize = ": \r\n".len();
+    let lines = fields.iter();
+    lines
+        .map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS)
+        .sum()
+}
+
 /// The content of a response. The carrier derives `Content-Length` or chunking from it.
 #[derive(Debug)]
 pub enum Content {

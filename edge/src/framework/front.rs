@@ -336,11 +336,7 @@ impl<H: Handler> Turn<'_, H> {
         let content_max = self.handler.content_max(&exchange);
         let is_http10 = request.protocol == Protocol::Http10;
         let (stream, home) = FrontStream::lend(connection, &request, content_max, limits);
-        let passing = Passing {
-            request,
-            exchange: *exchange,
-            date: stream.date(),
-        };
+        let passing = Passing::new(request, *exchange, stream.date());
         let usable = self.handler.pass(stream, passing, close).await;
         let Ok(mut lent) = home.await else {
             return Next::Gone;

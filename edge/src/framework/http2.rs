@@ -31,9 +31,10 @@ use self::passing::PassingStream;
 use self::stream::{Gone, Http2Stream};
 use crate::clock;
 use crate::exchange::{Answered, Asked, Exchange};
+use crate::framework::front::DateSlot;
 use crate::framework::phases::{self, Passing, Phases};
 use crate::interim::{Interim, Interims};
-use crate::message::{Content, Framing, Head, Request, Response};
+use crate::message::{Content, Framing, Head, Request, Response, field_bytes};
 use crate::origin::fetch::OriginBody;
 use crate::parts::Edge;
 use crate::request::client::Client;
@@ -187,6 +188,7 @@ impl Carrier {
             }
         };
         exchange.asked = Asked::of(&request);
+        exchange.answered.bytes_in = head_bytes(&parts);
         match self.told(&mut stream, &mut exchange, &request).await {
             Ok(Answer::Respond(response)) => {
                 self.respond(stream, exchange, &request.method, response)
@@ -208,21 +210,23 @@ impl Carrier {
         request: &Request,
     ) -> Result<Answer, Gone> {
         let interims = Interims::wanted();
+        let mut sent = 0;
         let answer = {
             let mut answer = pin!(story::answer(&self.edge, exchange, request, &interims));
             loop {
                 tokio::select! {
                     biased;
                     answer = &mut answer => break answer,
-                    Interim { status, fields } = interims.next() => stream.write_interim(status, fields)?,
+                    interim = interims.next() => sent += write_interim(stream, interim)?,
                     gone = stream.left() => return Err(gone),
                 }
             }
         };
         // What came together with the answer still goes before it.
-        while let Some(Interim { status, fields }) = interims.take() {
-            stream.write_interim(status, fields)?;
+        while let Some(interim) = interims.take() {
+            sent += write_interim(stream, interim)?;
         }
+        exchange.answered.bytes_out += sent;
         Ok(answer)
     }
 
@@ -245,7 +249,8 @@ impl Carrier {
     async fn pass(&self, parts: Parts, stream: Http2Stream, request: Request, exchange: Exchange) {
         let mut head = RequestHeader::from(parts);
         let has_content = request.content != Framing::None;
-        phases::hand_over(&mut head, Passing::new(request, exchange));
+        let passing = Passing::new(request, exchange, DateSlot::default());
+        phases::hand_over(&mut head, passing);
         let session = PassingStream::new(head, stream, has_content);
         let shutdown = self.edge.drain.signal();
         self.proxy
@@ -260,6 +265,24 @@ async fn idle(running: &watch::Sender<()>, keep_alive: Duration) {
     sleep(keep_alive).await;
 }
 
+/// What the head of a request took, before compression.
+fn head_bytes(parts: &Parts) -> u64 {
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |text| text.as_str().len());
+    let authority = parts.uri.authority().map_or(0, |text| text.as_str().len());
+    let line = parts.method.as_str().len() + target + authority;
+    (line + field_bytes(&parts.headers)) as u64
+}
+
+/// Writes an interim response; how many bytes it took, before compression.
+fn write_interim(stream: &mut Http2Stream, interim: Interim) -> Result<u64, Gone> {
+    let bytes = field_bytes(&interim.fields);
+    stream.write_interim(interim.status, interim.fields)?;
+    Ok(bytes as u64)
+}
+
 /// Stored content, or that of a fill, broke off before its end.
 const BROKEN: &str = "content-broken";
 
@@ -272,12 +295,14 @@ async fn write(
 ) -> Result<(), &'static str> {
     let (status, fields) = (response.head.status(), fields(&response));
     answered.status = status.as_u16();
+    let head_bytes = field_bytes(&fields) as u64;
     let mut content = Source::of(response.content);
     let empty = matches!(content, Source::None) || *method == Method::HEAD;
     stream
         .write_head(status, fields, empty)
         .map_err(Gone::as_str)?;
     answered.first_byte = Some(clock::monotonic());
+    answered.bytes_out += head_bytes;
     if !empty {
         while let Some(piece) = next_piece(stream, &mut content).await? {
             let length = piece.len() as u64;

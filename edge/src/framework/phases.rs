@@ -30,7 +30,8 @@ use crate::control::purge;
 use crate::exchange::Exchange;
 use crate::framework::front::{DateSlot, FrontStream};
 use crate::framework::http2;
-use crate::message::{Content, Framing, Protocol, Request, Response};
+use crate::interim::INTERIM_MAX;
+use crate::message::{Content, Framing, Protocol, Request, Response, field_bytes};
 use crate::origin::forward::{self, Facts, For};
 use crate::origin::guard::{self, Said};
 use crate::origin::master;
@@ -59,16 +60,24 @@ pub struct Passing {
     pub exchange: Exchange,
     /// What the `Date` of its answer is to be.
     pub date: DateSlot,
+    /// Interim responses that the side has sent.
+    interims: usize,
 }
 
 impl Passing {
-    /// A request on its way, over HTTP/2.
-    pub fn new(request: Request, exchange: Exchange) -> Self {
+    /// A request on its way. `date`: where the carrier is told of the answer's `Date`, if it has to put that in itself.
+    pub fn new(request: Request, exchange: Exchange, date: DateSlot) -> Self {
         Self {
             request,
             exchange,
-            date: DateSlot::default(),
+            date,
+            interims: 0,
         }
+    }
+
+    /// A head goes out to the client.
+    fn count_head(&mut self, head: &ResponseHeader) {
+        self.exchange.answered.bytes_out += field_bytes(&head.headers) as u64;
     }
 }
 
@@ -284,6 +293,14 @@ impl ProxyHttp for Phases {
             head.remove_header(&guard::NOT_PROCESSED);
             return Ok(());
         }
+        if head.status.is_informational() {
+            let (passing, _) = ctx.parts()?;
+            passing.interims += 1;
+            if passing.interims > INTERIM_MAX {
+                let fault = OriginFault::Malformed("too many interim answers");
+                return Err(ctx.fail(Fault::Origin(fault)));
+            }
+        }
         let posted = ctx.posted.take_if(|_| !head.status.is_informational());
         let described = match head.status.is_informational() {
             true => None,
@@ -336,6 +353,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Passage,
     ) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            ctx.parts()?.0.count_head(head);
             return Ok(());
         }
         head.set_version(Version::HTTP_11); // RFC 9110 §2.5: our own version, not the side's
@@ -349,6 +367,7 @@ impl ProxyHttp for Phases {
         for (name, value) in &added {
             head.append_header(name, value)?;
         }
+        passing.count_head(head);
         ctx.first_byte();
         Ok(())
     }
@@ -499,6 +518,7 @@ async fn respond(
     let status = response.head.status();
     let head = response_header(&response).ok()?;
     passing.date.set(date_of(&head, edge.clock.now()));
+    passing.count_head(&head);
     session.set_keepalive(None);
     let downstream = &mut session.downstream_session;
     downstream

@@ -23,6 +23,8 @@ mod explain;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod interim;
 #[cfg(test)]
 mod mixed_connection;

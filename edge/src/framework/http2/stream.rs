@@ -15,7 +15,8 @@ use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use tokio::time::timeout;
 
-use crate::interim::{self, INTERIM_BYTES, INTERIM_MAX};
+use crate::interim::INTERIM_BYTES;
+use crate::message::field_bytes;
 
 /// Bytes that one wait for the client is about: one that is slow but takes something is to get its content.
 const WRITE_BYTES: usize = 16 << 10;
@@ -62,7 +63,6 @@ pub(super) struct Http2Stream {
     idle: Duration,
     received: u64,
     sent: u64,
-    interims: usize,
     interim_bytes: usize,
 }
 
@@ -81,7 +81,6 @@ impl Http2Stream {
             idle,
             received: 0,
             sent: 0,
-            interims: 0,
             interim_bytes: 0,
         }
     }
@@ -130,7 +129,7 @@ impl Http2Stream {
     }
 
     /// Writes an interim response (RFC 9113 §8.1). They wait for the socket outside flow control, so that what is more than
-    /// [`INTERIM_MAX`] or [`INTERIM_BYTES`] is left out.
+    /// [`INTERIM_BYTES`] is left out.
     ///
     /// # Errors
     /// When the client is gone.
@@ -139,11 +138,11 @@ impl Http2Stream {
         status: StatusCode,
         fields: HeaderMap,
     ) -> Result<(), Gone> {
-        let bytes = self.interim_bytes.saturating_add(interim::bytes(&fields));
-        if self.interims == INTERIM_MAX || bytes > INTERIM_BYTES {
+        let bytes = self.interim_bytes.saturating_add(field_bytes(&fields));
+        if bytes > INTERIM_BYTES {
             return Ok(());
         }
-        (self.interims, self.interim_bytes) = (self.interims + 1, bytes);
+        self.interim_bytes = bytes;
         let head = response(status, fields);
         self.respond
             .send_informational(head)

@@ -117,10 +117,8 @@ async fn each_kind_of_content_is_written_whole_and_ended_cleanly() {
         let (written, answered, seen) = exchange(method, composed(content)).await;
         assert_eq!(written, Ok(()));
         assert!(answered.complete && answered.first_byte.is_some());
-        assert_eq!(
-            (answered.status, answered.bytes_out),
-            (200, expected.len() as u64)
-        );
+        let sent = field_bytes(&seen.fields) + expected.len();
+        assert_eq!((answered.status, answered.bytes_out), (200, sent as u64));
         assert_eq!(
             (seen.status, &seen.fields["x-kept"]),
             (200, &HeaderValue::from_static("yes"))

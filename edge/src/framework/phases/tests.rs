@@ -56,7 +56,7 @@ async fn lent(
     near.write_all(&composed).await.unwrap();
     near.write_all(content.as_bytes()).await.unwrap();
     let mut session = ServerSession::new_http1(Box::new(far));
-    let passing = Passing::new(request, exchange);
+    let passing = Passing::new(request, exchange, DateSlot::default());
     session.set_connection_user_context(Some(Box::new(Lent {
         passing,
         close: true,
@@ -132,6 +132,23 @@ async fn interim_answers_reach_no_client_of_http10() {
         assert_eq!(status(&answer), expected, "{answer}");
         assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_side_that_never_comes_to_the_point_is_answered_for() {
+    let hints = "HTTP/1.1 102 Processing\r\n\r\n".repeat(INTERIM_MAX + 1);
+    let answer = hints + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let side = ScriptedSide::play(vec![vec![Act::Answer(answer.leak())]]);
+    let node = TestNode::new(|_| {});
+    node.publish(7, &serving("b"), nowhere(), side.addr).await;
+    let head = "POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\n\r\n";
+    let answer = http1(&node, head, "hello").await;
+    assert_eq!(
+        answer.matches("HTTP/1.1 102").count(),
+        INTERIM_MAX,
+        "{answer}"
+    );
+    assert!(answer.contains("\r\n\r\nHTTP/1.1 502 "), "{answer}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -129,6 +130,26 @@ impl Http2 {
             head,
             body,
         })
+    }
+
+    /// Asks for all `targets` of `host` at once, and reads the answers.
+    pub(crate) fn get_all(&mut self, host: &str, targets: &[String]) -> Vec<Fetched> {
+        let send = &self.send;
+        let asking = targets.iter().map(|target| async move {
+            let mut send = send.clone().ready().await?;
+            let request = http::Request::get(format!("https://{host}{target}"));
+            let request = request.body(()).expect("a request");
+            let (head, mut body) = send.send_request(request, true)?.0.await?.into_parts();
+            let mut content = Vec::new();
+            while let Some(data) = body.data().await.transpose()? {
+                body.flow_control().release_capacity(data.len())?;
+                content.extend_from_slice(&data);
+            }
+            let end = End::Clean;
+            Ok::<_, h2::Error>(Fetched { head, content, end })
+        });
+        let answers = self.runtime.block_on(within(try_join_all(asking)));
+        answers.expect("whole answers")
     }
 
     /// Asks for `target` of `host` and reads all of the answer.

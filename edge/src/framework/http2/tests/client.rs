@@ -142,6 +142,7 @@ pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
@@ -182,6 +183,12 @@ impl Raw {
     pub(super) async fn request(&mut self, stream: u32, method: &str, ended: bool) -> bool {
         let flags = END_HEADERS | if ended { END_STREAM } else { 0 };
         self.send(HEADERS, flags, stream, &head(method)).await
+    }
+
+    /// Waits, without reading anything, until the server has done with the connection.
+    pub(super) async fn served(mut self) {
+        let served = timeout(Duration::from_secs(120), &mut self.serving);
+        served.await.expect("an end in time").unwrap();
     }
 
     /// Waits until the server ends the connection; the reason of its last GOAWAY.

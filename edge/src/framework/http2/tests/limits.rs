@@ -7,7 +7,7 @@ use http::Request;
 use super::super::*;
 use super::client::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Http2, PING, RST_STREAM, Raw, SETTINGS,
-    SOON, head, literal, read,
+    SOON, WINDOW_UPDATE, head, literal, read,
 };
 use crate::origin::testing::{Act, ScriptedSide, TestNode, nowhere};
 
@@ -163,4 +163,75 @@ async fn a_client_that_sends_no_content_is_answered_for_and_frees_the_side() {
         .await
         .expect("the side is free")
         .unwrap();
+}
+
+#[tokio::test]
+async fn who_opens_its_windows_and_reads_nothing_loses_its_streams_and_its_connection() {
+    let side = ScriptedSide::play(vec![vec![Act::Answer(LARGE.get_or_init(large))]]);
+    let node = node(side.addr, |edge| {
+        edge.limits.keep_alive = Duration::from_millis(100);
+    })
+    .await;
+    // What is asked for is there, and larger than all buffers on the way.
+    let mut client = Http2::new(&node).await;
+    let asked = Request::get("http://example.test/").body("").unwrap();
+    assert_eq!(
+        client.ask(asked).await.unwrap().content.unwrap().len(),
+        LARGE_BYTES
+    );
+    let mut raw = Raw::new(&node).await;
+    let wide = [&[0, 4][..], &0x7fff_ffffu32.to_be_bytes()].concat();
+    assert!(raw.send(SETTINGS, 0, 0, &wide).await);
+    let window = 0x7fff_0000u32.to_be_bytes();
+    assert!(raw.send(WINDOW_UPDATE, 0, 0, &window).await);
+    for n in 0..10 {
+        assert!(raw.request(stream(n), "GET", true).await);
+    }
+    raw.served().await;
+}
+
+const LARGE_BYTES: usize = 512 << 10;
+static LARGE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+fn large() -> String {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {LARGE_BYTES}\r\n\r\n"
+    );
+    head + &"x".repeat(LARGE_BYTES)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_brings_no_whole_request_is_closed_when_it_may_idle_no_longer() {
+    let node = node(nowhere(), |_| {}).await;
+    for head in [&b""[..], &head("GET")] {
+        let mut raw = Raw::new(&node).await;
+        if !head.is_empty() {
+            assert!(raw.send(HEADERS, END_STREAM, 1, head).await);
+        }
+        let before = tokio::time::Instant::now();
+        raw.served().await;
+        let limits = &node.edge.limits;
+        assert!(before.elapsed() < limits.keep_alive + CLOSING + Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
+async fn content_that_nobody_reads_does_not_keep_an_answer_from_its_client() {
+    let node = node(nowhere(), |_| {}).await;
+    let mut client = Http2::new(&node).await;
+    let content: &'static str = "x".repeat(200_000).leak();
+    let asked = Request::post("http://example.test/").header("host", "other.test");
+    let mut send = client.send.clone().ready().await.unwrap();
+    let (answer, mut stream) = send.send_request(asked.body(()).unwrap(), false).unwrap();
+    // All of it does not fit the window that the server opens.
+    stream.send_data(content.into(), true).unwrap();
+    let seen = read(answer).await.unwrap();
+    assert_eq!(seen.status, 400);
+    assert!(seen.content.unwrap().ends_with("</html>\n"));
+    let asked = Request::get("http://other.test/").body("").unwrap();
+    assert_eq!(
+        client.ask(asked).await.unwrap().status,
+        404,
+        "the connection lives"
+    );
 }
