@@ -6,6 +6,7 @@
 //! restart if the newer had been on disk for the flush time.
 
 pub mod admission;
+pub mod allowance;
 mod catalog;
 mod claim;
 mod content;
@@ -53,17 +54,18 @@ use crate::purge::{Purges, Tick, Verdict};
 use crate::semantics::vary::{Selecting, SelectingFields};
 use crate::variant::{Content, Variant};
 
-use admission::{Admission, MEMORY_HITS, Moment, Policy, WhyNot};
+use admission::{Admission, Moment, Policy, WhyNot};
 use catalog::Candidate;
 pub(crate) use claim::{Claim, OnDisk};
 pub(crate) use content::{DiskContent, DiskReader, Failed, Pinned};
+use ghost::Sign;
 use index::slot::{Address, Slot};
 use keeper::{Bell, Keeper, Mounts};
 pub(crate) use mount::Mount;
 use mount::{Head, Shelf};
 use peers::score;
 pub(crate) use record::Location;
-use record::Place;
+use record::{Place, record_bytes};
 use shares::{Quota, Shares, Standing};
 use variants::{Family, Filed, variant_of, vary_of};
 use volume::{Shared, Volume};
@@ -335,35 +337,41 @@ impl Disk {
 
     /// Whether a response that was just fetched goes to disk. Long content is there already: it goes as it comes.
     pub(crate) fn admits_fill(&self, variant: &Variant, claim: &Claim) -> bool {
+        let volume = claim.volume();
+        if volume.has_wrapped() {
+            let head = variant.response.http1_head.len() as u64;
+            let bytes = record_bytes(head + variant.content.length());
+            volume.allowance.earn(bytes);
+        }
         if variant.content.is_on_disk() {
             return true;
         }
         let primary = variant.key.primary();
-        let ghost = claim.volume().catalog.ghost();
-        let is_recalled = ghost.recall(primary);
-        let moment = Moment::Fill { is_recalled };
-        let decided = self.decide(variant, claim, moment);
+        let ghost = volume.catalog.ghost();
+        let recalled = ghost.recall(primary);
+        let decided = self.decide(variant, claim, Moment::Fill { recalled });
         if decided == Admission::Leave(WhyNot::Unused) {
-            ghost.remember(primary);
+            ghost.remember(primary, Sign::after(recalled));
         }
         matches!(decided, Admission::Write(_))
     }
 
-    /// Counts a hit in memory of what is not on disk, and hands it in when that makes it worth the disk; without waiting. Whether it was
-    /// handed in.
-    pub(crate) fn hit_in_memory(&self, variant: &Arc<Variant>) -> bool {
-        let (Some(hits), Content::Whole(whole)) = (variant.on_disk.count_hit(), &variant.content)
+    /// Counts a hit in memory of what is not on disk, and hands it in when that makes it worth the disk: `has_waited`, when it did not
+    /// follow at once. Without waiting. Whether it was handed in.
+    pub(crate) fn hit_in_memory(&self, variant: &Arc<Variant>, has_waited: bool) -> bool {
+        let (Some(_), Content::Whole(whole)) = (variant.on_disk.count_hit(), &variant.content)
         else {
             return false;
         };
-        if hits < MEMORY_HITS {
+        if !has_waited {
             return false;
         }
         let Some(mount) = self.mount_of(variant.key.primary()) else {
             return false;
         };
-        // A little later is early enough.
-        mount.shelf.sink.has_room() && self.hand_in(&mount, variant, whole, Moment::MemoryHit(hits))
+        // A little later is early enough; and without an allowance no hit would be, so nothing is claimed for each of them.
+        let is_time = mount.volume().allowance.is_left() && mount.shelf.sink.has_room();
+        is_time && self.hand_in(&mount, variant, whole, Moment::MemoryHit)
     }
 
     /// Hands in what was hit in memory and is nowhere else, when the store closes. Waits only for room in the queue. The bytes of content
@@ -424,6 +432,7 @@ impl Disk {
             policy: policies.get(&partition).copied().unwrap_or_default(),
             replaces: claim.replaces(),
             has_wrapped: claim.volume().has_wrapped(),
+            has_allowance: claim.volume().allowance.is_left(),
             standing: self.shares.standing(partition, variant.content.length()),
             // Versions count up: spread, they are as good as chance.
             chance: (variant.version.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16,

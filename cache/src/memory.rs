@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::disk::ghost::Ghost;
+use crate::disk::ghost::{Ghost, Sign};
 use crate::key::{Key, KeyHasher};
 use crate::metrics::Metrics;
 use crate::purge::Tick;
 use crate::semantics::vary::{Selecting, SelectingFields};
 use crate::variant::Variant;
 
-use queues::{Queue, Rules};
+use queues::{Hit, Queue, Rules};
 use shard::{Held, Shard};
 
 /// Variants of one key; beyond, the oldest is given up.
@@ -48,8 +48,8 @@ const BYTES_PER_GHOST: u64 = 4096;
 /// What a look-up in memory found.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A variant; with it, whether this is the first hit since it came, or since its last round.
-    Variant(Arc<Variant>, bool),
+    /// A variant, and what the hit says of its key.
+    Variant(Arc<Variant>, Hit),
     /// The key is known, but no variant is selected.
     OtherVariants,
     Nothing,
@@ -131,7 +131,7 @@ impl MemoryTier {
     pub(crate) fn find(&self, key: &Key, selecting: &SelectingFields<'_>) -> Found {
         // What selects is computed without the lock.
         let hit = self.shard(key.primary()).lock().hit(key.primary());
-        let Some((held, is_first)) = hit else {
+        let Some((held, hit)) = hit else {
             return Found::Nothing;
         };
         if !held.is_of(key) {
@@ -139,7 +139,7 @@ impl MemoryTier {
         }
         let mut selecting = Selecting::new(*selecting, &self.keys);
         match held.find(|variant| variant.is_selected(&mut selecting)) {
-            Some(variant) => Found::Variant(variant, is_first),
+            Some(variant) => Found::Variant(variant, hit),
             None => Found::OtherVariants,
         }
     }
@@ -272,7 +272,7 @@ impl MemoryTier {
     fn queue_for(&self, variant: &Variant) -> Queue {
         let is_recalled = || {
             let ghost = self.ghost.as_ref();
-            ghost.is_some_and(|ghost| ghost.recall(variant.key.primary()))
+            ghost.is_some_and(|ghost| ghost.recall(variant.key.primary()).is_some())
         };
         if variant.is_on_disk() || is_recalled() {
             Queue::Kept
@@ -290,7 +290,7 @@ impl MemoryTier {
             };
             self.count(before, shard.measure());
             if let (Queue::Window, Some(ghost)) = (queue, &self.ghost) {
-                ghost.remember(primary);
+                ghost.remember(primary, Sign::First);
             }
             let evictions = &self.metrics.evictions;
             evictions.with_label_values(&["memory", "capacity"]).inc();

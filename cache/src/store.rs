@@ -20,7 +20,7 @@ use crate::disk::shares::Quota;
 use crate::disk::{self, Claim, Disk, Mount, OnDisk};
 use crate::fill::{BodyReader, Fill, STALLED_DISK_MAX};
 use crate::key::{Key, KeyHasher, Partition, Scheme};
-use crate::memory::{Cursor, Found, MemoryTier};
+use crate::memory::{Cursor, Found, MemoryTier, queues};
 use crate::metrics::Metrics;
 use crate::posted::Postings;
 use crate::prediction::{Asker, Predictions};
@@ -575,10 +575,10 @@ impl Cache {
         match self.newest_in_memory(key, selecting) {
             Found::Nothing => Lookup::Miss,
             Found::OtherVariants => Lookup::VaryMiss,
-            Found::Variant(variant, is_first) => match self.hit(variant, Tier::Memory) {
+            Found::Variant(variant, of_key) => match self.hit(variant, Tier::Memory) {
                 Some(hit) => {
                     self.metrics.hits_memory.inc();
-                    self.note_hit(&hit.handle.variant, is_first);
+                    self.note_hit(&hit.handle.variant, of_key);
                     Lookup::Hit(hit)
                 }
                 None => Lookup::Miss,
@@ -597,12 +597,12 @@ impl Cache {
     }
 
     /// Tells the disk of a hit in memory.
-    fn note_hit(&self, variant: &Arc<Variant>, is_first: bool) {
+    fn note_hit(&self, variant: &Arc<Variant>, hit: queues::Hit) {
         if variant.is_on_disk() {
-            if is_first {
+            if hit.is_first {
                 self.disk.hit_in_both(variant);
             }
-        } else if self.disk.hit_in_memory(variant) {
+        } else if self.disk.hit_in_memory(variant, hit.has_waited) {
             self.memory.keep(variant);
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use jet9_cache::disk::admission::{self, Admission, Moment, Policy, WhyNot};
-use jet9_cache::disk::ghost::Ghost;
+use jet9_cache::disk::allowance::Allowance;
+use jet9_cache::disk::ghost::{Ghost, Sign};
 use jet9_cache::disk::index::slot::{Address, Birth, SizeClass, Slot};
 use jet9_cache::disk::index::table::Table;
 use jet9_cache::disk::reinsertion::{self, Candidate};
@@ -52,7 +53,6 @@ struct Memory {
 /// What the store knows of a response in memory.
 struct Held {
     id: Id,
-    hits: u8,
     is_on_disk: bool,
 }
 
@@ -61,6 +61,7 @@ struct Ring {
     keys: KeyHasher,
     table: Table,
     ghost: Ghost,
+    allowance: Allowance,
     segments: Vec<Vec<u32>>,
     open: usize,
     segment_max: usize,
@@ -92,6 +93,7 @@ pub(crate) fn run(trace: &[u32], settings: &Settings) -> Outcome {
             keys: KeyHasher::new([7; 16]),
             table: Table::new(records),
             ghost: Ghost::of_records(records),
+            allowance: Allowance::of_ring(records),
             segments: vec![Vec::new(); segments],
             open: 0,
             segment_max,
@@ -131,14 +133,14 @@ pub(crate) fn run_alone(trace: &[u32], capacity: usize) -> f64 {
             hits += 1;
             continue;
         }
-        let queue = if ghost.recall(hash(*object)) {
+        let queue = if ghost.recall(hash(*object)).is_some() {
             Queue::Kept
         } else {
             Queue::Window
         };
         memory.insert(*object, queue, |gone, from| {
             if from == Queue::Window {
-                ghost.remember(hash(gone));
+                ghost.remember(hash(gone), Sign::First);
             }
         });
     }
@@ -158,7 +160,6 @@ impl Memory {
         let id = self.queues.insert(object, 1, queue);
         let held = Held {
             id,
-            hits: 0,
             is_on_disk: queue == Queue::Kept,
         };
         self.held.insert(object, held);
@@ -190,9 +191,16 @@ impl Tiers {
             self.memory.insert(object, Queue::Kept, |_, _| {});
             return true;
         }
-        let is_recalled = self.disk.ghost.recall(self.disk.hash(object));
+        if self.disk.has_wrapped {
+            self.disk.allowance.earn(1);
+        }
+        let recalled = self.disk.ghost.recall(self.disk.hash(object));
         self.memory.insert(object, Queue::Window, |_, _| {});
-        self.consider(object, Moment::Fill { is_recalled });
+        let moment = Moment::Fill { recalled };
+        if self.consider(object, moment) == Admission::Leave(WhyNot::Unused) {
+            let hash = self.disk.hash(object);
+            self.disk.ghost.remember(hash, Sign::after(recalled));
+        }
         false
     }
 
@@ -200,39 +208,35 @@ impl Tiers {
         let Some(held) = self.memory.held.get_mut(&object) else {
             return false;
         };
-        let is_first = self.memory.queues.hit(held.id);
+        let hit = self.memory.queues.hit(held.id);
         if !held.is_on_disk {
-            held.hits = held.hits.saturating_add(1);
-            let moment = Moment::MemoryHit(held.hits);
-            self.consider(object, moment);
-        } else if is_first {
+            if hit.has_waited {
+                self.consider(object, Moment::MemoryHit);
+            }
+        } else if hit.is_first {
             match self.disk.find(object) {
                 Some(slot) => self.disk.count_hit(object, &slot),
-                None => (held.is_on_disk, held.hits) = (false, 0),
+                None => held.is_on_disk = false,
             }
         }
         true
     }
 
-    fn consider(&mut self, object: u32, moment: Moment) {
+    fn consider(&mut self, object: u32, moment: Moment) -> Admission {
         let admission = admission::decide(&admission::Facts {
             moment,
             policy: self.policy,
             replaces: false,
             has_wrapped: self.disk.has_wrapped,
+            has_allowance: self.disk.allowance.is_left(),
             standing: Standing::Within,
             chance: 0,
         });
-        match (admission, moment) {
-            (Admission::Write(_), _) => {
-                self.disk.write(object, 0);
-                self.memory.keep(object);
-            }
-            (Admission::Leave(WhyNot::Unused), Moment::Fill { .. }) => {
-                self.disk.ghost.remember(self.disk.hash(object));
-            }
-            (Admission::Leave(_), _) => {}
+        if matches!(admission, Admission::Write(_)) {
+            self.disk.write(object, 0);
+            self.memory.keep(object);
         }
+        admission
     }
 }
 
@@ -274,7 +278,10 @@ impl Ring {
         self.segments[self.open].push(object);
         self.table.advance(address);
         self.table.put(self.hash(object), &slot);
-        self.writes += u64::from(self.has_wrapped);
+        if self.has_wrapped {
+            self.writes += 1;
+            self.allowance.spend(1);
+        }
         if self.segments[self.open].len() == self.segment_max {
             self.begin_next();
         }
@@ -303,7 +310,7 @@ impl Ring {
             if chosen.next_if_eq(&at).is_some() {
                 self.write(object, reinsertion::aged(frequency));
             } else {
-                self.ghost.remember(self.hash(object));
+                self.ghost.remember(self.hash(object), Sign::Proven);
             }
         }
     }

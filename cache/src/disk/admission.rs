@@ -1,27 +1,25 @@
 //! Is a response worth writing to disk? And if not, why not?
 //!
-//! Asked at every fill that is done, at a hit in memory of what is not on disk yet, and for that when the store closes. Flash wears out by what is written, and most of
-//! what is fetched is never asked for again: after the ring has wrapped, use decides. Pure: every fact is an argument, chance included.
+//! Asked at every fill that is done, at a hit in memory of what is not on disk yet, and for that when the store closes. Flash wears out by
+//! what is written, and most of what is fetched is never asked for again: after the ring has wrapped, use decides, and while the
+//! allowance of writes is used up, only the best signs of it. Pure: every fact is an argument, chance included.
 //! Invariant: what replaces a record on disk is always written, so that no older version can come back.
 
 use crate::reason::Reason;
 
+use super::ghost::{Recalled, Sign};
 use super::shares::Standing;
-
-/// The hit in memory at which a response is worth the disk. The first often follows at once (a reload, a page with the same part
-/// twice); waiting for the second saves a seventh of the writes at least, at -0.2 to +0.4 points of hit ratio.
-pub const MEMORY_HITS: u8 = 2;
 
 /// When admission is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// The response was fetched.
     Fill {
-        /// [`super::ghost::Ghost::recall`] knew its key.
-        is_recalled: bool,
+        /// What [`super::ghost::Ghost::recall`] knew of its key.
+        recalled: Option<Recalled>,
     },
-    /// It was found in memory, for the so-and-so-many-th time since it was fetched.
-    MemoryHit(u8),
+    /// It was found in memory, a while after it was fetched: [`crate::memory::queues::Hit::has_waited`].
+    MemoryHit,
     /// It was found in memory at least once, and the store closes.
     Stop,
 }
@@ -47,6 +45,8 @@ pub struct Facts {
     pub replaces: bool,
     /// Every segment of the volume was written once: what is written now pushes something out.
     pub has_wrapped: bool,
+    /// What may be written is not used up: [`super::allowance::Allowance::is_left`].
+    pub has_allowance: bool,
     /// How the partition stands with its share.
     pub standing: Standing,
     /// Any number, evenly spread: decides for partitions that are over their share.
@@ -121,15 +121,22 @@ pub fn decide(facts: &Facts) -> Admission {
 const fn worth(facts: &Facts) -> Admission {
     match (facts.policy, facts.moment) {
         (Policy::All, _) => Admission::Write(Why::Policy),
-        (Policy::Used, Moment::Fill { is_recalled: true }) => Admission::Write(Why::Recalled),
+        (
+            Policy::Used,
+            Moment::Fill {
+                recalled: Some(key),
+            },
+        ) if facts.has_allowance || comes_back_for_sure(key) => Admission::Write(Why::Recalled),
+        (Policy::Used, Moment::MemoryHit) if facts.has_allowance => Admission::Write(Why::Used),
         (Policy::Used, Moment::Stop) => Admission::Write(Why::Used),
-        (Policy::Used, Moment::MemoryHit(hits)) if hits >= MEMORY_HITS => {
-            Admission::Write(Why::Used)
-        }
-        (Policy::Used, Moment::Fill { .. } | Moment::MemoryHit(_)) => {
-            Admission::Leave(WhyNot::Unused)
-        }
+        (Policy::Used, Moment::Fill { .. } | Moment::MemoryHit) => Admission::Leave(WhyNot::Unused),
     }
+}
+
+/// Whether a key that comes back is worth a write even when few are left. Of those that were asked for once and long ago, the fewest are
+/// asked for again.
+const fn comes_back_for_sure(key: Recalled) -> bool {
+    key.is_soon || matches!(key.sign, Sign::Proven)
 }
 
 #[cfg(test)]
@@ -137,15 +144,25 @@ mod tests {
     use super::*;
 
     const NEW: Facts = Facts {
-        moment: Moment::Fill { is_recalled: false },
+        moment: Moment::Fill { recalled: None },
         policy: Policy::Used,
         replaces: false,
         has_wrapped: true,
+        has_allowance: true,
         standing: Standing::Within,
         chance: 0,
     };
     const KNOWN: Facts = Facts {
-        moment: Moment::Fill { is_recalled: true },
+        moment: Moment::Fill {
+            recalled: Some(Recalled {
+                sign: Sign::First,
+                is_soon: false,
+            }),
+        },
+        ..NEW
+    };
+    const HIT: Facts = Facts {
+        moment: Moment::MemoryHit,
         ..NEW
     };
     const CAPPED: Facts = Facts {
@@ -162,19 +179,7 @@ mod tests {
     fn use_decides_once_the_ring_has_wrapped() {
         check(NEW, Admission::Leave(WhyNot::Unused));
         check(KNOWN, Admission::Write(Why::Recalled));
-        for (hits, expected) in [
-            (1, Admission::Leave(WhyNot::Unused)),
-            (2, Admission::Write(Why::Used)),
-            (9, Admission::Write(Why::Used)),
-        ] {
-            check(
-                Facts {
-                    moment: Moment::MemoryHit(hits),
-                    ..NEW
-                },
-                expected,
-            );
-        }
+        check(HIT, Admission::Write(Why::Used));
         let stop = Facts {
             moment: Moment::Stop,
             ..NEW
@@ -194,6 +199,44 @@ mod tests {
             },
             Admission::Write(Why::Room),
         );
+    }
+
+    #[test]
+    fn without_an_allowance_only_the_best_signs_count() {
+        let poor = |facts: Facts| Facts {
+            has_allowance: false,
+            ..facts
+        };
+        let back = |sign, is_soon| Facts {
+            moment: Moment::Fill {
+                recalled: Some(Recalled { sign, is_soon }),
+            },
+            ..NEW
+        };
+        let (write, leave) = (
+            Admission::Write(Why::Recalled),
+            Admission::Leave(WhyNot::Unused),
+        );
+        check(poor(back(Sign::First, false)), leave);
+        check(poor(back(Sign::First, true)), write);
+        check(poor(back(Sign::Proven, false)), write);
+        check(poor(HIT), leave);
+        // What a site wants, what the store keeps at its end, and free space are no question of it.
+        let all = Facts {
+            policy: Policy::All,
+            ..NEW
+        };
+        let stop = Facts {
+            moment: Moment::Stop,
+            ..NEW
+        };
+        let room = Facts {
+            has_wrapped: false,
+            ..NEW
+        };
+        check(poor(all), Admission::Write(Why::Policy));
+        check(poor(stop), Admission::Write(Why::Used));
+        check(poor(room), Admission::Write(Why::Room));
     }
 
     #[test]

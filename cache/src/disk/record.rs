@@ -320,6 +320,13 @@ pub(super) const fn parts_of_piece(record: usize) -> (usize, usize) {
     (record - content, content)
 }
 
+/// About what a record of so many bytes of head and content takes.
+pub(super) const fn record_bytes(described: u64) -> u64 {
+    described
+        .saturating_add(HEADER_BYTES as u64)
+        .next_multiple_of(ALIGNMENT)
+}
+
 /// A record's length with the padding after it.
 pub(super) const fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(ALIGNMENT as usize)

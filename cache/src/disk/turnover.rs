@@ -1,8 +1,9 @@
 //! What of a segment is written once more when its turn comes, and what is forgotten?
 //!
-//! Asked by `writer` once a segment, before the new lap begins. The records that are still found are weighed by `reinsertion`; those that
-//! it chooses are read back one by one while the new lap is written. They move towards the segment's start, each to a place at or before
-//! its own, so that nothing is overwritten that was not read yet. Each is judged against all purges before it is born anew.
+//! Asked by `writer` once a segment, before the new lap begins. The records that are still found are weighed by `reinsertion`. Those that
+//! it chooses are read back one by one while the new lap is written; the ghost remembers the others. They move towards the segment's
+//! start, each to a place at or before its own, so that nothing is overwritten that was not read yet. Each is judged against all purges
+//! before it is born anew.
 
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use crate::purge::{Facts, Tick, Verdict};
 use crate::variant::Variant;
 
 use super::footer::Entry;
+use super::ghost::Sign;
 use super::index::slot::{Address, Slot};
 use super::record::{Draft, Header, Kind, Meta, padded};
 use super::reinsertion::{self, Candidate};
@@ -44,6 +46,8 @@ pub(super) fn turn_over(volume: &Volume, segment: u32, lap: u64, entries: &[Entr
         if is_chosen {
             chosen.remove(0);
         } else {
+            let ghost = volume.catalog.ghost();
+            ghost.remember(kept.filed.primary, Sign::Proven);
             volume.catalog.drop_record(kept.filed, kept.from.address);
         }
         is_chosen

@@ -22,6 +22,7 @@ use crate::key::Partition;
 use crate::metrics::Metrics;
 use crate::purge::Purges;
 
+use super::allowance::Allowance;
 use super::catalog::Catalog;
 use super::index::slot::{Address, Birth, SizeClass, Slot};
 use super::keeper::Bell;
@@ -75,6 +76,7 @@ pub(crate) struct Volume {
     pub(super) geometry: Geometry,
     pub(super) segments: Box<[Segment]>,
     pub(super) catalog: Catalog,
+    pub(super) allowance: Allowance,
     pub(super) shared: Shared,
     superblock: Mutex<Superblock>,
     /// The lap that had begun, as the superblock has it; read while that is being written.
@@ -185,6 +187,7 @@ impl Volume {
             pieces: (0..geometry.segments).map(|_| Mutex::default()).collect(),
             catalog: Catalog::new(geometry.bytes() / RECORD_BYTES_MEAN, Arc::clone(&ledger)),
             ledger,
+            allowance: Allowance::of_ring(geometry.bytes()),
             long_reads: Turns::of(options.limits.reads_waiting),
             shared,
             last_lap: AtomicU64::new(superblock.last_lap),

@@ -424,6 +424,10 @@ impl Log {
         open.position += bytes;
         let position = open.position;
         self.unsynced += bytes;
+        // Free space costs nothing.
+        if open.lap > u64::from(self.volume.geometry.segments) {
+            self.volume.allowance.spend(bytes);
+        }
         let ends = |one: &Gathered| one.location.offset + u64::from(one.location.bytes);
         let is_written = |one: &Gathered| ends(one) <= position;
         let many = self.gathered.partition_point(is_written);

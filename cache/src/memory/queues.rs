@@ -9,6 +9,8 @@
 const ROUNDS_MAX: u32 = 64;
 /// Hits that an entry is remembered for.
 const HITS_MAX: u8 = 3;
+/// Parts of the whole weight: when one more of them came in anew, the clock goes on.
+const CLOCK_PARTS: u64 = 8;
 /// No entry.
 const NONE: u32 = u32::MAX;
 
@@ -44,6 +46,16 @@ impl Rules {
     };
 }
 
+/// What a hit says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hit {
+    /// It is the first since the entry came, or since its last round among those that are kept.
+    pub is_first: bool,
+    /// Since the entry came, some of the rest was exchanged: up to an eighth, a sixteenth on the average. A hit that follows at once (a
+    /// reload, a page with the same part twice) tells little.
+    pub has_waited: bool,
+}
+
 /// Names an entry while it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id(u32);
@@ -56,6 +68,10 @@ pub struct Queues<T> {
     free: u32,
     lists: [List; 2],
     rules: Rules,
+    /// Goes on when so much came in as a part of the whole is.
+    clock: u16,
+    /// What came in since then.
+    came: u64,
 }
 
 #[derive(Debug)]
@@ -67,6 +83,8 @@ struct Entry<T> {
     after: u32,
     queue: Queue,
     hits: u8,
+    /// By the clock. It comes round again after thousands of times what fits: who is still there then, may seem new for once.
+    came: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +113,8 @@ impl<T> Queues<T> {
             free: NONE,
             lists: [List::EMPTY; 2],
             rules,
+            clock: 0,
+            came: 0,
         }
     }
 
@@ -105,6 +125,10 @@ impl<T> Queues<T> {
 
     /// Puts an entry at the end of a queue.
     pub fn insert(&mut self, value: T, weight: u32, queue: Queue) -> Id {
+        self.came += u64::from(weight);
+        if self.came >= self.weight() / CLOCK_PARTS {
+            (self.clock, self.came) = (self.clock.wrapping_add(1), 0);
+        }
         let entry = Entry {
             value: Some(value),
             weight,
@@ -112,6 +136,7 @@ impl<T> Queues<T> {
             after: NONE,
             queue,
             hits: 0,
+            came: self.clock,
         };
         let id = self.free;
         let id = if let Some(place) = self.entries.get_mut(id as usize) {
@@ -145,18 +170,21 @@ impl<T> Queues<T> {
         entry.value.as_ref().map(|_| entry.queue)
     }
 
-    /// Counts a hit. Whether it is the first since the entry came, or since its last round among those that are kept.
-    pub fn hit(&mut self, id: Id) -> bool {
+    /// Counts a hit.
+    pub fn hit(&mut self, id: Id) -> Hit {
         let Some(entry) = self.entries.get_mut(id.0 as usize) else {
-            return false;
+            return Hit::default();
         };
-        let is_first = entry.hits == 0;
+        let hit = Hit {
+            is_first: entry.hits == 0,
+            has_waited: entry.came != self.clock,
+        };
         entry.hits = entry.hits.saturating_add(1).min(HITS_MAX);
         if entry.queue == Queue::Window && entry.value.is_some() {
             self.unlink(id.0);
             self.link(id.0);
         }
-        is_first
+        hit
     }
 
     /// Gives an entry another value in the same place.
@@ -321,10 +349,31 @@ mod tests {
     fn a_hit_is_worth_a_round() {
         let mut queues = Queues::new(Rules::BEFORE_DISK);
         let [a, b] = ["a", "b"].map(|name| queues.insert(name, 1, Queue::Kept));
-        assert!(queues.hit(a));
-        assert!(!queues.hit(a));
+        assert!(queues.hit(a).is_first);
+        assert!(!queues.hit(a).is_first);
         assert_eq!(queues.evict(None), Some(("b", Queue::Kept)));
         assert!(queues.queue(a).is_some() && queues.queue(b).is_none());
+    }
+
+    #[test]
+    fn an_entry_has_waited_when_an_eighth_of_the_whole_was_exchanged() {
+        let mut queues = Queues::new(Rules::BEFORE_DISK);
+        for n in 0..160 {
+            queues.insert(n, 1, Queue::Window);
+        }
+        // Wherever the clock stands: an eighth later it was passed, and a hit does not turn it back.
+        for n in 0..40 {
+            let id = queues.insert(n, 1, Queue::Window);
+            assert!(!queues.hit(id).has_waited, "{n}");
+            for _ in 0..20 {
+                queues.evict(Some(id));
+                queues.insert(n, 1, Queue::Kept);
+            }
+            assert!(
+                queues.hit(id).has_waited && queues.hit(id).has_waited,
+                "{n}"
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::queues::{Id, Queue, Queues, Rules};
+use super::queues::{Hit, Id, Queue, Queues, Rules};
 use super::weight;
 use crate::key::Key;
 use crate::variant::{Variant, Version};
@@ -84,11 +84,11 @@ impl Shard {
         self.queues.get(self.id(primary)?)
     }
 
-    /// What is held under a key, and whether it is hit for the first time.
-    pub(super) fn hit(&mut self, primary: u128) -> Option<(Held, bool)> {
+    /// What is held under a key, and what a hit of it says.
+    pub(super) fn hit(&mut self, primary: u128) -> Option<(Held, Hit)> {
         let id = self.id(primary)?;
-        let is_first = self.queues.hit(id);
-        Some((self.queues.get(id)?.clone(), is_first))
+        let hit = self.queues.hit(id);
+        Some((self.queues.get(id)?.clone(), hit))
     }
 
     /// Puts a key's variants in the place of those that are there, or into a queue.
