@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn is_on_disk(bench: &Bench, path: &str) -> bool {
+    bench.cache.disk.may_have(bench.key(path).primary())
+}
+
 #[tokio::test]
 async fn what_is_used_stays_when_the_ring_turns_and_what_is_not_goes() {
     let place = directory();
@@ -48,6 +52,40 @@ async fn once_the_ring_has_turned_only_what_is_used_is_written() {
     ] {
         assert_eq!(version(&bench, path, 5_000).await, expected, "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_fell_off_the_ring_is_written_when_it_comes_back_once() {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    store(&bench, "/gone", 1, 5_000).await;
+    fill_up(&bench, 0, 3).await;
+    assert!(!is_on_disk(&bench, "/gone"));
+    for path in ["/gone", "/new"] {
+        store(&bench, path, 2, 5_000).await;
+    }
+    bench.flushed().await;
+    assert!(is_on_disk(&bench, "/gone"));
+    assert!(!is_on_disk(&bench, "/new"));
+}
+
+#[tokio::test]
+async fn what_is_hit_in_memory_is_written_when_that_does_not_follow_at_once() {
+    let place = directory();
+    let bench = open(place.path(), &["disk"]).await;
+    fill_up(&bench, 0, 3).await;
+    store(&bench, "/hit", 1, 5_000).await;
+    let hit = async || {
+        assert_eq!(bench.hit("/hit").await.unwrap().tier, Tier::Memory);
+        bench.flushed().await;
+        is_on_disk(&bench, "/hit")
+    };
+    assert!(!hit().await && !hit().await);
+    // More than a quarter of what memory holds.
+    for n in 0..60 {
+        store(&bench, &format!("/other/{n}"), 1, 5_000).await;
+    }
+    assert!(hit().await);
 }
 
 #[tokio::test]
