@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::StatusCode;
@@ -49,6 +49,8 @@ pub struct Exchange {
     pub held: std::time::Duration,
     /// Attempts at the origin, in order.
     pub attempts: Vec<Attempt>,
+    /// Counts the parts of long content that the disk did not give back and a side was asked for, while it went out.
+    pub parts: Option<Arc<AtomicU32>>,
     /// What the client got.
     pub answered: Answered,
     /// What went wrong, in one word.
@@ -128,6 +130,7 @@ impl Exchange {
             collapsed: false,
             held: std::time::Duration::ZERO,
             attempts: Vec::new(),
+            parts: None,
             answered: Answered::default(),
             error: None,
         }

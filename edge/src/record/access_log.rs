@@ -133,6 +133,11 @@ fn fetched(line: &mut Object, exchange: &Exchange) {
         last.and_then(|attempt| attempt.status).map(u64::from),
     );
     line.number("attempts", Some(exchange.attempts.len() as u64));
+    let parts = exchange
+        .parts
+        .as_ref()
+        .map(|parts| parts.load(Ordering::Relaxed));
+    line.number("parts", parts.filter(|parts| *parts > 0).map(u64::from));
 }
 
 /// How long it took, in milliseconds with three decimals where it is measured by us.

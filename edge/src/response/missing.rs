@@ -9,6 +9,7 @@ use std::future::pending;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
@@ -31,7 +32,7 @@ use crate::request::client::Client;
 /// Offers the side to the reader of a content on disk, if its stored response has what a part can be asked for by.
 pub fn offer(
     edge: &Arc<Edge>,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     request: &Request,
     site: &Arc<SiteRuntime>,
     hit: &mut Hit,
@@ -53,6 +54,7 @@ pub fn offer(
         client: Arc::clone(&exchange.client),
         request_id: exchange.request_id.clone(),
         request: request.clone(),
+        asked: Arc::clone(exchange.parts.get_or_insert_default()),
         etag: etag.clone(),
         encoding: response.fields.get(CONTENT_ENCODING).cloned(),
         complete,
@@ -69,6 +71,8 @@ struct Side {
     request_id: String,
     /// The request that the content goes out for.
     request: Request,
+    /// Counts the parts that were asked for, for the record of the exchange.
+    asked: Arc<AtomicU32>,
     /// A strong one.
     etag: HeaderValue,
     encoding: Option<HeaderValue>,
@@ -88,6 +92,7 @@ impl Elsewhere for Missing {
 
 impl Side {
     async fn fetch(&self, range: Range<u64>) -> Option<Bytes> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let last = range.end.checked_sub(1)?;
         let asked = format!("bytes={}-{last}", range.start);
         let conditional = HeaderMap::from_iter([
@@ -177,6 +182,7 @@ mod tests {
             client,
             request_id: "id".to_owned(),
             request: parsed.unwrap().request,
+            asked: Arc::default(),
             etag: HeaderValue::from_static("\"a\""),
             encoding: Some(HeaderValue::from_static("gzip")),
             complete: 10,
@@ -275,6 +281,7 @@ mod tests {
         let orders = "X-LiteSpeed-Purge: *\r\nContent-Length: 0\r\n\r\n";
         let (_scripted, node, missing) = asker(format!("{HEAD}{orders}")).await;
         assert_eq!(missing.fetch(2..5).await, None);
+        assert_eq!(missing.0.asked.load(Ordering::Relaxed), 1);
         assert_eq!(node.edge.cache.purge_sequence(), 1);
     }
 }

@@ -61,6 +61,20 @@ fn line(format: Format, exchange: &Exchange) -> String {
 }
 
 #[test]
+fn parts_that_the_disk_did_not_give_back_are_told_where_there_were_any() {
+    let mut exchange = exchange();
+    for (parts, expected) in [(None, false), (Some(0), false), (Some(3), true)] {
+        exchange.parts = parts.map(|parts| Arc::new(parts.into()));
+        let line = line(Format::Json, &exchange);
+        assert_eq!(
+            line.contains(r#""attempts":1,"parts":3,"hold_ms""#),
+            expected
+        );
+        assert_eq!(line.contains("parts"), expected);
+    }
+}
+
+#[test]
 fn a_line_of_json_has_every_field_in_its_order() {
     let line = line(Format::Json, &exchange());
     let expected = concat!(
