@@ -12,6 +12,7 @@ pub mod baseline;
 mod buffer;
 mod error;
 mod file;
+mod pages;
 mod pending;
 mod progress;
 mod queue;

@@ -34,7 +34,7 @@ pub fn read(
         under_way += 1;
     }
     while under_way > 0 {
-        ring.wait(1)?;
+        ring.wait()?;
         while let Some(completion) = ring.next() {
             under_way -= 1;
             done();

@@ -1,34 +1,27 @@
 //! Memory that direct I/O takes: aligned, recycled, and handed on as [`Bytes`] without a copy.
 //!
 //! Taken by the backends for each read at the moment it begins (what waits holds none) and by the writer for what it gathers. A buffer
-//! goes back to its pool when its last reader drops it. Alignment is by choosing where to start in a longer vector, which needs no
-//! `unsafe` and costs under a block for each buffer; the vector's memory does not move while its owner does, so an address that was given
-//! to the kernel stays right until the buffer is dropped.
+//! goes back to its pool when its last reader drops it. Buffers are cut from regions that begin where large pages do (`pages` says which part of
+//! which), without `unsafe`; a region's memory does not move while a part of it is held, so an address that was given to the kernel stays right
+//! until the buffer is dropped.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
+
+use super::ask_for_large_pages;
+use super::pages::{Place, REGION, Regions};
 
 /// Where writes begin and end, and what memory is aligned to: no device in use has larger sectors.
 pub const BLOCK: usize = 4096;
 
-/// Free memory that a pool keeps, at most.
-const KEPT_BYTES_MAX: usize = 16 << 20;
-
-/// Keeps buffers that are not in use, a list for each capacity.
+/// Keeps memory that is not in use.
 #[derive(Default)]
 pub(super) struct Pool {
-    free: Mutex<Free>,
-}
-
-#[derive(Default)]
-struct Free {
-    /// (capacity, buffers of it), few and short: capacities are from a small set.
-    classes: Vec<(usize, Vec<Vec<u8>>)>,
-    bytes: usize,
+    regions: Mutex<Regions>,
 }
 
 impl fmt::Debug for Pool {
@@ -38,86 +31,93 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A buffer of at least `bytes`, with anything in it.
+    /// A buffer of at least `bytes`, in whole blocks, with anything in it.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Buffer {
-        let capacity = class_of(bytes);
-        let memory = self.free.lock().take(capacity);
-        let memory = memory.unwrap_or_else(|| vec![0; capacity + BLOCK]);
-        let start = memory.as_ptr().align_offset(BLOCK).min(BLOCK);
+        let capacity = bytes.max(1).next_multiple_of(BLOCK);
+        let (place, memory) = if capacity > REGION {
+            (None, apart(capacity))
+        } else {
+            let (place, memory) = self.part(capacity);
+            (Some(place), memory)
+        };
         Buffer {
             memory,
-            start,
-            capacity,
+            place,
             pool: Arc::clone(self),
         }
     }
 
-    fn put(&self, capacity: usize, memory: Vec<u8>) {
-        let mut free = self.free.lock();
-        if free.bytes + capacity <= KEPT_BYTES_MAX {
-            free.put(capacity, memory);
+    fn part(&self, capacity: usize) -> (Place, BytesMut) {
+        loop {
+            let part = self.regions.lock().take(capacity);
+            if let Some(part) = part {
+                return part;
+            }
+            // Made without the lock; another thread may be faster to cut it up.
+            let region = region();
+            self.regions.lock().add(region);
         }
+    }
+
+    fn put(&self, place: Place, memory: BytesMut) {
+        let given_up = self.regions.lock().put(place, memory);
+        drop(given_up);
     }
 
     #[cfg(test)]
-    pub(super) fn kept(&self) -> usize {
-        self.free.lock().bytes
+    pub(super) fn unused(&self) -> usize {
+        self.regions.lock().unused()
     }
 }
 
-impl Free {
-    fn take(&mut self, capacity: usize) -> Option<Vec<u8>> {
-        let class = self.classes.iter_mut().find(|class| class.0 == capacity)?;
-        let memory = class.1.pop()?;
-        self.bytes -= capacity;
-        Some(memory)
-    }
-
-    fn put(&mut self, capacity: usize, memory: Vec<u8>) {
-        self.bytes += capacity;
-        match self.classes.iter_mut().find(|class| class.0 == capacity) {
-            Some(class) => class.1.push(memory),
-            None => self.classes.push((capacity, vec![memory])),
-        }
-    }
+/// A region, in a large page if the kernel has one.
+fn region() -> BytesMut {
+    let mut all = BytesMut::with_capacity(2 * REGION);
+    let before = all.spare_capacity_mut().as_ptr().align_offset(REGION);
+    let mut region = all.split_off(before.min(REGION));
+    drop(region.split_off(REGION));
+    // Before it is touched. Where it is refused, the memory is as good but slower.
+    let _ = ask_for_large_pages(region.spare_capacity_mut());
+    region.resize(REGION, 0);
+    region
 }
 
-/// The capacity that serves `bytes`: whole blocks, four steps in each power of two, so that at most a fifth is wasted.
-fn class_of(bytes: usize) -> usize {
-    let blocks = bytes.div_ceil(BLOCK).max(1);
-    let step = (blocks.next_power_of_two() / 8).max(1);
-    blocks.next_multiple_of(step) * BLOCK
+/// Memory for what is longer than a region: gathered writes. It is not touched before it is used.
+fn apart(bytes: usize) -> BytesMut {
+    let mut all = BytesMut::zeroed(bytes + BLOCK);
+    let before = all.as_ptr().align_offset(BLOCK);
+    let mut memory = all.split_off(before.min(BLOCK));
+    memory.truncate(bytes);
+    memory
 }
 
 /// Aligned memory of one owner.
 pub(super) struct Buffer {
-    memory: Vec<u8>,
-    /// Where the aligned part begins.
-    start: usize,
-    capacity: usize,
+    memory: BytesMut,
+    /// Where it was cut from; `None` for what is longer than a region.
+    place: Option<Place>,
     pool: Arc<Pool>,
 }
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let capacity = self.capacity;
         f.debug_struct("Buffer")
-            .field("capacity", &capacity)
+            .field("capacity", &self.capacity())
             .finish_non_exhaustive()
     }
 }
 
 impl Buffer {
-    pub(super) const fn capacity(&self) -> usize {
-        self.capacity
+    pub(super) fn capacity(&self) -> usize {
+        self.memory.len()
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
-        &self.memory[self.start..][..self.capacity]
+        &self.memory
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..][..self.capacity]
+        &mut self.memory
     }
 
     /// A part of it, which keeps all of it.
@@ -128,8 +128,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.pool
-            .put(self.capacity, std::mem::take(&mut self.memory));
+        if let Some(place) = self.place {
+            self.pool.put(place, std::mem::take(&mut self.memory));
+        }
     }
 }
 
@@ -167,7 +168,7 @@ impl Unit {
 
     /// How many bytes it can hold.
     #[must_use]
-    pub const fn capacity(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
@@ -226,22 +227,23 @@ impl AsRef<[u8]> for Unit {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pages::KEPT_MAX;
     use super::*;
 
     #[test]
-    fn a_buffer_is_aligned_and_little_larger_than_asked() {
+    fn a_buffer_is_aligned_and_as_long_as_asked_in_whole_blocks() {
         let pool = Arc::new(Pool::default());
-        for bytes in [0, 1, 4096, 4097, 20_480, 100_000, 262_144 + 4096, 1 << 20] {
+        let longer = [REGION, REGION + 1, 5 << 20];
+        for bytes in [0, 1, 4096, 4097, 20_480, 100_000, 262_144 + 4096, 1 << 20]
+            .into_iter()
+            .chain(longer)
+        {
             let buffer = pool.take(bytes);
             let all = buffer.as_slice();
             assert_eq!(all.as_ptr() as usize % BLOCK, 0);
-            assert!(all.len() >= bytes, "{bytes}");
-            assert!(
-                all.len() <= bytes + bytes / 4 + BLOCK,
-                "{bytes}: {}",
-                all.len()
-            );
+            assert_eq!(all.len(), bytes.max(1).next_multiple_of(BLOCK));
         }
+        assert_eq!(pool.unused(), 1);
     }
 
     #[test]
@@ -254,9 +256,9 @@ mod tests {
         assert_eq!(&bytes[..], b"bytes");
         let part = bytes.slice(1..3);
         drop(bytes);
-        assert_eq!((&part[..], pool.kept()), (&b"yt"[..], 0));
+        assert_eq!((&part[..], pool.unused()), (&b"yt"[..], 0));
         drop(part);
-        assert_eq!(pool.kept(), BLOCK);
+        assert_eq!(pool.unused(), 1);
         assert_eq!(pool.take(1).as_slice().as_ptr(), address);
     }
 
@@ -265,7 +267,7 @@ mod tests {
         let pool = Arc::new(Pool::default());
         let all: Vec<Buffer> = (0..40).map(|_| pool.take(1 << 20)).collect();
         drop(all);
-        assert_eq!(pool.kept(), KEPT_BYTES_MAX);
+        assert_eq!(pool.unused(), KEPT_MAX);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, eventfd};
@@ -37,12 +36,6 @@ pub(super) use raw::KernelRing;
 pub(crate) use raw::ask_for_large_pages;
 #[cfg(test)]
 pub(super) use twin::TwinRing;
-
-/// With so many reads under way, one more of them is waited for before the thread goes on: what ends together is told together, and what is
-/// then asked for is begun together. Each round costs two changes of threads and a call of the device, which are most of what a short read costs.
-const READS_PER_GATHERED: usize = 8;
-/// How long the first that ended waits for the others.
-const GATHERED_WITHIN: Duration = Duration::from_micros(100);
 
 /// Wakes a ring's thread.
 #[derive(Debug)]
@@ -95,8 +88,8 @@ pub(super) trait Ring: Sized {
     fn start(device: &Arc<dyn Device>, bell: &Arc<Bell>, operations: usize) -> io::Result<Self>;
     /// Takes a request; its token is smaller than the room, and is not used for another before it came back.
     fn push(&mut self, request: Request) -> usize;
-    /// Begins what was pushed and waits for something to end; for up to so many at once, if the others come soon ([`GATHERED_WITHIN`]).
-    fn wait(&mut self, gathered: usize) -> io::Result<()>;
+    /// Begins what was pushed and waits for something to end.
+    fn wait(&mut self) -> io::Result<()>;
     /// What has ended.
     fn next(&mut self) -> Option<Completion>;
 }
@@ -172,7 +165,7 @@ impl<'a, R: Ring> Worker<'a, R> {
                 Found::Nothing => {}
                 Found::Closed => return,
             }
-            if let Err(error) = self.ring.wait(1 + self.reads / READS_PER_GATHERED) {
+            if let Err(error) = self.ring.wait() {
                 return self.degrade(&error);
             }
             while let Some(completion) = self.ring.next() {

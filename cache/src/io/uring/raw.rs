@@ -22,7 +22,7 @@ use rustix::param::page_size;
 use crate::device::Device;
 
 use super::super::buffer::Buffer;
-use super::{Bell, Completion, GATHERED_WITHIN, Request, Ring};
+use super::{Bell, Completion, Request, Ring};
 
 /// What the kernel is asked to do; older ones know less.
 const OPERATIONS: [u8; 4] = [
@@ -106,11 +106,11 @@ impl Ring for KernelRing {
         token
     }
 
-    fn wait(&mut self, gathered: usize) -> io::Result<()> {
+    fn wait(&mut self) -> io::Result<()> {
         if !self.refused.is_empty() {
             return Ok(());
         }
-        match self.gather(gathered) {
+        match self.ring.submit_and_wait(1) {
             Err(error) if !is_passing(&error) => Err(error),
             _ => Ok(()),
         }
@@ -145,20 +145,6 @@ impl KernelRing {
         // Moving the buffer does not move its memory.
         self.slots[token] = Slot::Transfer(buffer);
         (address, length)
-    }
-
-    /// Submits, and waits for so many completions within [`GATHERED_WITHIN`], or else for one.
-    fn gather(&mut self, completions: usize) -> io::Result<usize> {
-        if completions > 1 && self.ring.params().is_feature_ext_arg() {
-            let within = types::Timespec::from(GATHERED_WITHIN);
-            let until = types::SubmitArgs::new().timespec(&within);
-            let submitted = self.ring.submitter().submit_with_args(completions, &until);
-            let is_over = matches!(&submitted, Err(error) if Errno::from_io_error(error) == Some(Errno::TIME));
-            if !is_over || !self.ring.completion().is_empty() {
-                return if is_over { Ok(0) } else { submitted };
-            }
-        }
-        self.ring.submit_and_wait(1)
     }
 
     /// Puts an entry into the submission queue.
@@ -203,7 +189,7 @@ impl KernelRing {
 impl Drop for KernelRing {
     fn drop(&mut self) {
         while self.has_transfers() {
-            if let Err(error) = self.wait(1) {
+            if let Err(error) = self.wait() {
                 log::error!("a ring cannot be waited for, its buffers are given up: {error}");
                 std::mem::forget(std::mem::take(&mut self.slots));
                 return;
@@ -224,7 +210,8 @@ fn build(entries: u32) -> io::Result<IoUring> {
     })
 }
 
-/// Asks for large pages for memory that nothing was written to yet, so that its addresses are found faster.
+/// Asks for large pages for memory that nothing was written to yet, so that its addresses are found faster, and a device is told of fewer parts.
+/// What an allocator has used before has small pages already: those are given back, and large ones come when it is written to.
 ///
 /// # Errors
 /// When the kernel has none; the memory is as good as before.
@@ -234,9 +221,12 @@ pub(crate) fn ask_for_large_pages<T>(memory: &mut [MaybeUninit<T>]) -> io::Resul
     let before = start.align_offset(page).min(bytes);
     let length = (bytes - before) / page * page;
     let pages = start.wrapping_add(before).cast();
-    // SAFETY: the pages lie within `memory`, which the caller alone has, and the advice changes neither what is in them nor where they are.
-    let advised = unsafe { madvise(pages, length, Advice::LinuxHugepage) };
-    Ok(advised?)
+    for advice in [Advice::LinuxHugepage, Advice::LinuxDontNeed] {
+        // SAFETY: the pages lie within `memory`, which the caller alone has. They stay where they are; what is in them becomes zeros, and of
+        // memory that may be anything nobody may know what it was.
+        unsafe { madvise(pages, length, advice) }?;
+    }
+    Ok(())
 }
 
 /// Whether trying again helps: a signal, completions that are to be taken first, memory that is short.

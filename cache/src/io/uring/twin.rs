@@ -51,7 +51,7 @@ impl<const WAITS_MAX: usize> Ring for TwinRing<WAITS_MAX> {
         token
     }
 
-    fn wait(&mut self, _gathered: usize) -> io::Result<()> {
+    fn wait(&mut self) -> io::Result<()> {
         self.waits += 1;
         if self.waits > WAITS_MAX {
             return Err(rustix::io::Errno::PERM.into());
