@@ -6,12 +6,14 @@
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run may end so")]
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jet9_cache::io::{BLOCK, Backend, Options, VolumeFile, Want, baseline};
+use jet9_cache::io::baseline::{self, Memory};
+use jet9_cache::io::{BLOCK, Backend, Options, VolumeFile, Want};
 use jet9_cache::metrics::Metrics;
 
 mod store;
@@ -34,6 +36,9 @@ const WRITTEN_PER_SECOND: u64 = 100 << 20;
 const WRITTEN_PER_SYNC: u64 = 64 << 20;
 /// Measurements of each kind, in turn; the median is told.
 const ROUNDS: usize = 5;
+
+/// What a bare ring reads into: the measure that every reader can be held against, and a harder one, the store's own memory.
+const MEMORIES: [Memory; 2] = [Memory::Ordinary, Memory::LargePages];
 
 /// What can be left out.
 const MEASUREMENTS: [&str; 5] = [
@@ -81,8 +86,10 @@ fn measure_file(path: &Path) {
 }
 
 fn hits_and_pieces(path: &Path) {
-    println!("| reads | bare ring | io_uring | threads | io_uring / bare | threads / bare |");
-    println!("| --- | --: | --: | --: | --: | --: |");
+    println!(
+        "| reads | bare ring | … in large pages | io_uring | threads | io_uring / bare | … / large pages | threads / bare | … / large pages |"
+    );
+    println!("| --- | --: | --: | --: | --: | --: | --: | --: | --: |");
     hits(path, DEPTH);
     hits(path, 1);
     pieces(path);
@@ -142,17 +149,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Hits a second from a bare ring.
-fn bare_hits(path: &Path, depth: usize, seed: u64) -> f64 {
-    bare_hits_in(path, depth, seed, FILE_BYTES)
-}
-
-/// The same from the first part of a file.
-fn bare_hits_in(path: &Path, depth: usize, seed: u64, end: u64) -> f64 {
+/// Hits a second from a bare ring, from so much of a file.
+fn bare_hits(path: &Path, memory: Memory, depth: usize, seed: u64, end: u64) -> f64 {
     let (began, limit) = (Instant::now(), seconds());
     let mut count = 0_u64;
     let places = places_in(seed, end).take_while(|_| began.elapsed() < limit);
-    baseline::read(path, HIT_BYTES, depth, places, || count += 1).unwrap();
+    baseline::read(path, memory, HIT_BYTES, depth, places, || count += 1).unwrap();
     count as f64 / began.elapsed().as_secs_f64()
 }
 
@@ -186,23 +188,30 @@ fn latencies(file: &Arc<VolumeFile>, depth: usize, seed: u64) -> (Vec<Duration>,
 
 fn hits(path: &Path, depth: usize) {
     let seeds = (0..ROUNDS as u64).map(|round| 7 + 1000 * round);
-    let mut rates = [const { Vec::new() }; 3];
-    for seed in seeds {
-        rates[0].push(bare_hits(path, depth, seed));
-        rates[1].push(latencies(&open(path, Want::Best), depth, seed).1);
-        rates[2].push(latencies(&open(path, Want::Threads), depth, seed).1);
-    }
-    row(&format!("hits of 16 KiB a second, {depth} at once"), rates);
+    let rounds = seeds.map(|seed| {
+        let bare = MEMORIES.map(|memory| bare_hits(path, memory, depth, seed, FILE_BYTES));
+        let of_file = |want| latencies(&open(path, want), depth, seed).1;
+        (bare, [of_file(Want::Best), of_file(Want::Threads)])
+    });
+    let rounds: Vec<_> = rounds.collect();
+    row(
+        &format!("hits of 16 KiB a second, {depth} at once"),
+        &rounds,
+    );
 }
 
-fn row(what: &str, rates: [Vec<f64>; 3]) {
-    let ratio = |n: usize| median(rates[n].iter().zip(&rates[0]).map(|(a, b)| a / b).collect());
-    let ratios = [ratio(1), ratio(2)];
-    let [bare, ring, threads] = rates.map(median);
-    let [ring_ratio, threads_ratio] = ratios;
-    println!(
-        "| {what} | {bare:.0} | {ring:.0} | {threads:.0} | {ring_ratio:.2} | {threads_ratio:.2} |"
-    );
+/// The figures of one round: of bare rings over both [`MEMORIES`], and of what is measured beside them.
+type Round<const N: usize> = ([f64; 2], [f64; N]);
+
+/// Medians of the figures, and of their ratios to both bare rings.
+fn row<const N: usize>(what: &str, rounds: &[Round<N>]) {
+    let of = |figure: &dyn Fn(&Round<N>) -> f64| median(rounds.iter().map(figure).collect());
+    let bare = (0..2).map(|m| format!("{:.0}", of(&|round| round.0[m])));
+    let measured = (0..N).map(|n| format!("{:.0}", of(&|round| round.1[n])));
+    let ratios =
+        (0..N).flat_map(|n| [0, 1].map(|m| format!("{:.2}", of(&|round| round.1[n] / round.0[m]))));
+    let cells: Vec<String> = bare.chain(measured).chain(ratios).collect();
+    println!("| {what} | {} |", cells.join(" | "));
 }
 
 /// MiB a second of one reader of large content.
@@ -226,22 +235,23 @@ fn pieces_of(file: &VolumeFile) -> f64 {
     bytes as f64 / f64::from(1 << 20) / began.elapsed().as_secs_f64()
 }
 
-fn bare_pieces(path: &Path) -> f64 {
+/// MiB a second of a bare ring that reads `range` in pieces, over and over.
+fn bare_pieces(path: &Path, memory: Memory, range: Range<u64>) -> f64 {
     let (began, limit) = (Instant::now(), seconds());
-    let offsets = (0..FILE_BYTES).step_by(PIECE_BYTES).cycle();
+    let offsets = range.step_by(PIECE_BYTES).cycle();
     let offsets = offsets.take_while(|_| began.elapsed() < limit);
-    let bytes = baseline::read(path, PIECE_BYTES, AHEAD, offsets, || ()).unwrap();
+    let bytes = baseline::read(path, memory, PIECE_BYTES, AHEAD, offsets, || ()).unwrap();
     bytes as f64 / f64::from(1 << 20) / began.elapsed().as_secs_f64()
 }
 
 fn pieces(path: &Path) {
-    let mut rates = [const { Vec::new() }; 3];
-    for _ in 0..ROUNDS {
-        rates[0].push(bare_pieces(path));
-        rates[1].push(pieces_of(&open(path, Want::Best)));
-        rates[2].push(pieces_of(&open(path, Want::Threads)));
-    }
-    row("large content, MiB a second, 1 reader", rates);
+    let rounds = (0..ROUNDS).map(|_| {
+        let bare = MEMORIES.map(|memory| bare_pieces(path, memory, 0..FILE_BYTES));
+        let of_file = |want| pieces_of(&open(path, want));
+        (bare, [of_file(Want::Best), of_file(Want::Threads)])
+    });
+    let rounds: Vec<_> = rounds.collect();
+    row("large content, MiB a second, 1 reader", &rounds);
 }
 
 /// Writes whole pieces one after the other, at a steady pace, until told to stop; gives MiB a second.

@@ -3,6 +3,7 @@
 //! Every hit goes through the look-up, the index, the volume's queue, the ring's thread, the checksums and the head's decoding, and is
 //! put into a memory tier that is too small to answer for it. The bare ring reads as many bytes from the same file, beside the store.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jet9_cache::collapse::Collapse;
 use jet9_cache::disk::VolumeConfig;
-use jet9_cache::io::baseline;
 use jet9_cache::semantics::vary::SelectingFields;
 use jet9_cache::store::{Body, Tier};
 use jet9_cache::stored::{Parts, StoredResponse};
@@ -20,8 +20,8 @@ use jet9_cache::{Cache, CacheConfig, Key, Lookup, Partition, Scheme};
 use tokio::runtime::Runtime;
 
 use super::{
-    AHEAD, BUSY_DEPTH, CALM_DEPTH, DEPTH, HIT_BYTES, PIECE_BYTES, ROUNDS, WRITTEN_PER_SECOND,
-    is_wanted, median, quantiles, seconds,
+    BUSY_DEPTH, CALM_DEPTH, DEPTH, HIT_BYTES, MEMORIES, ROUNDS, WRITTEN_PER_SECOND, bare_hits,
+    bare_pieces, is_wanted, median, quantiles, row, seconds,
 };
 
 /// Responses of [`HIT_BYTES`].
@@ -47,22 +47,29 @@ pub(crate) fn measure(directory: &Path) {
     let runtime = runtime();
     let store = Arc::new(runtime.block_on(filled(directory)));
     let volume = directory.join("disk/jet9.volume");
-    println!("| the whole store | bare ring | store | store / bare |");
-    println!("| --- | --: | --: | --: |");
+    println!(
+        "| the whole store | bare ring | … in large pages | store | store / bare | … / large pages |"
+    );
+    println!("| --- | --: | --: | --: | --: | --: |");
     let depths = [BUSY_DEPTH, DEPTH, 1];
     for depth in depths.into_iter().filter(|_| is_wanted("store-hits")) {
         let rounds = (0..ROUNDS as u64).map(|round| {
-            let bare = super::bare_hits_in(&volume, depth, 7 + 1000 * round, HITS_END);
-            (bare, hits(&store, depth, 9 + 1000 * round).1)
+            let seed = 7 + 1000 * round;
+            let bare = MEMORIES.map(|memory| bare_hits(&volume, memory, depth, seed, HITS_END));
+            (bare, [hits(&store, depth, seed + 2).1])
         });
         row(
             &format!("hits of 16 KiB a second, {depth} at once"),
-            rounds.collect(),
+            &rounds.collect::<Vec<_>>(),
         );
     }
     if is_wanted("store-long") {
-        let rounds = (0..ROUNDS).map(|_| (bare_long(&volume), long(&store)));
-        row("long content, MiB a second, 1 reader", rounds.collect());
+        let rounds = (0..ROUNDS).map(|_| {
+            let bare = MEMORIES.map(|memory| bare_pieces(&volume, memory, LONG_RANGE));
+            (bare, [long(&store)])
+        });
+        let rounds: Vec<_> = rounds.collect();
+        row("long content, MiB a second, 1 reader", &rounds);
     }
     println!();
     if is_wanted("store-beside") {
@@ -74,19 +81,14 @@ pub(crate) fn measure(directory: &Path) {
 
 /// Where the responses end on the volume, about.
 const HITS_END: u64 = HITS * HIT_BYTES as u64;
+/// Where the long content is, about.
+const LONG_RANGE: Range<u64> = HITS_END..HITS_END + LONG * LONG_BYTES as u64;
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap()
-}
-
-fn row(what: &str, rounds: Vec<(f64, f64)>) {
-    let ratio = median(rounds.iter().map(|(bare, store)| store / bare).collect());
-    let (bare, store): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
-    let (bare, store) = (median(bare), median(store));
-    println!("| {what} | {bare:.0} | {store:.0} | {ratio:.2} |");
 }
 
 /// A store with everything on disk.
@@ -242,14 +244,6 @@ fn long(store: &Store) -> f64 {
             }
         }
     });
-    bytes as f64 / f64::from(1 << 20) / began.elapsed().as_secs_f64()
-}
-
-fn bare_long(volume: &Path) -> f64 {
-    let (began, limit) = (Instant::now(), seconds());
-    let offsets = (HITS_END..HITS_END + LONG * LONG_BYTES as u64).step_by(PIECE_BYTES);
-    let offsets = offsets.cycle().take_while(|_| began.elapsed() < limit);
-    let bytes = baseline::read(volume, PIECE_BYTES, AHEAD, offsets, || ()).unwrap();
     bytes as f64 / f64::from(1 << 20) / began.elapsed().as_secs_f64()
 }
 

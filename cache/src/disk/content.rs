@@ -25,8 +25,8 @@ use super::volume::{Turn, Unread, Volume};
 
 /// What a reader asks for at once: whole blocks, a part of a piece.
 const PART_BYTES: usize = 256 << 10;
-/// Parts that a reader has asked for, the one that it waits for among them. With the one that it has handed out, and the buffers' own
-/// waste, it keeps less than 2 MiB. Few large parts would keep a device less busy: one of them is always being checked and sent.
+/// Parts that a reader has asked for, the one that it waits for among them. With the one that it has handed out, and the blocks at their
+/// ends, it keeps less than 2 MiB. Few large parts would keep a device less busy: one of them is always being checked and sent.
 const AHEAD: usize = 5;
 
 /// Where the content of one stored response is.

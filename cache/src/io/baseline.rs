@@ -8,8 +8,17 @@ use std::sync::Arc;
 
 use crate::device::open_beside;
 
-use super::buffer::Pool;
+use super::buffer::{Buffer, Pool};
 use super::uring::{Bell, KernelRing, Request, Ring};
+
+/// What it reads into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// What an allocator gives to everybody: small pages.
+    Ordinary,
+    /// The large pages that the store reads into.
+    LargePages,
+}
 
 /// Reads `length` bytes at each offset, `depth` at once, calls `done` after each, and gives the bytes read.
 ///
@@ -17,6 +26,7 @@ use super::uring::{Bell, KernelRing, Request, Ring};
 /// When the file or a ring cannot be had, or a read fails or is short.
 pub fn read(
     path: &Path,
+    memory: Memory,
     length: usize,
     depth: usize,
     offsets: impl IntoIterator<Item = u64>,
@@ -26,11 +36,15 @@ pub fn read(
     let pool = Arc::new(Pool::default());
     let bell = Arc::new(Bell::new()?);
     let mut ring = KernelRing::start(&device, &bell, depth)?;
+    let buffer = || match memory {
+        Memory::Ordinary => Buffer::apart(length, &pool),
+        Memory::LargePages => pool.take(length),
+    };
     let mut offsets = offsets.into_iter();
     let mut under_way = 0;
     let mut bytes = 0;
     for offset in offsets.by_ref().take(depth) {
-        ring.push(Request::Read(pool.take(length), 0..length, offset));
+        ring.push(Request::Read(buffer(), 0..length, offset));
         under_way += 1;
     }
     while under_way > 0 {

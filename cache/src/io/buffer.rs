@@ -34,15 +34,13 @@ impl Pool {
     /// A buffer of at least `bytes`, in whole blocks, with anything in it.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Buffer {
         let capacity = bytes.max(1).next_multiple_of(BLOCK);
-        let (place, memory) = if capacity > REGION {
-            (None, apart(capacity))
-        } else {
-            let (place, memory) = self.part(capacity);
-            (Some(place), memory)
-        };
+        if capacity > REGION {
+            return Buffer::apart(capacity, self);
+        }
+        let (place, memory) = self.part(capacity);
         Buffer {
             memory,
-            place,
+            place: Some(place),
             pool: Arc::clone(self),
         }
     }
@@ -82,15 +80,6 @@ fn region() -> BytesMut {
     region
 }
 
-/// Memory for what is longer than a region: gathered writes. It is not touched before it is used.
-fn apart(bytes: usize) -> BytesMut {
-    let mut all = BytesMut::zeroed(bytes + BLOCK);
-    let before = all.as_ptr().align_offset(BLOCK);
-    let mut memory = all.split_off(before.min(BLOCK));
-    memory.truncate(bytes);
-    memory
-}
-
 /// Aligned memory of one owner.
 pub(super) struct Buffer {
     memory: BytesMut,
@@ -108,6 +97,19 @@ impl fmt::Debug for Buffer {
 }
 
 impl Buffer {
+    /// One of exactly so many bytes in memory of its own, which is not touched before it is used: for what is longer than a region.
+    pub(super) fn apart(bytes: usize, pool: &Arc<Pool>) -> Self {
+        let mut all = BytesMut::zeroed(bytes + BLOCK);
+        let before = all.as_ptr().align_offset(BLOCK);
+        let mut memory = all.split_off(before.min(BLOCK));
+        memory.truncate(bytes);
+        Self {
+            memory,
+            place: None,
+            pool: Arc::clone(pool),
+        }
+    }
+
     pub(super) fn capacity(&self) -> usize {
         self.memory.len()
     }

@@ -348,6 +348,7 @@ impl VolumeFile {
         }
         match self.shared.queue.put(job) {
             Ok(Sleeper::Asleep) => self.ring(),
+            Ok(Sleeper::Late) => self.bell.iter().for_each(|bell| bell.step_aside()),
             Ok(Sleeper::Awake) | Err(Cause::Closed) => {}
             Err(_) => counters.shed.inc(),
         }

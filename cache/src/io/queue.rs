@@ -107,11 +107,16 @@ pub(super) enum Found {
     Closed,
 }
 
+/// With so many reads not fetched yet, whoever empties the queue is late.
+const LATE: usize = 4;
+
 /// Whether the one who sleeps has to be woken by its bell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sleeper {
     Asleep,
     Awake,
+    /// It was woken, and so many reads wait since that it may be kept from running ([`LATE`]): said once.
+    Late,
 }
 
 impl fmt::Debug for Queue {
@@ -149,15 +154,16 @@ impl Queue {
         }
         waiting.lane(lane).push_back(job);
         let was_asleep = std::mem::take(&mut waiting.asleep);
+        let is_late = lane == Lane::Read && waiting.reads.len() == LATE;
         drop(waiting);
         match lane {
             Lane::Read => self.read.notify_one(),
             Lane::Write => self.write.notify_one(),
         };
-        Ok(if was_asleep {
-            Sleeper::Asleep
-        } else {
-            Sleeper::Awake
+        Ok(match (was_asleep, is_late) {
+            (true, _) => Sleeper::Asleep,
+            (false, true) => Sleeper::Late,
+            (false, false) => Sleeper::Awake,
         })
     }
 
@@ -244,5 +250,55 @@ impl Waiting {
     fn next(&mut self, lane: Lane) -> Option<Job> {
         let list = self.lane(lane);
         std::iter::from_fn(|| list.pop_front()).find(|job| !job.is_abandoned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus::{Histogram, HistogramOpts, IntCounter};
+
+    use super::*;
+    use crate::io::pending::{self, Pending};
+
+    fn read() -> (Job, Pending<Bytes>) {
+        let span = Span {
+            offset: 0,
+            length: 1,
+        };
+        let timer = Histogram::with_opts(HistogramOpts::new("time", "of a read"));
+        let timer = timer.unwrap().start_timer();
+        let late = IntCounter::new("late", "reads").unwrap();
+        let (promise, pending) =
+            pending::pair(IoError::of_bell(), Duration::from_secs(60), timer, late);
+        (Job::Read(span, promise), pending)
+    }
+
+    /// What is said of whoever empties the queue when one read after the other comes.
+    #[track_caller]
+    fn check(queue: &Queue, expected: &[Sleeper]) -> Vec<Pending<Bytes>> {
+        let (jobs, pending): (Vec<_>, _) = expected.iter().map(|_| read()).unzip();
+        let said: Vec<_> = jobs.into_iter().map(|job| queue.put(job)).collect();
+        let expected: Vec<_> = expected.iter().copied().map(Ok).collect();
+        assert_eq!(said, expected);
+        pending
+    }
+
+    #[test]
+    fn who_sleeps_is_woken_once_and_told_of_once_when_it_does_not_come() {
+        use Sleeper::{Asleep, Awake, Late};
+        let queue = Queue::new(100, 1);
+        let mut jobs = Vec::new();
+        for _ in 0..2 {
+            assert_eq!(queue.take(100, 1, true, &mut jobs), Found::Nothing);
+            let _waiting = check(
+                &queue,
+                &[Asleep, Awake, Awake, Late, Awake, Awake, Awake, Awake],
+            );
+            assert_eq!(queue.take(100, 1, true, &mut jobs), Found::Jobs);
+            assert_eq!(jobs.len(), 8);
+            jobs.clear();
+        }
     }
 }

@@ -8,11 +8,9 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use rustix::event::{EventfdFlags, eventfd};
 
 use crate::device::Device;
 
@@ -24,6 +22,7 @@ use super::progress::{Progress, Step};
 use super::queue::{Found, Job, Lane};
 use super::threads;
 
+mod bell;
 #[expect(
     unsafe_code,
     reason = "the kernel is given addresses; the one module that may"
@@ -32,36 +31,11 @@ mod raw;
 #[cfg(test)]
 mod twin;
 
+pub(super) use bell::Bell;
 pub(super) use raw::KernelRing;
 pub(crate) use raw::ask_for_large_pages;
 #[cfg(test)]
 pub(super) use twin::TwinRing;
-
-/// Wakes a ring's thread.
-#[derive(Debug)]
-pub(super) struct Bell(OwnedFd);
-
-impl Bell {
-    pub(super) fn new() -> io::Result<Self> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        Ok(Self(eventfd(0, flags)?))
-    }
-
-    pub(super) fn ring(&self) {
-        // It fails when it was rung very often and not heard yet: then it will be.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-
-    fn silence(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
-}
-
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
 
 /// What is handed to a ring. Parts are within their buffers; places are in the file.
 #[derive(Debug)]
