@@ -533,7 +533,7 @@ impl Disk {
 /// Opens what can be opened, and lets every volume remember the others.
 fn open_volumes(configs: &[VolumeConfig], shared: &Shared) -> Vec<Option<Volume>> {
     let open = |(number, config): (usize, &VolumeConfig)| {
-        let opened = Volume::open(number, config, shared.clone());
+        let opened = Volume::open(number, config, shared.clone(), volume::Content::Believe);
         if let Err(error) = &opened {
             let errors = &shared.metrics.disk_errors;
             errors.with_label_values(&["open"]).inc();

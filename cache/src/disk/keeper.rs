@@ -280,6 +280,8 @@ impl Work {
         }
     }
 
+    /// Opens what could not be opened before. Nobody may have noted that it failed, where the journal and its own superblock failed with
+    /// it: it was away, and is not believed whatever they say.
     fn open_missing(&self) {
         for (number, config) in self.configs.iter().enumerate() {
             let is_missing = self
@@ -289,7 +291,9 @@ impl Work {
                 .get(number)
                 .is_some_and(Option::is_none);
             if is_missing {
-                self.adopt(number, Volume::open(number, config, self.shared.clone()));
+                let shared = self.shared.clone();
+                let opened = Volume::open(number, config, shared, Content::Empty);
+                self.adopt(number, opened);
             }
         }
     }

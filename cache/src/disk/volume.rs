@@ -127,15 +127,21 @@ pub(super) enum Content {
 }
 
 impl Volume {
-    /// Opens the volume in a directory, emptying it when it cannot be believed. It takes part in the session from now on.
+    /// Opens the volume in a directory, emptying it when its content is not wanted or cannot be believed. It takes part in the session from
+    /// now on.
     ///
     /// # Errors
     /// When it cannot be used: no such directory, no room, in use by another process.
-    pub(super) fn open(number: usize, config: &VolumeConfig, shared: Shared) -> io::Result<Self> {
+    pub(super) fn open(
+        number: usize,
+        config: &VolumeConfig,
+        shared: Shared,
+        content: Content,
+    ) -> io::Result<Self> {
         std::fs::create_dir_all(&config.path)?;
         let path = config.path.join(FILE);
         let device = shared.files.open_volume(&path)?;
-        Self::open_on(number, config, shared, device, Content::Believe)
+        Self::open_on(number, config, shared, device, content)
     }
 
     /// The same on a file that is open already.

@@ -313,8 +313,16 @@ async fn a_volume_that_failed_comes_back_empty_after_its_minute() {
         bench.flushed().await;
     }
     in_service(&metrics, 0).await;
-    // It is tried again, and fails.
+    // It is tried again, and fails; nor could anything note that it had failed.
     bench.cache.pass_minute();
+    let refused = metrics.disk_errors.with_label_values(&["open"]);
+    let is_tried = async {
+        while refused.get() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, is_tried).await.unwrap();
     files.fail_next(0);
     bench.cache.pass_minute();
     in_service(&metrics, 1).await;
