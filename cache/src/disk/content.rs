@@ -201,7 +201,13 @@ impl DiskContent {
     }
 
     /// Begins to read what is at `position`, up to `end` and to the end of its part.
-    fn begin(&self, volume: &Volume, position: u64, end: u64) -> Result<PartOfPiece, Unread> {
+    fn begin(
+        &self,
+        volume: &Volume,
+        turn: &Turn,
+        position: u64,
+        end: u64,
+    ) -> Result<PartOfPiece, Unread> {
         let number = position / PIECE as u64;
         let start = number * PIECE as u64;
         let within = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
@@ -215,7 +221,7 @@ impl DiskContent {
             owner: (self.primary, self.place.object),
             number,
         };
-        piece.begin(volume, first..last.min(length))
+        piece.begin(volume, first..last.min(length), turn)
     }
 }
 
@@ -312,7 +318,7 @@ impl DiskReader {
     }
 
     fn begin(&mut self, volume: &Volume, turn: Turn, start: u64, end: u64) -> Result<(), Unread> {
-        let part = self.content.begin(volume, start, end)?;
+        let part = self.content.begin(volume, &turn, start, end)?;
         let within = part.range();
         let piece = start - start % PIECE as u64;
         self.ahead.push_back(Ahead {

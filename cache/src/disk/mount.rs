@@ -189,8 +189,8 @@ impl Mount {
         };
         let volume = self.volume();
         let read = async {
-            let _turn = volume.long_reads().wait().await?;
-            piece.whole(volume).await
+            let turn = volume.long_reads().wait().await?;
+            piece.whole(volume, &turn).await
         };
         read.await.map_err(|_| ReadError::Disk)
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::variant::Version;
 
 use super::record::{Header, Kind, Location, block_at, blocks_around, parts_of_piece};
-use super::volume::{Part, Reading, Unread, Volume};
+use super::volume::{Part, Reading, Turn, Unread, Volume};
 
 /// Which piece it is.
 #[derive(Clone, Copy, Debug)]
@@ -59,25 +59,32 @@ impl Piece {
     }
 
     /// Reads all of it.
-    pub(super) async fn whole(self, volume: &Volume) -> Result<Bytes, Unread> {
-        let mut all = self.begin(volume, 0..self.length())?;
+    pub(super) async fn whole(self, volume: &Volume, turn: &Turn) -> Result<Bytes, Unread> {
+        let mut all = self.begin(volume, 0..self.length(), turn)?;
         all.done(volume).await
     }
 
     /// Begins to read the blocks that hold a part of the content.
-    pub(super) fn begin(self, volume: &Volume, part: Range<usize>) -> Result<PartOfPiece, Unread> {
+    pub(super) fn begin(
+        self,
+        volume: &Volume,
+        part: Range<usize>,
+        turn: &Turn,
+    ) -> Result<PartOfPiece, Unread> {
         let (described, length) = parts_of_piece(self.at.bytes as usize);
         if part.end > length {
             return Err(Unread::Corrupt);
         }
         let blocks = blocks_around(part, length);
+        let turn = turn.of_reads();
         let (head, start) = if blocks.start == 0 {
             (None, 0)
         } else {
-            let head = volume.begin_read(&self.at, 0..described)?;
+            let head = volume.begin_read(&self.at, 0..described, Some(&turn))?;
             (Some(Read::Waiting(head)), described + blocks.start)
         };
-        let body = volume.begin_read(&self.at, start..described + blocks.end)?;
+        let end = described + blocks.end;
+        let body = volume.begin_read(&self.at, start..end, Some(&turn))?;
         let body = Read::Waiting(body);
         Ok(PartOfPiece {
             piece: self,

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 
 use super::buffer::{BLOCK, Pool, Unit};
 use super::error::{Cause, IoError, Operation};
-use super::pending::{self, Pending};
+use super::pending::{self, Held, Pending};
 use super::queue::{Job, Queue, Sleeper, Span};
 use super::{threads, uring};
 
@@ -216,21 +216,32 @@ impl VolumeFile {
 
     /// Reads `length` bytes from `offset`. What is given keeps a buffer of up to two blocks more: copy what is small and kept for long.
     pub fn read(&self, offset: u64, length: usize) -> Pending<Bytes> {
-        self.read_within(self.limits.read_deadline, offset, length)
+        self.read_within(self.limits.read_deadline, offset, length, None)
     }
 
     /// The same for whoever has nobody waiting, and nothing to put in the place of what does not come: with the patience of a write.
     pub fn read_patiently(&self, offset: u64, length: usize) -> Pending<Bytes> {
-        self.read_within(self.limits.write_deadline, offset, length)
+        self.read_within(self.limits.write_deadline, offset, length, None)
     }
 
-    fn read_within(&self, patience: Duration, offset: u64, length: usize) -> Pending<Bytes> {
+    /// As [`Self::read`]; what is `held` is let go when nothing is read any more.
+    pub(crate) fn read_holding(&self, offset: u64, length: usize, held: Held) -> Pending<Bytes> {
+        self.read_within(self.limits.read_deadline, offset, length, Some(held))
+    }
+
+    fn read_within(
+        &self,
+        patience: Duration,
+        offset: u64,
+        length: usize,
+        held: Option<Held>,
+    ) -> Pending<Bytes> {
         let is_valid = length > 0
             && length <= READ_BYTES_MAX
             && offset.checked_add((length + 2 * BLOCK) as u64).is_some();
         let what = error(Operation::Read, offset, length);
         self.hand_in(what, patience, is_valid, |promise| {
-            Job::Read(Span { offset, length }, promise)
+            Job::Read(Span { offset, length }, promise.holding(held))
         })
     }
 

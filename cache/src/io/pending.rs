@@ -3,6 +3,7 @@
 //! A caller may await it, block on it, or leave: whoever carries it out owns everything that it needs. A caller that has waited as long as
 //! its deadline is told so; the operation goes on.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -25,11 +26,15 @@ pub struct Pending<T> {
     late: IntCounter,
 }
 
+/// What is let go when an operation has ended, whether anybody has asked for its outcome or not.
+pub(super) type Held = Arc<dyn Any + Send + Sync>;
+
 /// The backend's end of it.
 #[derive(Debug)]
 pub(super) struct Promise<T> {
     sender: oneshot::Sender<Result<T, IoError>>,
     timer: HistogramTimer,
+    _held: Option<Held>,
 }
 
 /// Both ends. `otherwise` is the error without its cause.
@@ -46,10 +51,23 @@ pub(super) fn pair<T>(
         otherwise,
         late,
     };
-    (Promise { sender, timer }, pending)
+    let promise = Promise {
+        sender,
+        timer,
+        _held: None,
+    };
+    (promise, pending)
 }
 
 impl<T> Promise<T> {
+    /// The same, with something to let go at its end.
+    pub(super) fn holding(self, held: Option<Held>) -> Self {
+        Self {
+            _held: held,
+            ..self
+        }
+    }
+
     /// Whether nobody waits any more.
     pub(super) fn is_abandoned(&self) -> bool {
         self.sender.is_closed()

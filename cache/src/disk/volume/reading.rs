@@ -4,13 +4,14 @@
 //! been moved meanwhile is not called corrupt. Does not know what a record says.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use super::super::index::slot::Slot;
 use super::super::record::{Header, Location, RECORD_BYTES_MAX};
-use super::Volume;
+use super::{Turn, Volume};
 use crate::io::{Cause, Pending};
 
 /// Why a record could not be read.
@@ -86,16 +87,20 @@ impl Volume {
     /// Reads a record that is as long as its location says, or shorter.
     async fn read_up_to(&self, location: &Location) -> Result<(Header, Bytes), Unread> {
         let length = location.bytes as usize;
-        let record = self.begin_read(location, 0..length)?.done(self).await?;
+        let record = self
+            .begin_read(location, 0..length, None)?
+            .done(self)
+            .await?;
         let header = self.header_in(&record, location)?;
         Ok((header, record.bytes.slice(..header.record_bytes())))
     }
 
-    /// Begins to read a part of what is at a location.
+    /// Begins to read a part of what is at a location; of long content in a turn.
     pub(in crate::disk) fn begin_read(
         &self,
         location: &Location,
         part: Range<usize>,
+        turn: Option<&Arc<Turn>>,
     ) -> Result<Reading, Unread> {
         if location.lap == 0 || !self.is_there(location) {
             return Err(Unread::Gone);
@@ -108,11 +113,20 @@ impl Volume {
             return Err(Unread::Corrupt);
         }
         let at = location.offset + part.start as u64;
+        let turns = self.turns.load(Ordering::Acquire);
+        let delays = self.delays.load(Ordering::Relaxed);
+        let pending = match turn {
+            Some(turn) => {
+                let turn = Arc::clone(turn);
+                self.file.read_holding(at, part.len(), turn)
+            }
+            None => self.file.read(at, part.len()),
+        };
         Ok(Reading {
             location: *location,
-            turns: self.turns.load(Ordering::Acquire),
-            delays: self.delays.load(Ordering::Relaxed),
-            pending: self.file.read(at, part.len()),
+            turns,
+            delays,
+            pending,
         })
     }
 

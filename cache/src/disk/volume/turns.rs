@@ -1,13 +1,15 @@
 //! Whose turn is it to read a part of long content?
 //!
-//! Taken by the readers of `content` and given back with each part. A volume's read queue has one end for everybody, and a fast reader of long
-//! content asks for a mebibyte ahead: two hundred of them would fill it, and hits of a few kibibytes would be refused. So parts of long
-//! content have a share of it that is no larger than keeps a device busy; the rest, and with it a short wait, is for short reads. Who
-//! waits for its next part waits in line; who reads ahead takes what nobody waits for.
+//! Taken by the readers of `content` and given back as soon as a part is read, whenever that is sent on: who sends slowly must not keep
+//! others from reading. A volume's read queue has one end for everybody, and a fast reader of long content asks for a mebibyte ahead: two
+//! hundred of them would fill it, and hits of a few kibibytes would be refused. So parts of long content have a share of it that is no
+//! larger than keeps a device busy; the rest, and with it a short wait, is for short reads. Who waits for its next part waits in line; who
+//! reads ahead takes what nobody waits for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Unread;
@@ -21,10 +23,26 @@ const TURN_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(in crate::disk) struct Turns(Arc<Semaphore>);
 
-/// A turn, as long as it is held.
+/// A turn. Whoever waits for what is read in it has it, and what is read, too: it ends with the first that goes.
 #[derive(Debug)]
-pub(in crate::disk) struct Turn {
-    _permit: OwnedSemaphorePermit,
+pub(in crate::disk) struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Turn {
+    fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Mutex::new(Some(permit))))
+    }
+
+    /// The same one, for the reads that are begun in it: the last of them ends it.
+    pub(in crate::disk) fn of_reads(&self) -> Arc<Self> {
+        Arc::new(Self(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let permit = { self.0.lock().take() };
+        drop(permit);
+    }
 }
 
 impl Turns {
@@ -40,7 +58,7 @@ impl Turns {
     pub(in crate::disk) async fn wait(&self) -> Result<Turn, Unread> {
         let turn = Arc::clone(&self.0).acquire_owned();
         match tokio::time::timeout(TURN_MAX, turn).await {
-            Ok(Ok(permit)) => Ok(Turn { _permit: permit }),
+            Ok(Ok(permit)) => Ok(Turn::of(permit)),
             Ok(Err(_)) | Err(_) => Err(Unread::Busy),
         }
     }
@@ -48,7 +66,7 @@ impl Turns {
     /// A turn that nobody waits for.
     pub(in crate::disk) fn spare(&self) -> Option<Turn> {
         let permit = Arc::clone(&self.0).try_acquire_owned().ok()?;
-        Some(Turn { _permit: permit })
+        Some(Turn::of(permit))
     }
 }
 
@@ -75,5 +93,25 @@ mod tests {
         assert_eq!(turns.wait().await.err(), Some(Unread::Busy));
         drop((second, third));
         assert!(turns.spare().is_some());
+    }
+
+    #[test]
+    fn a_turn_ends_once_with_the_last_read_or_with_who_waits() {
+        let turns = Turns::of(SHARE);
+        let turn = turns.spare().unwrap();
+        let head = turn.of_reads();
+        let body = Arc::clone(&head);
+        drop(head);
+        assert!(turns.spare().is_none(), "the other is under way");
+        drop(body);
+        let next = turns.spare().unwrap();
+        drop(turn);
+        assert!(turns.spare().is_none(), "it ended already");
+        let late = next.of_reads();
+        drop(next);
+        let after = turns.spare().unwrap();
+        drop(late);
+        assert!(turns.spare().is_none(), "it ended already");
+        drop(after);
     }
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 
 use super::*;
+use crate::device::RealFilesWith;
 use crate::device::faulty::{Fault, FaultyFiles};
 use crate::io::{Limits, Options};
 
@@ -328,6 +329,43 @@ async fn readers_of_long_content_leave_room_for_short_hits() {
     for read in reading {
         assert!(read.await.unwrap().unwrap() == content(1, LENGTH));
     }
+}
+
+/// Readers who have read ahead and take none of it for now, and others who want all of it.
+#[tokio::test]
+async fn readers_who_take_their_time_keep_no_turn_from_others() {
+    const LENGTH: usize = 2_500_000;
+    let place = directory();
+    let limits = Limits {
+        reads_waiting: 32,
+        read_deadline: Duration::from_secs(20),
+        ..Limits::default()
+    };
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let files: Arc<dyn Opener> = Arc::new(RealFilesWith(options));
+    let config = config(place.path(), &["disk"]);
+    let cache = Cache::open_on(&config, &prometheus::Registry::new(), &files).unwrap();
+    let site = cache.partition("site").unwrap();
+    let bench = Bench {
+        cache,
+        site,
+        fields: http::HeaderMap::new(),
+    };
+    bench.cache.loaded().await;
+    store(&bench, "/long", 1, LENGTH).await;
+    bench.flushed().await;
+    let mut slow = Vec::new();
+    for _ in 0..10 {
+        let Body::Stream(mut reader) = bench.hit("/long").await.unwrap().body else {
+            panic!("it is in memory");
+        };
+        assert!(!reader.next().await.unwrap().unwrap().is_empty());
+        slow.push(reader);
+    }
+    assert_eq!(version(&bench, "/long", LENGTH).await, Some(1));
 }
 
 #[tokio::test]
