@@ -38,14 +38,13 @@ pub(super) fn turn_over(volume: &Volume, segment: u32, lap: u64, entries: &[Entr
         .filter_map(|entry| found(volume, start, lap, entry))
         .collect();
     let candidates: Vec<Candidate> = found.iter().map(|kept| candidate(volume, kept)).collect();
-    let mut chosen = reinsertion::choose(&candidates, volume.geometry.segment_bytes);
-    let mut number = 0;
+    let chosen = reinsertion::choose(&candidates, volume.geometry.segment_bytes);
+    let mut chosen = chosen.into_iter().peekable();
+    let mut numbers = 0..;
     found.retain(|kept| {
-        let is_chosen = chosen.first() == Some(&number);
-        number += 1;
-        if is_chosen {
-            chosen.remove(0);
-        } else {
+        let number = numbers.next();
+        let is_chosen = chosen.next_if(|chosen| Some(*chosen) == number).is_some();
+        if !is_chosen {
             let ghost = volume.catalog.ghost();
             ghost.remember(kept.filed.primary, Sign::Proven);
             volume.catalog.drop_record(kept.filed, kept.from.address);
