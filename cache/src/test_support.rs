@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use crate::collapse::{Collapse, Follower, Lead};
+use crate::device::{Opener, RealFilesWith};
 use crate::fill::{BodyReader, FillError, FillWriter, Filling, ReadError};
+use crate::io::{Limits, Options};
 use crate::key::{Key, Partition, Scheme};
 use crate::semantics::vary::SelectingFields;
 use crate::store::{Body, Cache, CacheConfig, Hit, Lookup};
@@ -78,8 +80,22 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the configuration has no other use afterwards"
+    )]
     pub(crate) fn open(config: CacheConfig) -> Self {
-        let cache = Cache::open(config, &prometheus::Registry::new()).unwrap();
+        // A machine that does much else makes no disk late.
+        let limits = Limits {
+            read_deadline: Duration::from_secs(30),
+            ..Limits::default()
+        };
+        let options = Options {
+            limits,
+            ..Options::default()
+        };
+        let files: Arc<dyn Opener> = Arc::new(RealFilesWith(options));
+        let cache = Cache::open_on(&config, &prometheus::Registry::new(), &files).unwrap();
         let site = cache.partition("site").unwrap();
         Self {
             cache,
