@@ -15,15 +15,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::collapse::Flight;
-use crate::disk::{DiskContent, Pinned};
+use crate::disk::{DiskContent, Failed, Pinned};
 use crate::store::Cache;
 use crate::stored::StoredResponse;
 use crate::variant::Content;
 
 use flow::{At, Place};
 pub(crate) use flow::{Fill, Keeping, PIECE, Subject};
-use missing::Mended;
 pub(crate) use missing::Part;
+use missing::{BUSY_PAUSES, Mended};
 pub use missing::{Elsewhere, Fetched};
 
 /// How far the slowest reader of a fill that is not kept may lag, in bytes; a piece, while all fills together keep more than they may.
@@ -467,6 +467,7 @@ async fn read_fill(
     progress: &mut watch::Receiver<()>,
     position: u64,
 ) -> Result<Option<Bytes>, ReadError> {
+    let mut pauses = BUSY_PAUSES.into_iter();
     loop {
         progress.mark_unchanged();
         match fill.at(place, position) {
@@ -474,7 +475,15 @@ async fn read_fill(
             At::OnDisk(number, location) => {
                 let mount = fill.mount.upgrade().ok_or(ReadError::Disk)?;
                 let owner = (fill.key.primary(), fill.object);
-                let piece = mount.read_piece(location, owner, number).await?;
+                let piece = mount.read_piece(location, owner, number).await;
+                if piece == Err(Failed::Busy)
+                    && let Some(pause) = pauses.next()
+                {
+                    // Nobody else has it yet: who is behind waits for a busy disk rather than break off.
+                    sleep(pause).await;
+                    continue;
+                }
+                let piece = piece.map_err(|_| ReadError::Disk)?;
                 let within = usize::try_from(position % PIECE as u64).unwrap_or(usize::MAX);
                 return if within < piece.len() {
                     Ok(Some(piece.slice(within..)))

@@ -54,6 +54,15 @@ pub(crate) enum Failed {
     Lost,
 }
 
+impl From<Unread> for Failed {
+    fn from(why: Unread) -> Self {
+        match why {
+            Unread::Busy => Self::Busy,
+            Unread::Gone | Unread::Corrupt | Unread::Failed => Self::Lost,
+        }
+    }
+}
+
 impl DiskContent {
     pub(super) fn new(
         mount: Weak<Mount>,
@@ -135,14 +144,14 @@ impl DiskContent {
 
     /// Gives all of it up when a part cannot be read; not when it was only too late to be tried.
     fn note(&self, volume: &Volume, why: Unread) -> Failed {
-        if why == Unread::Busy {
-            return Failed::Busy;
+        let failed = Failed::from(why);
+        if failed == Failed::Lost {
+            self.lost.store(true, Ordering::Relaxed);
+            if let Some((filed, address)) = self.head {
+                volume.catalog.forget(filed, address);
+            }
         }
-        self.lost.store(true, Ordering::Relaxed);
-        if let Some((filed, address)) = self.head {
-            volume.catalog.forget(filed, address);
-        }
-        Failed::Lost
+        failed
     }
 
     /// The place for a part of it that comes from elsewhere: one for all readers that miss the same.
@@ -190,7 +199,8 @@ impl DiskContent {
             .ok_or(ReadError::Disk)?;
         let owner = (self.primary, self.place.object);
         let mount = self.mount().ok_or(ReadError::Disk)?;
-        let piece = mount.read_piece(*location, owner, number).await?;
+        let piece = mount.read_piece(*location, owner, number).await;
+        let piece = piece.map_err(|_| ReadError::Disk)?;
         let start = u64::from(number) * PIECE as u64;
         let expected = (self.place.length.saturating_sub(start)).min(PIECE as u64);
         if piece.len() as u64 == expected {

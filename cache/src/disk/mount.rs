@@ -9,13 +9,13 @@ use std::sync::{Arc, mpsc};
 use bytes::Bytes;
 use log::error;
 
-use crate::fill::{PIECE, ReadError};
+use crate::fill::PIECE;
 use crate::key::{Key, KeyHasher};
 use crate::purge::{Purges, Tick};
 use crate::variant::{Content, Variant, Version, tags_of};
 
 use super::claim::{Claim, OnDisk};
-use super::content::DiskContent;
+use super::content::{DiskContent, Failed};
 use super::index::slot::Slot;
 use super::piece::Piece;
 use super::record::{Draft, Facts, Header, Kind, Location, Meta, Place};
@@ -181,7 +181,7 @@ impl Mount {
         location: Location,
         owner: (u128, Version),
         number: u32,
-    ) -> Result<Bytes, ReadError> {
+    ) -> Result<Bytes, Failed> {
         let piece = Piece {
             at: location,
             owner,
@@ -192,7 +192,7 @@ impl Mount {
             let turn = volume.long_reads().wait().await?;
             piece.whole(volume, &turn).await
         };
-        read.await.map_err(|_| ReadError::Disk)
+        read.await.map_err(Failed::from)
     }
 }
 

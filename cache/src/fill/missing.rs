@@ -19,8 +19,10 @@ use tokio::time::sleep;
 use super::{PIECE, ReadError};
 use crate::disk::{DiskReader, Failed, Pinned};
 
-/// How long a reader leaves a busy disk alone before it asks again; then it asks elsewhere. What is late was waited for, besides.
-const BUSY_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+/// How long a reader leaves a busy disk alone before it asks again; then it asks elsewhere, or breaks off where there is nobody to ask. What is
+/// late was waited for, besides.
+pub(super) const BUSY_PAUSES: [Duration; 2] =
+    [Duration::from_millis(100), Duration::from_millis(400)];
 
 /// A part that comes from elsewhere, or `None` when it cannot be had: for all who miss it.
 pub(crate) type Part = OnceCell<Option<Bytes>>;

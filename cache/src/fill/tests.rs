@@ -346,6 +346,23 @@ async fn a_disk_that_stands_still_does_not_hold_readers_up_for_long() {
     assert!(bench.stored("/").await.is_none());
 }
 
+#[tokio::test]
+async fn a_reader_that_fell_behind_waits_for_a_busy_disk() {
+    let place = directory();
+    let (files, bench) = on_slow_disk(&place, 8 << 20).await;
+    let (writer, filling) = bench.begin("/", response("one", &[], &[]), Some(LONG as u64));
+    write_long(writer).await.unwrap();
+    tokio::time::pause();
+    files.fail_next(u64::MAX);
+    let read = tokio::spawn(read_all(filling.body));
+    // A read is late after a second; the disk is asked again.
+    sleep(Duration::from_millis(1500)).await;
+    assert!(!read.is_finished());
+    tokio::time::resume();
+    files.end_delays();
+    assert_eq!(read.await.unwrap(), Ok(content(4, LONG)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fill_that_nobody_waits_for_has_patience_with_the_disk() {
     let place = directory();
