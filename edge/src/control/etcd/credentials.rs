@@ -1,13 +1,13 @@
 //! By what does the edge know members of an etcd, and they the edge? Certificates and password, as the files have them now.
 //!
 //! Asked by [`super::Etcd`] before every connection: what was renewed is in force with the next one, without a restart. What cannot be read, or
-//! is not usable, changes nothing and is told of once (invariant 6). Files are read beside the runtime, one reading at a time, and waited
-//! for no longer than a call: a disk that hangs costs no failover.
+//! is not usable, changes nothing and is told of once (invariant 6); a pipe can be read once, and is. Files are read beside the runtime, one reading
+//! at a time, and waited for no longer than a call: a disk that hangs costs no failover.
 //! Knows no member.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 use jet9_config::node::Etcd as Config;
@@ -18,6 +18,10 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 use super::CALL_WAIT;
+use crate::control::watch::read_bounded;
+
+/// Bytes of one of the files when it is read again.
+const FILE_MAX: u64 = 16 << 20;
 
 /// The credentials of an etcd's node file, kept up with its files.
 #[derive(Debug)]
@@ -29,7 +33,6 @@ pub(super) struct Credentials {
 }
 
 /// What is in force.
-#[derive(Debug)]
 pub(super) struct Known {
     texts: Texts,
     /// How members are spoken to that speak TLS; `None`: none does.
@@ -38,7 +41,7 @@ pub(super) struct Known {
 }
 
 /// The files, as they were read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Texts {
     ca: Option<Vec<u8>>,
     certificate: Option<Vec<u8>>,
@@ -51,7 +54,7 @@ impl Credentials {
     /// # Errors
     /// When one of them cannot be read or holds nothing usable; the error names it.
     pub(super) fn open(config: Arc<Config>) -> io::Result<Self> {
-        let known = Known::of(&config, Texts::read(&config)?)?;
+        let known = Known::of(&config, Texts::read(&config, |path| std::fs::read(path))?)?;
         Ok(Self {
             config,
             known: ArcSwap::from_pointee(known),
@@ -90,7 +93,7 @@ impl Credentials {
     }
 
     fn renewed(&self) -> io::Result<Option<Known>> {
-        let texts = Texts::read(&self.config)?;
+        let texts = Texts::read(&self.config, |path| read_bounded(path, FILE_MAX))?;
         if texts == self.known.load().texts {
             return Ok(None);
         }
@@ -99,14 +102,21 @@ impl Credentials {
 }
 
 impl Texts {
-    fn read(config: &Config) -> io::Result<Self> {
-        let read = |path: &Path| std::fs::read(path).map_err(|error| in_place(path, error));
+    fn read(config: &Config, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> io::Result<Self> {
+        let read = |path: &Path| read(path).map_err(|error| in_place(path, error));
         let password = config.login.as_ref().map(|(_, path)| path.as_path());
         Ok(Self {
             ca: config.ca.as_deref().map(read).transpose()?,
             certificate: config.certificate.as_deref().map(read).transpose()?,
             password: password.map(read).transpose()?,
         })
+    }
+}
+
+/// Tells nothing of what is secret.
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known").finish_non_exhaustive()
     }
 }
 
@@ -120,7 +130,9 @@ impl Known {
         let password = config.login.as_ref().zip(texts.password.as_deref());
         let password = password.map(|((_, path), text)| {
             let text = std::str::from_utf8(text).map_err(|error| in_place(path, error))?;
-            io::Result::Ok(text.lines().next().unwrap_or_default().into())
+            let first = text.lines().next().filter(|line| !line.is_empty());
+            let first = first.ok_or_else(|| in_place(path, "no password in its first line"))?;
+            io::Result::Ok(first.into())
         });
         Ok(Self {
             tls: ca.map(|ca| tls(ca, own)).transpose()?.map(Arc::new),
@@ -176,6 +188,8 @@ fn in_place(path: &Path, error: impl std::fmt::Display) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
 
     use jet9_config::node::EtcdEndpoint;
     use rcgen::generate_simple_self_signed;
@@ -232,7 +246,30 @@ mod tests {
             assert!(!Arc::ptr_eq(&before, &after), "{name}: renewed");
             assert!(!*credentials.failing.lock());
         }
+        // Who replaces it has written nothing yet.
+        put("password", "");
         let last = credentials.now().await;
         assert_eq!(last.password.as_deref(), Some("second"));
+        assert!(*credentials.failing.lock());
+        assert!(!format!("{credentials:?}").contains("second"));
+    }
+
+    #[tokio::test]
+    async fn what_can_be_read_once_is_read_once() {
+        // As a shell gives it: `--password-file <(…)`.
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        writer.write_all(b"first\n").expect("room");
+        drop(writer);
+        let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+        let config = Config {
+            endpoints: vec![EtcdEndpoint::parse("http://127.0.0.1:1").expect("a URL")],
+            prefix: "/jet9".into(),
+            ca: None,
+            certificate: None,
+            login: Some(("edge".into(), path.into())),
+        };
+        let credentials = Credentials::open(Arc::new(config)).expect("a password");
+        let known = Arc::new(credentials).now().await;
+        assert_eq!(known.password.as_deref(), Some("first"));
     }
 }

@@ -1,7 +1,7 @@
 //! The last document of each cluster in a file of its own, for a start while the store is away.
 //!
-//! Written by a thread of its own after a document came into force: nothing waits for it, a disk that hangs costs one text a cluster, and what
-//! one refuses is tried again as epochs are. Read by
+//! Written by a thread of its own after a document came into force: nothing waits for it, a disk that hangs costs two texts a cluster, and what
+//! one refuses is tried again as epochs are, and keeps no other cluster's waiting. Read by
 //! [`super::etcd`] only when no member answered at the start. One file a cluster under `<data_dir>/clusters`: the SHA-256 of the document, then
 //! the document as it was published; replaced by rename.
 //! Knows nothing of leases: what is read back proves nothing about the moment, and the epochs file next door says whether it is the newest.
@@ -40,10 +40,12 @@ struct Shared {
     changed: Condvar,
 }
 
+/// The newest text of each cluster that is to be written; `None`: its file is to go.
+type Texts = BTreeMap<ClusterId, Option<Vec<u8>>>;
+
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The newest text of each cluster that is to be written; `None`: its file is to go.
-    texts: BTreeMap<ClusterId, Option<Vec<u8>>>,
+    texts: Texts,
     is_over: bool,
 }
 
@@ -109,38 +111,45 @@ impl Drop for Kept {
 
 fn write_all(directory: &Path, shared: &Shared) {
     let mut failing = false;
-    loop {
-        let (id, text) = {
-            let mut waiting = shared.waiting.lock();
-            loop {
-                if let Some(next) = waiting.texts.pop_first() {
-                    break next;
-                }
-                if waiting.is_over {
-                    return;
-                }
-                shared.changed.wait(&mut waiting);
-            }
-        };
-        match bring(&file_of(directory, &id), text.as_deref()) {
-            Ok(()) => failing = false,
-            Err(error) => {
+    while let Some(texts) = next(shared) {
+        let mut refused = Texts::new();
+        for (id, text) in texts {
+            if let Err(error) = bring(&file_of(directory, &id), text.as_deref()) {
                 if !std::mem::replace(&mut failing, true) {
                     log::error!(
                         "cluster {id}: its document is not kept for the next start, and tried again: {error}"
                     );
                 }
-                try_later(shared, id, text);
+                refused.insert(id, text);
             }
+        }
+        if refused.is_empty() {
+            failing = false;
+        } else {
+            try_later(shared, refused);
         }
     }
 }
 
+/// All that is to be written; `None`: nor will anything be.
+fn next(shared: &Shared) -> Option<Texts> {
+    let mut waiting = shared.waiting.lock();
+    while waiting.texts.is_empty() {
+        if waiting.is_over {
+            return None;
+        }
+        shared.changed.wait(&mut waiting);
+    }
+    Some(std::mem::take(&mut waiting.texts))
+}
+
 /// What the disk refused waits again, unless something newer of its cluster does, or nobody does any more; and so does the thread.
-fn try_later(shared: &Shared, id: ClusterId, text: Option<Vec<u8>>) {
+fn try_later(shared: &Shared, refused: Texts) {
     let mut waiting = shared.waiting.lock();
     if !waiting.is_over {
-        waiting.texts.entry(id).or_insert(text);
+        for (id, text) in refused {
+            waiting.texts.entry(id).or_insert(text);
+        }
         shared.changed.wait_for(&mut waiting, EPOCHS_RETRY);
     }
 }
@@ -198,7 +207,10 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::clock;
 
     fn text(cluster: &str, epoch: u64) -> Vec<u8> {
         let document = serde_json::json!({
@@ -295,6 +307,28 @@ mod tests {
         while shared.strong_count() > 0 {
             std::thread::yield_now(); // it ends all the same
         }
+    }
+
+    #[test]
+    fn what_the_disk_refuses_of_one_cluster_keeps_no_other_waiting() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let in_its_way = file_of(directory.path(), &id("c1"));
+        fs::create_dir(&in_its_way).expect("create");
+        let kept = Kept::open(directory.path()).expect("a thread");
+        let until = |expected: &[(String, u64)]| {
+            let began = clock::monotonic();
+            while epochs(&kept) != expected {
+                assert!(began.elapsed() < Duration::from_secs(20), "{expected:?}");
+                std::thread::yield_now();
+            }
+        };
+        kept.keep(&id("c1"), text("c1", 41));
+        kept.keep(&id("c2"), text("c2", 7));
+        until(&[("c2".into(), 7)]);
+        kept.keep(&id("c2"), text("c2", 8));
+        until(&[("c2".into(), 8)]);
+        fs::remove_dir(&in_its_way).expect("remove");
+        until(&[("c1".into(), 41), ("c2".into(), 8)]);
     }
 
     #[test]
