@@ -181,7 +181,7 @@ fn chain_and_key(
     ))
 }
 
-fn in_place(path: &Path, error: impl std::fmt::Display) -> io::Error {
+fn in_place(path: &Path, error: impl fmt::Display) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
 }
 
@@ -257,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn what_can_be_read_once_is_read_once() {
         // As a shell gives it: `--password-file <(…)`.
-        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let (reader, mut writer) = io::pipe().expect("a pipe");
         writer.write_all(b"first\n").expect("room");
         drop(writer);
         let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
