@@ -16,6 +16,7 @@ use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use jet9_config::limits::Limits;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
@@ -25,9 +26,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 mod passing;
+mod sending;
 mod stream;
 
 use self::passing::PassingStream;
+use self::sending::Sending;
 use self::stream::{Gone, Http2Stream};
 use crate::clock;
 use crate::exchange::{Answered, Asked, Exchange};
@@ -60,6 +63,7 @@ pub async fn serve(
     transport: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     client: Arc<Client>,
 ) {
+    let (transport, sending) = sending::counted(transport);
     let shaking = options(&edge).handshake(transport);
     let Ok(Ok(connection)) = timeout(edge.limits.handshake_timeout, shaking).await else {
         return;
@@ -70,7 +74,7 @@ pub async fn serve(
         client,
         malformed: Arc::default(),
     };
-    carrier.streams(connection).await;
+    carrier.streams(connection, sending).await;
 }
 
 /// The bounds of a connection. What is not set here has a bound in `h2`: the tests of this module reach them.
@@ -104,11 +108,22 @@ enum Way {
     Over,
 }
 
+impl Way {
+    /// How long nothing may be under way.
+    const fn patience(self, limits: &Limits) -> Duration {
+        match self {
+            Self::Open => limits.keep_alive,
+            Self::Closing | Self::Over => CLOSING,
+        }
+    }
+}
+
 impl Carrier {
     /// Accepts streams until the connection ends. Accepting also drives what the running streams write.
     async fn streams(
         &self,
         mut connection: Connection<impl AsyncRead + AsyncWrite + Unpin, Bytes>,
+        mut sending: Sending,
     ) {
         let limits = &self.edge.limits;
         // Each running stream holds a receiver of this: it tells how many there are, and when the last one ended.
@@ -134,18 +149,24 @@ impl Carrier {
                     continue;
                 }
                 accepted = connection.accept() => accepted,
-                () = idle(&running, limits.keep_alive), if way == Way::Open => {
+                () = idle(&running, &mut sending, way.patience(limits)) => {
+                    let waits = connection.has_streams() || sending.waits();
+                    if way != Way::Over && waits && sending.goes_on(limits.client_idle) {
+                        continue;
+                    }
+                    if way != Way::Open {
+                        return; // nobody answers the announced end
+                    }
                     way = Way::Closing;
                     connection.graceful_shutdown();
                     continue;
                 }
-                // Nobody answers the announced end.
-                () = idle(&running, CLOSING), if way != Way::Open => return,
             };
             let Some(Ok((request, respond))) = accepted else {
                 return;
             };
             served += 1;
+            sending.leave();
             under_way.get_or_insert_with(|| self.edge.drain.begin());
             let (carrier, held) = (self.clone(), running.subscribe());
             tokio::spawn(async move {
@@ -259,10 +280,11 @@ impl Carrier {
     }
 }
 
-/// Waits until no stream is running, and then for as long as a connection may idle.
-async fn idle(running: &watch::Sender<()>, keep_alive: Duration) {
+/// Waits until no stream is running, and then for as long as a connection may idle. What streams wrote may still be on its way.
+async fn idle(running: &watch::Sender<()>, sending: &mut Sending, patience: Duration) {
     running.closed().await;
-    sleep(keep_alive).await;
+    sending.watch();
+    sleep(patience).await;
 }
 
 /// What the head of a request took, before compression.

@@ -289,6 +289,10 @@ impl ProxyHttp for Phases {
         ctx.heard(head.status, Said::of(&head.headers))?;
         ctx.answered(head.status);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            if ctx.parts()?.0.request.upgrade.is_none() {
+                let fault = OriginFault::Malformed("an upgrade nobody asked for");
+                return Err(ctx.fail(Fault::Origin(fault)));
+            }
             head.remove_header(&guard::EPOCH);
             head.remove_header(&guard::NOT_PROCESSED);
             return Ok(());

@@ -19,7 +19,7 @@ use crate::interim::INTERIM_BYTES;
 use crate::message::field_bytes;
 
 /// Bytes that one wait for the client is about: one that is slow but takes something is to get its content.
-const WRITE_BYTES: usize = 16 << 10;
+pub(super) const WRITE_BYTES: usize = 16 << 10;
 
 /// Fields about one connection (RFC 9113 §8.2.2): `h2` refuses to send a head that has them.
 const CONNECTION_SPECIFIC: [HeaderName; 6] = [

@@ -12,7 +12,7 @@ use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::framework::http2;
 use crate::framework::phases::Phases;
@@ -185,6 +185,38 @@ impl Raw {
         self.send(HEADERS, flags, stream, &head(method)).await
     }
 
+    /// Lets the server send as much as it likes.
+    pub(super) async fn open_windows(&mut self) {
+        let wide = [&[0, 4][..], &0x7fff_ffffu32.to_be_bytes()].concat();
+        assert!(self.send(SETTINGS, 0, 0, &wide).await);
+        let window = 0x7fff_0000u32.to_be_bytes();
+        assert!(self.send(WINDOW_UPDATE, 0, 0, &window).await);
+    }
+
+    /// Reads a stream to its end, with a pause after each piece; `then` is called after the first. How much it was, if it ended cleanly.
+    pub(super) async fn content(
+        &mut self,
+        stream: u32,
+        pause: Duration,
+        then: impl FnOnce(),
+    ) -> Option<usize> {
+        let (mut length, mut then) = (0, Some(then));
+        loop {
+            let (head, payload) = next(&mut self.reader).await?;
+            if (head.kind, head.stream) != (DATA, stream) {
+                continue;
+            }
+            length += payload.len();
+            if head.flags & END_STREAM != 0 {
+                return Some(length);
+            }
+            sleep(pause).await;
+            if let Some(then) = then.take() {
+                then();
+            }
+        }
+    }
+
     /// Waits, without reading anything, until the server has done with the connection.
     pub(super) async fn served(mut self) {
         let served = timeout(Duration::from_secs(120), &mut self.serving);
@@ -195,8 +227,8 @@ impl Raw {
     pub(super) async fn end(mut self) -> Option<Reason> {
         let mut said = None;
         let reading = async {
-            while let Some((kind, payload)) = next(&mut self.reader).await {
-                if kind == GOAWAY {
+            while let Some((head, payload)) = next(&mut self.reader).await {
+                if head.kind == GOAWAY {
                     said = Some(Reason::from((&payload[4..8]).get_u32()));
                 }
             }
@@ -207,12 +239,24 @@ impl Raw {
     }
 }
 
-async fn next(reader: &mut ReadHalf<DuplexStream>) -> Option<(u8, Vec<u8>)> {
-    let mut head = [0; 9];
-    reader.read_exact(&mut head).await.ok()?;
-    let mut payload = vec![0; usize::try_from((&head[..]).get_uint(3)).unwrap()];
+struct FrameHead {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+async fn next(reader: &mut ReadHalf<DuplexStream>) -> Option<(FrameHead, Vec<u8>)> {
+    let mut bytes = [0; 9];
+    reader.read_exact(&mut bytes).await.ok()?;
+    let mut bytes = &bytes[..];
+    let mut payload = vec![0; usize::try_from(bytes.get_uint(3)).unwrap()];
+    let head = FrameHead {
+        kind: bytes.get_u8(),
+        flags: bytes.get_u8(),
+        stream: bytes.get_u32(),
+    };
     reader.read_exact(&mut payload).await.ok()?;
-    Some((head[3], payload))
+    Some((head, payload))
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> BytesMut {

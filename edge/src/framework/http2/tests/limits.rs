@@ -7,7 +7,7 @@ use http::Request;
 use super::super::*;
 use super::client::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Http2, PING, RST_STREAM, Raw, SETTINGS,
-    SOON, WINDOW_UPDATE, head, literal, read,
+    SOON, head, literal, read,
 };
 use crate::origin::testing::{Act, ScriptedSide, TestNode, nowhere};
 
@@ -180,14 +180,39 @@ async fn who_opens_its_windows_and_reads_nothing_loses_its_streams_and_its_conne
         LARGE_BYTES
     );
     let mut raw = Raw::new(&node).await;
-    let wide = [&[0, 4][..], &0x7fff_ffffu32.to_be_bytes()].concat();
-    assert!(raw.send(SETTINGS, 0, 0, &wide).await);
-    let window = 0x7fff_0000u32.to_be_bytes();
-    assert!(raw.send(WINDOW_UPDATE, 0, 0, &window).await);
+    raw.open_windows().await;
     for n in 0..10 {
         assert!(raw.request(stream(n), "GET", true).await);
     }
     raw.served().await;
+}
+
+#[tokio::test]
+async fn who_reads_slowly_gets_all_that_was_written_for_it() {
+    // What the wire does not hold of it waits in `h2` when the stream is over.
+    const BYTES: usize = 150 << 10;
+    let head =
+        format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: {BYTES}\r\n\r\n");
+    let answer = head + &"x".repeat(BYTES);
+    let side = ScriptedSide::play(vec![vec![Act::Answer(answer.leak())]]);
+    let node = node(side.addr, |edge| edge.limits = Limits::default()).await;
+    let asked = Request::get("http://example.test/").body("").unwrap();
+    let seen = Http2::new(&node).await.ask(asked).await.unwrap();
+    assert_eq!(seen.content.unwrap().len(), BYTES);
+    tokio::time::pause();
+    for stops in [false, true] {
+        let mut raw = Raw::new(&node).await;
+        raw.open_windows().await;
+        assert!(raw.request(1, "GET", true).await);
+        // Longer for all of it than a connection may idle.
+        let read = raw.content(1, Duration::from_secs(20), || {
+            if stops {
+                node.edge.drain.start();
+            }
+        });
+        assert_eq!(read.await, Some(BYTES), "stops: {stops}");
+        raw.served().await;
+    }
 }
 
 const LARGE_BYTES: usize = 512 << 10;
@@ -216,22 +241,27 @@ async fn a_connection_that_brings_no_whole_request_is_closed_when_it_may_idle_no
 }
 
 #[tokio::test]
-async fn content_that_nobody_reads_does_not_keep_an_answer_from_its_client() {
-    let node = node(nowhere(), |_| {}).await;
+async fn content_that_nobody_reads_keeps_no_answer_from_its_client_and_no_window_from_others() {
+    let side = ScriptedSide::play(vec![vec![Act::Answer(OK)]]);
+    let node = node(side.addr, |_| {}).await;
     let mut client = Http2::new(&node).await;
     let content: &'static str = "x".repeat(200_000).leak();
-    let asked = Request::post("http://example.test/").header("host", "other.test");
-    let mut send = client.send.clone().ready().await.unwrap();
-    let (answer, mut stream) = send.send_request(asked.body(()).unwrap(), false).unwrap();
-    // All of it does not fit the window that the server opens.
-    stream.send_data(content.into(), true).unwrap();
-    let seen = read(answer).await.unwrap();
-    assert_eq!(seen.status, 400);
-    assert!(seen.content.unwrap().ends_with("</html>\n"));
-    let asked = Request::get("http://other.test/").body("").unwrap();
+    for _ in 0..3 {
+        let asked = Request::post("http://example.test/").header("host", "other.test");
+        let mut send = client.send.clone().ready().await.unwrap();
+        let (answer, mut stream) = send.send_request(asked.body(()).unwrap(), false).unwrap();
+        // All of it does not fit the window that the server opens.
+        stream.send_data(content.into(), true).unwrap();
+        let seen = read(answer).await.unwrap();
+        assert_eq!(seen.status, 400);
+        assert!(seen.content.unwrap().ends_with("</html>\n"));
+    }
+    let asked = Request::post("http://example.test/").body(content).unwrap();
     assert_eq!(
         client.ask(asked).await.unwrap().status,
-        404,
+        200,
         "the connection lives"
     );
 }
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

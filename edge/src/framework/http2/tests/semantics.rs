@@ -110,6 +110,19 @@ async fn a_side_that_sends_more_than_16_interim_responses_is_answered_for() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_nobody_asked_for_is_answered_for() {
+    const UPGRADED: &str =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nbytes";
+    for method in ["GET", "POST"] {
+        let side = ScriptedSide::play(vec![vec![Act::Answer(UPGRADED)]]);
+        let node = node(side.addr).await;
+        let mut client = Http2::new(&node).await;
+        let seen = client.ask(request(method).body("").unwrap()).await.unwrap();
+        assert_eq!((seen.status, seen.interims.len()), (502, 0), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn fields_about_the_side_s_connection_do_not_get_through() {
     const HOPS: &str = "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\n\
         Upgrade: h2c\r\nTE: gzip\r\nTrailer: X-Late\r\nTransfer-Encoding: chunked\r\nX-Kept: yes\r\n\r\n2\r\nok\r\n0\r\nX-Late: 1\r\n\r\n";
