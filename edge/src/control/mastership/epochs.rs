@@ -93,8 +93,13 @@ impl Epochs {
     /// # Errors
     /// When the disk refuses or takes longer than [`WRITE_WAIT`]. What was noted is written by a later call, of this or [`Self::retry`].
     pub(super) fn persist(&mut self) -> io::Result<()> {
-        self.begin()?;
-        self.settle(WRITE_WAIT)
+        // What the thread has had since an earlier call was waited for then.
+        let wait = if self.begin()? {
+            WRITE_WAIT
+        } else {
+            Duration::ZERO
+        };
+        self.settle(wait)
     }
 
     /// Tries again what was not written, without waiting for it: what comes of it is told by the next call.
@@ -104,23 +109,23 @@ impl Epochs {
     pub(super) fn retry(&mut self) -> io::Result<()> {
         let told = self.settle(Duration::ZERO);
         if told.is_err() {
-            self.begin()?;
+            let _ = self.begin()?;
         }
         told
     }
 
-    /// Gives the thread what the file lacks, unless it has just that.
-    fn begin(&mut self) -> io::Result<()> {
+    /// Gives the thread what the file lacks, unless it has just that; says whether it did.
+    fn begin(&mut self) -> io::Result<bool> {
         let newest = self.under_way.as_ref().map(|(noted, _)| *noted);
         if self.noted == self.written || newest == Some(self.noted) {
-            return Ok(());
+            return Ok(false);
         }
         let (done, told) = sync_channel(1);
         let text = print(&self.highest);
         let given = self.jobs.try_send(Job { text, done });
         given.map_err(|error| busy(&error))?;
         self.under_way = Some((self.noted, told));
-        Ok(())
+        Ok(true)
     }
 
     /// Waits for what is under way.
@@ -251,6 +256,23 @@ mod tests {
         std::fs::create_dir(directory.path().join("data")).expect("create");
         epochs.persist().expect("a good disk");
         assert_eq!(Epochs::open(&path).expect("written").records().count(), 1);
+    }
+
+    #[test]
+    fn a_disk_that_hangs_is_waited_for_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("epochs.json");
+        let mut epochs = Epochs::open(&path).expect("empty");
+        // To open a pipe hangs until somebody reads from it.
+        let pipe = directory.path().join("epochs.json.tmp");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).expect("a pipe");
+        epochs.note(record("c1", 1));
+        epochs.persist().expect_err("it hangs");
+        #[expect(clippy::disallowed_methods, reason = "a real thread is waited for")]
+        let began = std::time::Instant::now();
+        epochs.persist().expect_err("it hangs still");
+        assert!(began.elapsed() < WRITE_WAIT);
+        drop(File::open(&pipe).expect("a reader"));
     }
 
     #[test]

@@ -189,7 +189,13 @@ impl Follower {
         let cluster = self.clusters.of(id);
         let before = cluster.known.load_full();
         let mut forgotten = false;
-        cluster.set(|known| forgotten = known.view.deleted(epoch));
+        cluster.set(|known| {
+            forgotten = known.view.deleted(epoch);
+            if forgotten {
+                known.refused = None;
+                known.note_beside(clock::boottime());
+            }
+        });
         if forgotten {
             log::warn!("cluster {id}: deleted in epoch {}; forgotten", epoch.0);
             self.forgotten(id, &before);
