@@ -335,14 +335,19 @@ impl Disk {
         self.policies.write().insert(partition, policy);
     }
 
-    /// Whether a response that was just fetched goes to disk. Long content is there already: it goes as it comes.
-    pub(crate) fn admits_fill(&self, variant: &Variant, claim: &Claim) -> bool {
+    /// A response was fetched whole: that allows some of its bytes to be written, of this one or of others.
+    pub(crate) fn fetched(variant: &Variant, claim: &Claim) {
         let volume = claim.volume();
         if volume.has_wrapped() {
             let head = variant.response.http1_head.len() as u64;
             let bytes = record_bytes(head + variant.content.length());
             volume.allowance.earn(bytes);
         }
+    }
+
+    /// Whether a response that was just fetched or freshened goes to disk. Long content is there already: it goes as it comes.
+    pub(crate) fn admits_fill(&self, variant: &Variant, claim: &Claim) -> bool {
+        let volume = claim.volume();
         if variant.content.is_on_disk() {
             return true;
         }

@@ -269,10 +269,15 @@ impl FillWriter {
 
     async fn wait_for_window(&mut self) -> Result<(), FillError> {
         while !self.is_window_small() {
-            let stalled_at = self.fill.slowest();
-            let moves = self.fill.relieved(|fill| fill.slowest() != stalled_at);
+            // The last reader may leave at any moment.
+            let Some(stalled_at) = self.fill.slowest() else {
+                break;
+            };
+            let moves = self
+                .fill
+                .relieved(|fill| fill.slowest() != Some(stalled_at));
             if timeout(STALLED_READER_MAX, moves).await.is_err() {
-                self.fill.cut(stalled_at.unwrap_or(0));
+                self.fill.cut(stalled_at);
             }
         }
         if self.fill.readers() > 0 {

@@ -358,7 +358,11 @@ impl Cache {
             let host = Arc::clone(key.host());
             let path = key.path_and_query().clone();
             let primary = self.keys.key(key.partition(), scheme, host, path).primary();
-            self.fills.has(primary) || self.memory.has(primary) || self.disk.may_have(primary)
+            self.fills.has(primary)
+                || self.memory.has(primary)
+                || self.disk.may_have(primary)
+                // What came into memory from disk meanwhile, and fell off there.
+                || self.memory.has(primary)
         });
         if !is_stored && !self.postings.has(key.url()) {
             return Ok(None);
@@ -529,7 +533,11 @@ impl Cache {
             is_held: AtomicBool::new(false),
             has_rivals: AtomicBool::new(false),
         };
-        self.keep(variant, || true)
+        let stored = self.keep(variant, || true)?;
+        if let Some(claim) = &stored.claim {
+            Disk::fetched(&stored.variant, claim);
+        }
+        Some(stored)
     }
 
     /// Writes what was committed to disk. When that stalls, the older version there is killed for good.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::device::faulty::{Fault, FaultyFiles};
+use crate::disk::admission::Policy;
 use crate::test_support::in_service;
 
 #[tokio::test]
@@ -96,6 +97,7 @@ async fn a_volume_that_fails_twice_never_brings_back_what_was_elsewhere_meanwhil
 async fn what_is_written_once_its_key_has_moved_back_is_never_found() {
     let place = directory();
     let bench = open(place.path(), &["a", "b"]).await;
+    bench.cache.set_policy(bench.site, Policy::All);
     let primary = bench.key("/").primary();
     bench.cache.disk.fail_volume_of(primary);
     store(&bench, "/", 1, 2_000).await;
