@@ -18,7 +18,7 @@ use tiers::{Outcome, Settings};
 /// Both tiers together, in percent of the objects of the trace.
 const SIZES: [usize; 3] = [5, 10, 20];
 /// Memory in percent of both tiers.
-const MEMORY: [usize; 2] = [2, 10];
+const MEMORY: [usize; 4] = [2, 5, 10, 25];
 /// Memory without a disk, in percent of the objects of the trace.
 const ALONE: [usize; 4] = [1, 5, 10, 20];
 
