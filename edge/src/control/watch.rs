@@ -24,8 +24,8 @@ use crate::clock;
 
 mod directory;
 
-pub(crate) use directory::read_bounded;
 pub use directory::{Change, Content, Directory, Look};
+pub(crate) use directory::{DOCUMENT_MAX, read_bounded};
 
 /// Wake-ups that wait for the thread. More are not lost: they become one look at everything.
 const WAKES_MAX: usize = 1024;

@@ -172,6 +172,7 @@ fn refusal(error: PublishError) -> Failure {
         PublishError::Etcd(EtcdError::Refused { .. })
         | PublishError::Document(_)
         | PublishError::ReadOnly
+        | PublishError::Read(_)
         | PublishError::Write(_) => Code::Failure,
         PublishError::Etcd(_) | PublishError::NotSeen => Code::Partial,
     };

@@ -96,9 +96,10 @@ fn refusal(error: PublishError) -> Problem {
             message: error.message,
         }]),
         PublishError::ReadOnly => Problem::new(StatusCode::METHOD_NOT_ALLOWED, told),
-        PublishError::Write(_) | PublishError::Etcd(_) | PublishError::NotSeen => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, told)
-        }
+        PublishError::Read(_)
+        | PublishError::Write(_)
+        | PublishError::Etcd(_)
+        | PublishError::NotSeen => Problem::new(StatusCode::SERVICE_UNAVAILABLE, told),
     }
 }
 

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{Feed, Masters};
 use crate::clock;
 use crate::control::etcd::EtcdError;
+use crate::control::watch::{DOCUMENT_MAX, read_bounded};
 
 /// How long the follower may take to see what was published.
 const SEEN_WAIT: Duration = Duration::from_secs(5);
@@ -57,6 +58,9 @@ pub enum PublishError {
     /// These masters are not followed from a directory.
     #[error("cluster state cannot be published here")]
     ReadOnly,
+    /// What is there could not be read, so that nothing is known of what may follow it.
+    #[error("the document that is there cannot be read; mend or remove it: {0}")]
+    Read(io::Error),
     /// The file could not be replaced.
     #[error("the document cannot be written: {0}")]
     Write(io::Error),
@@ -186,12 +190,14 @@ impl Masters {
         publication: &Publication<'_>,
     ) -> Result<(), PublishError> {
         let file = file_of(directory, publication.id);
-        let there = tokio::fs::read(&file).await.unwrap_or_default();
+        let asked = file.clone();
+        let reading = tokio::task::spawn_blocking(move || read_file(&asked)).await;
+        let there = reading.map_err(|ended| PublishError::Read(io::Error::other(ended)))??;
         publication.may_follow(&there).await?;
         let _alone = self.publishing.lock().await;
         let (directory, json) = (directory.to_owned(), publication.json.to_vec());
         let writing = tokio::task::spawn_blocking(move || {
-            if std::fs::read(&file).unwrap_or_default() != there {
+            if read_file(&file)? != there {
                 let overtaken = epoch_of(&Document::parse(&there));
                 return Err(PublishError::Overtaken(overtaken));
             }
@@ -220,7 +226,11 @@ impl Masters {
     /// The document of a cluster as it was published, whatever its state; `None` when there is none or it is no JSON.
     pub async fn published(&self, id: &ClusterId) -> Option<Value> {
         let text = match &self.feed {
-            Feed::Directory { path, .. } => tokio::fs::read(file_of(path, id)).await.ok()?,
+            Feed::Directory { path, .. } => {
+                let file = file_of(path, id);
+                let reading = tokio::task::spawn_blocking(move || read_file(&file));
+                reading.await.ok()?.ok()?
+            }
             Feed::Etcd { store, .. } => store.published(id).await.ok()??,
             Feed::Fixed => return None,
         };
@@ -246,4 +256,12 @@ fn replace(directory: &Path, file: &Path, json: &[u8]) -> io::Result<()> {
     written.sync_all()?;
     std::fs::rename(&temporary, file)?;
     File::open(directory)?.sync_all()
+}
+
+/// What is published in a file: nothing, if there is none.
+fn read_file(file: &Path) -> Result<Vec<u8>, PublishError> {
+    match read_bounded(file, DOCUMENT_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(PublishError::Read),
+    }
 }

@@ -448,6 +448,20 @@ async fn a_document_is_published_only_over_the_epoch_that_it_was_made_for() {
 }
 
 #[tokio::test]
+async fn nothing_is_published_over_what_cannot_be_read() {
+    let mut place = Place::new();
+    let masters = place.start().expect("start");
+    fs::create_dir_all(place.clusters().join("c1.json")).expect("a directory in its place");
+    let text = serving("c1", 1, "a");
+    let published = masters.publish(&id("c1"), text.as_bytes(), Epoch(0)).await;
+    assert!(
+        matches!(published, Err(PublishError::Read(_))),
+        "{published:?}"
+    );
+    assert!(masters.published(&id("c1")).await.is_none());
+}
+
+#[tokio::test]
 async fn publishing_keeps_the_promise_of_the_fencing_class() {
     let mut place = Place::new();
     let masters = place.start().expect("start");
